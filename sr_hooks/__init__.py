@@ -1,0 +1,31 @@
+"""Look inside super-resolution and restoration networks, while they train and afterwards, without touching their code."""
+
+from __future__ import annotations
+
+__version__ = "0.1.0"
+
+from sr_hooks.analysis import Analysis, run
+from sr_hooks.analyses.lam import LamResult, lam
+from sr_hooks.errors import SRHooksError
+from sr_hooks.hookspecs import hookimpl
+from sr_hooks.network import Network
+from sr_hooks.options import option
+from sr_hooks.results import Result
+from sr_hooks.results import read_result as load
+from sr_hooks.taps import capture, intervene
+
+__all__ = [
+    "Analysis",
+    "LamResult",
+    "Network",
+    "Result",
+    "SRHooksError",
+    "__version__",
+    "capture",
+    "hookimpl",
+    "intervene",
+    "lam",
+    "load",
+    "option",
+    "run",
+]

@@ -1,0 +1,7 @@
+"""python -m sr_hooks."""
+
+import sys
+
+from sr_hooks.cli import main
+
+sys.exit(main())

@@ -1,0 +1,1 @@
+"""The built-in analyses, registered through the plugin contract like anyone else's."""

@@ -1,0 +1,230 @@
+"""The command line: parse, call the public function, print."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import torch
+import yaml
+
+import sr_hooks
+from sr_hooks import plugins, taps
+from sr_hooks.analysis import execute
+from sr_hooks.errors import ImageError, OptionError, SRHooksError
+from sr_hooks.images import downsample, read_image
+from sr_hooks.loaders import load_network
+from sr_hooks.network import Network
+from sr_hooks.options import add_flags, from_flags
+from sr_hooks.results import Result, check_folder, read_result
+from sr_hooks.tables import text_table
+
+__all__ = ["main"]
+
+
+class _Parser(argparse.ArgumentParser):
+    """A user's mistake is one line, not the whole usage."""
+
+    def error(self, message: str) -> NoReturn:
+        raise OptionError(f"{message} (see {self.prog} --help)")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit status 0; 2 for a user's mistake, said in one line; 1 for a fault of ours."""
+    try:
+        arguments = _parser().parse_args(argv)
+        return int(arguments.command(arguments) or 0)
+    except SRHooksError as error:
+        print(f"sr-hooks: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("sr-hooks: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()  # whoever read our output has gone, and wants no complaint
+        return 0
+    except Exception as error:
+        traceback.print_exc()
+        print(f"sr-hooks: a fault of ours, please report it with the lines above: {error}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="sr-hooks", description=sr_hooks.__doc__)
+    parser.add_argument("--version", action="version", version=f"sr_hooks {sr_hooks.__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=_Parser)
+    for name, kind in plugins.contributions("register_analyses").items():
+        _analysis_parser(commands, name, kind)
+
+    command = commands.add_parser("layers", help="list a network's layers with runs and shapes, as taps name them")
+    _network_flags(command)
+    command.add_argument("--size", type=int, default=64, metavar="PIXELS", help="side of the test input (default: 64)")
+    command.set_defaults(command=_layers)
+
+    command = commands.add_parser("plugins", help="list plugins, what they contribute, and which were set aside")
+    command.add_argument("--json", action="store_true", help="for programs")
+    command.set_defaults(command=_plugins)
+
+    command = commands.add_parser("demo", help="LAM of a shipped network on shipped photographs; needs nothing else")
+    command.add_argument("--out", type=Path, default=Path("sr_hooks_demo"), help="folder (default: sr_hooks_demo)")
+    command.set_defaults(command=_demo)
+
+    command = commands.add_parser("show", help="print a saved result")
+    command.add_argument("folder", type=Path, help="folder with a result.json")
+    command.set_defaults(command=_show)
+    return parser
+
+
+def _analysis_parser(commands: Any, name: str, kind: Any) -> None:
+    summary = (kind.__doc__ or name).strip().splitlines()[0]
+    command = commands.add_parser(name, help=summary.replace("%", "%%"), description=summary.replace("%", "%%"))
+    _network_flags(command)
+    what = "input (LR) images" if kind.takes == "lr" else "ground-truth (HR) images"
+    command.add_argument("--image", nargs="+", required=True, metavar="FILE", help=f"{what}, 8-bit files")
+    if kind.takes == "lr":
+        command.add_argument("--hr", action="store_true", help="the images are HR: shrink them by the scale first (bicubic)")
+    command.add_argument("--out", type=Path, default=None, help=f"result folder (default: {name}_result)")
+    add_flags(command, kind.options_type)
+    command.set_defaults(command=lambda arguments: _analyse(name, kind, arguments))
+
+
+def _network_flags(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group("network")
+    group.add_argument(
+        "--model", required=True, metavar="MODEL",
+        help="a checkpoint that spandrel knows, a BasicSR option file or architecture, package.module:Class, "
+        "path/to/file.py:Class, or demo:baseline, demo:target",
+    )
+    group.add_argument("--arguments", metavar="YAML", help="of the architecture, e.g. '{num_feat: 64, upscale: 2}'")
+    group.add_argument("--weights", metavar="FILE", help="checkpoint for the architecture")
+    group.add_argument("--scale", type=float, help="output pixels per input pixel (default: inferred)")
+    group.add_argument("--input-range", type=float, help="white inside the network, 1 or 255 (default: inferred)")
+    group.add_argument("--multiple", type=int, help="pad input sizes to a multiple (default: inferred)")
+    group.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
+
+
+def _network(arguments: argparse.Namespace) -> Network:
+    given: dict[str, Any] = {}
+    if arguments.arguments:
+        try:
+            given = yaml.safe_load(arguments.arguments)
+        except yaml.YAMLError as error:
+            raise OptionError(f"--arguments is not sound YAML: {str(error).splitlines()[0]}") from None
+        if not isinstance(given, dict):
+            raise OptionError("--arguments must be a mapping, e.g. '{num_feat: 64, upscale: 2}'")
+    facts = {
+        key: value
+        for key in ("scale", "input_range", "multiple")
+        if (value := getattr(arguments, key)) is not None
+    }
+    network = load_network(arguments.model, given or None, weights=arguments.weights, **facts)
+    name = arguments.device
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        network.module.to(torch.device(name))
+    except (RuntimeError, AssertionError) as error:
+        raise OptionError(f"--device {name}: {str(error).splitlines()[0]}") from None
+    return network
+
+
+def _analyse(name: str, kind: Any, arguments: argparse.Namespace) -> None:
+    out = check_folder(arguments.out or Path(f"{name}_result"))
+    options = from_flags(kind.options_type, arguments)
+    files = [Path(file) for file in arguments.image]
+    images = [read_image(file) for file in files]
+    network = _network(arguments)
+    if getattr(arguments, "hr", False):
+        images = [downsample(image, network.scale) for image in images]
+    named: list[tuple[str, Result]] = []
+    if kind.takes == "lr":
+        for file, image in zip(files, images, strict=True):
+            answer = execute(kind, network, image, options)
+            found = answer if isinstance(answer, list) else [answer]
+            for index, result in enumerate(found):
+                result.provenance["input_file"] = file.name
+                named.append((file.stem + (f"_{index}" if len(found) > 1 else ""), result))
+    else:
+        if len({image.shape for image in images}) == 1:
+            answer = execute(kind, network, torch.cat(images), options)
+        else:
+            answer = execute(kind, network, images, options)
+        named = [(f"{name}_{i}", r) for i, r in enumerate(answer)] if isinstance(answer, list) else [(name, answer)]
+    _save(named, out)
+
+
+def _save(named: list[tuple[str, Result]], out: Path) -> None:
+    if len(named) == 1:
+        named[0][1].save(out)
+        _print(named[0][1], out)
+        return
+    names = [name for name, _ in named]
+    if len(set(names)) < len(names):
+        raise ImageError("two images have the same name, and so would their result folders: rename one")
+    for name, result in named:
+        result.save(out / name)
+    print(text_table([{"result": name, **result.headline()} for name, result in named]))
+    print(f"written to {out}")
+
+
+def _print(result: Result, folder: Path) -> None:
+    for key, value in result.headline().items():
+        print(f"{key.replace('_', ' '):20s} {value:.4g}" if isinstance(value, float) else f"{key.replace('_', ' '):20s} {value}")
+    print(f"{'verdict':20s} {result.verdict}")
+    print(f"{'folder':20s} {folder}")
+
+
+def _layers(arguments: argparse.Namespace) -> None:
+    if arguments.size < 1:
+        raise OptionError(f"--size {arguments.size}: the test input must have at least 1 pixel")
+    network = _network(arguments)
+    x = torch.full((1, network.channels, arguments.size, arguments.size), 0.5, device=network.device)
+    with network.prepared():
+        found = taps.layers(network.module, lambda: network(x))
+    rows = [
+        {
+            "tap": layer.name if layer.calls == 1 else f"{layer.name}#0..{layer.calls - 1}",
+            "kind": layer.kind,
+            "input": _shape(layer.input_shape),
+            "output": _shape(layer.output_shape),
+        }
+        for layer in found
+    ]
+    print(text_table(rows))
+    print(f"auto is {taps.deep_feature(network.module, found)}")
+
+
+def _shape(shape: tuple[int, ...] | None) -> str:
+    return "-" if shape is None else "x".join(map(str, shape))
+
+
+def _plugins(arguments: argparse.Namespace) -> None:
+    listing = plugins.registry().listing()
+    if arguments.json:
+        print(json.dumps(listing, indent=1))
+        return
+    for entry in listing:
+        print(f"{entry['plugin']}  ({entry['distribution']} {entry['version']})")
+        for hook, names in entry["contributes"].items():
+            print(f"    {hook.replace('_', ' ')}: {', '.join(names)}")
+        for fault in entry["faults"]:
+            print(f"    set aside: {fault}")
+
+
+def _demo(arguments: argparse.Namespace) -> None:
+    from sr_hooks.demo.show import run_demo
+
+    run_demo(arguments.out)
+
+
+def _show(arguments: argparse.Namespace) -> None:
+    _print(read_result(arguments.folder), arguments.folder)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,47 @@
+"""`sr-hooks demo`: the shipped network on the shipped photographs, to pictures and a table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sr_hooks.analyses.lam import lam
+from sr_hooks.demo import demo_network, photographs
+from sr_hooks.images import downsample, read_image
+from sr_hooks.results import check_folder, write_folder
+from sr_hooks.tables import text_table
+
+__all__ = ["WINDOWS", "run_demo"]
+
+TABLE = "table.txt"
+WINDOWS = (("cat", (72, 56, 16)), ("coffee", (196, 180, 16)), ("rocket", (150, 188, 16)))
+
+
+def run_demo(out: Path) -> None:
+    """LAM of three windows on the baseline; figures in `out`, a table on the terminal.
+
+    Raises:
+        ResultError: the folder cannot be written; nothing is left behind.
+    """
+    check_folder(out, marker=TABLE)
+    network = demo_network("baseline")
+    files = {path.stem: path for path in photographs()}
+    rows: list[dict[str, Any]] = []
+    results = {}
+    for name, window in WINDOWS:
+        result = lam(network, downsample(read_image(files[name]), network.scale), window=window)
+        result.provenance["input_file"] = files[name].name
+        results[f"lam_{name}"] = result
+        rows.append({"photograph": name, "window": ",".join(map(str, window)), **result.headline()})
+
+    def fill(part: Path) -> None:
+        for name, result in results.items():
+            result.save(part / name)
+        table = text_table(rows)
+        (part / TABLE).write_text(table + "\n", encoding="utf-8")
+
+    write_folder(out, fill, marker=TABLE)
+    print(text_table(rows))
+    for name, result in results.items():
+        print(f"{name}: {result.verdict}")
+    print(f"figures: {out / 'lam_*' / 'figure.png'}")

@@ -1,0 +1,67 @@
+"""What can go wrong because of what was asked, each with a name. Anything else is a fault of ours."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "CheckpointError",
+    "ImageError",
+    "NetworkError",
+    "OptionError",
+    "PluginError",
+    "ResultError",
+    "SRHooksError",
+    "TapError",
+    "WindowError",
+    "nearest",
+]
+
+
+class SRHooksError(Exception):
+    """Base of all: the message says what is wrong, where, and what to do."""
+
+
+class ImageError(SRHooksError):
+    """An image that cannot be read, or of a kind, range or size that the network does not take."""
+
+
+class WindowError(SRHooksError):
+    """A window that is empty or leaves the output."""
+
+
+class NetworkError(SRHooksError):
+    """A module that cannot be run or analysed as it stands."""
+
+
+class CheckpointError(SRHooksError):
+    """A weights file that is missing, damaged, unsafe, or of another network."""
+
+
+class TapError(SRHooksError):
+    """A tap that names no layer, or not exactly one call of it."""
+
+
+class OptionError(SRHooksError):
+    """An unknown option or a value of the wrong kind."""
+
+
+class PluginError(SRHooksError):
+    """A plugin that fails to import, register or run."""
+
+
+class ResultError(SRHooksError):
+    """A result that cannot be written or read."""
+
+
+def nearest(name: str, known: Iterable[str], *, how_many: int = 3) -> str:
+    """A half-sentence with the nearest known names, or with all of them where few."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=how_many, cutoff=0.5)
+    if close:
+        return "did you mean " + " or ".join(close) + "?"
+    if not names:
+        return "there are none"
+    shown = ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
+    return f"known: {shown}"

@@ -1,0 +1,138 @@
+"""How to run a network on this machine: memory layout and batch size from a short calibration, kept per network."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sr_hooks.network import Network
+
+__all__ = ["Plan", "autocast", "calibrate", "is_out_of_memory"]
+
+_log = logging.getLogger("sr_hooks")
+_plans: dict[str, Plan] = {}
+_SIDE = 32  # the calibration runs on a corner of at most so many pixels
+_GAIN = 0.9  # a choice other than the plain one must cost at most this share of it
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How inputs are laid out in memory and how many go through at once."""
+
+    channels_last: bool = False
+    batch: int = 1
+
+    def lay_out(self, x: torch.Tensor) -> torch.Tensor:
+        return x.contiguous(memory_format=torch.channels_last if self.channels_last else torch.contiguous_format)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a smaller batch may help."""
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
+        isinstance(error, RuntimeError) and ("can't allocate memory" in str(error) or "out of memory" in str(error))
+    )
+
+
+@contextmanager
+def autocast(device: torch.device, precision: str) -> Iterator[None]:
+    """float32 whatever is around it, or bfloat16 autocast."""
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16"):
+        yield
+
+
+def calibrate(network: Network, shape: tuple[int, int, int], precision: str = "float32") -> Plan:
+    """The plan for inputs of (C,h,w) on the network's device.
+
+    It is timed once on a corner of the image and kept, in memory and in the user's cache folder
+    (`SR_HOOKS_CACHE`, empty to keep nothing), so that a later run of the same network takes the same
+    plan and gives the same numbers. Timing is no part of what the plan computes, only of how fast.
+    """
+    key = _key(network, shape, precision)
+    if key not in _plans:
+        _plans[key] = _stored(key) or _measure(network, shape, precision)
+        _store(key, _plans[key])
+    return _plans[key]
+
+
+def _key(network: Network, shape: tuple[int, int, int], precision: str) -> str:
+    device = network.device
+    facts: dict[str, Any] = {
+        "class": f"{type(network.module).__module__}.{type(network.module).__qualname__}",
+        "shapes": [(name, tuple(value.shape)) for name, value in network.module.named_parameters()],
+        "dtype": str(network.dtype),
+        "input": (shape[0], min(shape[1], _SIDE), min(shape[2], _SIDE)),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "precision": precision,
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _measure(network: Network, shape: tuple[int, int, int], precision: str) -> Plan:
+    corner = (shape[0], min(shape[1], _SIDE), min(shape[2], _SIDE))
+    sizes = (1, 4) if network.device.type == "cpu" else (4, 16)
+    plain, last = (_seconds(network, corner, precision, Plan(layout, sizes[0])) for layout in (False, True))
+    best = Plan(last < _GAIN * plain, sizes[0])
+    try:
+        larger = _seconds(network, corner, precision, Plan(best.channels_last, sizes[1]))
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        return best
+    return Plan(best.channels_last, sizes[1]) if larger < _GAIN * min(plain, last) else best
+
+
+def _seconds(network: Network, shape: tuple[int, int, int], precision: str, plan: Plan) -> float:
+    """Seconds a sample of one forward and backward to the input, the better of two after a warm-up."""
+    best = float("inf")
+    for attempt in range(3):
+        start = time.perf_counter()
+        x = plan.lay_out(torch.full((plan.batch, *shape), 0.5, device=network.device)).requires_grad_()
+        with torch.enable_grad(), autocast(network.device, precision):
+            out = network(x)
+        if out.requires_grad:
+            torch.autograd.grad(out.float().square().sum(), x, allow_unused=True)
+        if network.device.type == "cuda":
+            torch.cuda.synchronize(network.device)
+        if attempt:
+            best = min(best, time.perf_counter() - start)
+    return best / plan.batch
+
+
+def _folder() -> Path | None:
+    named = os.environ.get("SR_HOOKS_CACHE")
+    if named is not None:
+        return Path(named) if named else None
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sr_hooks"
+
+
+def _stored(key: str) -> Plan | None:
+    folder = _folder()
+    try:
+        return Plan(**json.loads((folder / f"{key}.json").read_text())) if folder else None
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _store(key: str, plan: Plan) -> None:
+    folder = _folder()
+    if folder is None:
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        part = folder / f"{key}.{os.getpid()}.part"
+        part.write_text(json.dumps(asdict(plan)))
+        part.replace(folder / f"{key}.json")
+    except OSError as error:
+        _log.debug("calibration not kept: %s", error)

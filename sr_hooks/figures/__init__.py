@@ -1,0 +1,1 @@
+"""Results to figures, one module an analysis."""

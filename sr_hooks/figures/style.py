@@ -1,0 +1,67 @@
+"""What all figures share: matplotlib without a display, imported only when a figure is drawn."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import Any
+
+import numpy as np
+
+__all__ = [
+    "DPI", "INK", "MAP_COLOURS", "PAPER_COLOURS", "WINDOW_COLOUR", "caption", "colour_bar", "image_of", "new_figure", "panel",
+    "plain", "window_box",
+]
+
+DPI = 150
+INK = "#222222"
+WINDOW_COLOUR = "#ff3b30"
+MAP_COLOURS = "inferno"
+PAPER_COLOURS = "jet"  # the look of the LAM paper, with compat="lam_demo" only: it is not safe for colour-blind eyes
+
+
+def new_figure(width: float, height: float) -> Any:
+    """A matplotlib Figure of width x height inches that belongs to no window and no global state."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), dpi=DPI, layout="constrained", facecolor="white")
+
+
+def plain(text: str) -> str:
+    """Text that matplotlib draws as it stands: no mathtext, no control characters, not endless."""
+    text = "".join(c if c.isprintable() else " " for c in text).replace("$", r"\$")
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def caption(figure: Any, text: str, *, width: int = 150) -> None:
+    """The verdict below the panels, wrapped."""
+    figure.supxlabel(textwrap.fill(text.replace("$", r"\$"), width), fontsize=8, color=INK, x=0.01, ha="left")
+
+
+def image_of(array: np.ndarray) -> np.ndarray:
+    """(C,h,w) in [0, 1] to what imshow takes, clipped."""
+    return np.clip(np.repeat(array, 3, axis=0) if array.shape[0] == 1 else array, 0, 1).transpose(1, 2, 0)
+
+
+def window_box(axes: Any, window: tuple[float, float, float, float], colour: str = WINDOW_COLOUR) -> None:
+    """Outline (top, left, height, width) with a white rim, so that it shows on any image."""
+    from matplotlib.patches import Rectangle
+
+    top, left, height, width = window
+    for line, edge in ((3.2, "white"), (1.6, colour)):
+        axes.add_patch(Rectangle((left - 0.5, top - 0.5), width, height, fill=False, linewidth=line, edgecolor=edge))
+
+
+def colour_bar(figure: Any, shown: Any, axes: Any, label: str, ticks: list[float]) -> None:
+    """A narrow bar beside an image, with its label."""
+    bar = figure.colorbar(shown, ax=axes, fraction=0.046, pad=0.02, ticks=ticks)
+    bar.ax.tick_params(labelsize=7)
+    bar.set_label(label, fontsize=7)
+
+
+def panel(axes: Any, title: str) -> None:
+    """An image's axes: a title, a thin frame, no ticks."""
+    axes.set_title(title, fontsize=9, color=INK)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_linewidth(0.5)

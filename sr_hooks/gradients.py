@@ -1,0 +1,125 @@
+"""Gradients of an objective with respect to the input, in batches, as cheap as they come."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+
+import torch
+
+from sr_hooks.errors import NetworkError, OptionError
+from sr_hooks.execution import Plan, autocast, is_out_of_memory
+from sr_hooks.network import Network
+from sr_hooks.objectives import Objective
+from sr_hooks.taps import healed
+from sr_hooks.windows import Window
+
+__all__ = ["Gradients", "Sample"]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """At one input and for one window: the objective, its gradient (1,C,h,w) and how much of that was not finite."""
+
+    value: float
+    gradient: torch.Tensor
+    nonfinite: int
+
+
+class Gradients:
+    """d objective / d input at any number of inputs, for several windows from one forward.
+
+    No parameter gradient is computed, memory running out halves the batch, and a network that writes in
+    place into what its backward needs is run again with its layers' outputs cloned.
+
+    Attributes:
+        low, high: the extremes of the outputs met.
+        count: gradients computed.
+        was_healed: whether layers' outputs had to be cloned.
+    """
+
+    def __init__(self, network: Network, objective: Objective, windows: Sequence[Window], plan: Plan, precision: str) -> None:
+        self.network, self.objective, self.windows = network, objective, list(windows)
+        self.plan, self.precision = plan, precision
+        self.low, self.high = math.inf, -math.inf
+        self.count = 0
+        self.broken_outputs = 0
+        self.was_healed = False
+
+    def __call__(self, points: torch.Tensor, wanted: Sequence[Sequence[int]]) -> list[dict[int, Sample]]:
+        """For each of the points (K,C,h,w) the samples of the windows wanted there, by the window's index."""
+        done: list[dict[int, Sample]] = []
+        while len(done) < len(points):
+            part = slice(len(done), len(done) + self.plan.batch)
+            try:
+                done += self._guarded(points[part], wanted[part])
+            except Exception as error:
+                if not is_out_of_memory(error) or self.plan.batch == 1:
+                    raise
+                self.plan = replace(self.plan, batch=self.plan.batch // 2)
+        return done
+
+    def _guarded(self, points: torch.Tensor, wanted: Sequence[Sequence[int]]) -> list[dict[int, Sample]]:
+        try:
+            return self._batch(points, wanted)
+        except RuntimeError as error:
+            if self.was_healed or "modified by an inplace operation" not in str(error):
+                raise
+            self.was_healed = True
+            return self._batch(points, wanted)
+
+    def _batch(self, points: torch.Tensor, wanted: Sequence[Sequence[int]]) -> list[dict[int, Sample]]:
+        samples: list[dict[int, Sample]] = [{} for _ in points]
+        with torch.enable_grad(), ExitStack() as stack:
+            if self.was_healed:
+                stack.enter_context(healed(self.network.module))
+            x = self.plan.lay_out(points.detach().to(self.network.device)).requires_grad_()
+            with autocast(self.network.device, self.precision):
+                output = self.network(x)
+            output = output.float()
+            self._note(output.detach())
+            if not output.requires_grad:
+                raise NetworkError(
+                    f"no gradient reaches the input of {self.network.name}: somewhere inside it detaches, runs under "
+                    "torch.no_grad() or torch.inference_mode(), or leaves torch"
+                )
+            windows = sorted({index for each in wanted for index in each})
+            for index in windows:
+                rows = [row for row, each in enumerate(wanted) if index in each]
+                values = self._objective(output, x, rows, self.windows[index])
+                last = index == windows[-1]
+                gradient = torch.autograd.grad(values.sum(), x, retain_graph=not last, allow_unused=True)[0]
+                if gradient is None:
+                    raise NetworkError(f"the objective does not depend on the input of {self.network.name}")
+                self._take(samples, index, rows, values.detach(), gradient)
+        return samples
+
+    def _objective(self, output: torch.Tensor, x: torch.Tensor, rows: list[int], window: Window) -> torch.Tensor:
+        whole = len(rows) == len(x)
+        values = self.objective(output if whole else output[rows], x if whole else x[rows], window)
+        if not isinstance(values, torch.Tensor) or values.shape != (len(rows),):
+            got = tuple(values.shape) if isinstance(values, torch.Tensor) else type(values).__name__
+            raise OptionError(f"the objective {self.objective.name} must return shape ({len(rows)},), one scalar an image, not {got}")
+        if not values.requires_grad:
+            raise OptionError(f"the objective {self.objective.name} is not differentiable: its value carries no gradient")
+        return values
+
+    def _note(self, output: torch.Tensor) -> None:
+        self.count += len(output)
+        finite = torch.isfinite(output)
+        if not bool(finite.all()):
+            self.broken_outputs += int((~finite).sum())
+            output = output[finite]
+        if output.numel():
+            self.low, self.high = min(self.low, float(output.min())), max(self.high, float(output.max()))
+
+    def _take(
+        self, samples: list[dict[int, Sample]], index: int, rows: list[int], values: torch.Tensor, gradient: torch.Tensor
+    ) -> None:
+        gradient = gradient.detach().float().contiguous().cpu()
+        for row, value in zip(rows, values.tolist(), strict=True):
+            mine = gradient[row : row + 1]
+            broken = int((~torch.isfinite(mine)).sum())
+            samples[row][index] = Sample(value, torch.nan_to_num(mine, 0.0, 0.0, 0.0) if broken else mine, broken)

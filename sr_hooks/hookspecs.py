@@ -1,0 +1,64 @@
+"""The plugin contract. A plugin is a module or object under the entry-point group `sr_hooks` with some of these."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from sr_hooks.analysis import Analysis
+    from sr_hooks.network import Network
+    from sr_hooks.objectives import Objective
+    from sr_hooks.paths import ImagePath
+    from sr_hooks.results import Result
+
+__all__ = ["API_VERSION", "hookimpl", "hookspec"]
+
+API_VERSION = 1
+"""A plugin that needs a newer contract says so with a module attribute `sr_hooks_api = 2`, and is set aside by older hosts."""
+
+hookspec = pluggy.HookspecMarker("sr_hooks")
+hookimpl = pluggy.HookimplMarker("sr_hooks")
+
+
+@hookspec
+def register_analyses() -> list[type[Analysis]]:  # type: ignore[empty-body]
+    """Analysis classes: each gets a command, option flags, a place in the schedule, figures and reports."""
+
+
+@hookspec
+def register_objectives() -> Mapping[str, Callable[[str | None], Objective]]:  # type: ignore[empty-body]
+    """Name to factory; `name:argument` calls factory("argument")."""
+
+
+@hookspec
+def register_paths() -> Mapping[str, Callable[[str | None, int], ImagePath]]:  # type: ignore[empty-body]
+    """Name to factory; `name:argument` with a seed calls factory("argument", seed)."""
+
+
+@hookspec
+def register_degradations() -> Mapping[str, Callable[..., Any]]:  # type: ignore[empty-body]
+    """Name to factory of a degradation, as `sr_hooks.degradations` describes it."""
+
+
+@hookspec
+def register_network_loaders() -> Mapping[str, Callable[..., Network | None]]:  # type: ignore[empty-body]
+    """Name to loader(spec, arguments, weights=, **facts); a loader returns None for a spec that is not its own."""
+
+
+@hookspec
+def register_sinks() -> Mapping[str, Callable[..., Any]]:  # type: ignore[empty-body]
+    """Name to factory of a sink: where results of a watched training run go."""
+
+
+@hookspec
+def before_analysis(analysis: str, network: Network, options: Any) -> None:
+    """Called before an analysis runs."""
+
+
+@hookspec
+def after_analysis(result: Result) -> None:
+    """Called with each result, before it is handed out."""

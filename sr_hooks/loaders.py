@@ -1,0 +1,226 @@
+"""Networks from BasicSR, from checkpoint files, from any importable class; and the verb that picks among them."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import sys
+import types
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import nn
+
+from sr_hooks import plugins
+from sr_hooks.checkpoints import load_weights, read_weights
+from sr_hooks.errors import CheckpointError, NetworkError, SRHooksError, nearest
+from sr_hooks.network import Network
+
+__all__ = ["from_basicsr", "from_file", "from_import", "import_basicsr", "load_network"]
+
+def import_basicsr() -> types.ModuleType:
+    """Import basicsr, standing in for `torchvision.transforms.functional_tensor`, which newer torchvision lacks."""
+    name = "torchvision.transforms.functional_tensor"
+    if name not in sys.modules:
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError:
+            try:
+                functional = importlib.import_module("torchvision.transforms.functional")
+            except ModuleNotFoundError:
+                functional = None
+            if functional is not None:
+                alias = types.ModuleType(name)
+                alias.rgb_to_grayscale = functional.rgb_to_grayscale  # type: ignore[attr-defined]
+                sys.modules[name] = alias
+    try:
+        return importlib.import_module("basicsr")
+    except ImportError as error:
+        raise NetworkError(f"BasicSR cannot be imported ({error}): pip install 'sr_hooks[basicsr]'") from None
+
+
+def from_basicsr(
+    arch_or_option_file: str | Path,
+    arguments: Mapping[str, Any] | None = None,
+    *,
+    weights: str | Path | None = None,
+    **facts: Any,
+) -> Network:
+    """See Network.from_basicsr."""
+    target = str(arch_or_option_file)
+    place = None
+    if target.endswith((".yml", ".yaml")):
+        described, inside, place = _from_option_file(Path(target))
+        if weights is None:
+            weights = inside
+        else:
+            place = None
+        name = described.pop("type", None)
+        if name is None:
+            raise NetworkError(f"network_g in {target} has no type")
+        arguments = {**described, **(arguments or {})}
+    else:
+        name = target
+    import_basicsr()
+    from basicsr.archs import ARCH_REGISTRY
+
+    known = [key for key, _ in ARCH_REGISTRY]
+    if name not in known:
+        raise NetworkError(f"BasicSR has no architecture {name!r}; {nearest(name, known)}")
+    return _finish(_build(ARCH_REGISTRY.get(name), arguments, name), name, weights, place, facts)
+
+
+def _from_option_file(path: Path) -> tuple[dict[str, Any], str | None, str | None]:
+    try:
+        options = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise NetworkError(f"cannot read the option file {path}: {error.strerror or error}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise NetworkError(f"{path} is not a sound YAML file: {str(error).splitlines()[0]}") from None
+    described = options.get("network_g") if isinstance(options, dict) else None
+    if not isinstance(described, dict):
+        raise NetworkError(f"{path} has no network_g block: it is not a BasicSR option file for a generator")
+    paths = options.get("path") or {}
+    file = paths.get("pretrain_network_g")
+    if file and not Path(file).is_file() and (path.parent / file).is_file():
+        file = str(path.parent / file)
+    return dict(described), file, paths.get("param_key_g") if file else None
+
+
+def from_import(
+    target: str,
+    arguments: Mapping[str, Any] | None = None,
+    *,
+    weights: str | Path | None = None,
+    **facts: Any,
+) -> Network:
+    """See Network.from_import."""
+    where, _, name = target.rpartition(":")
+    if not where or not name:
+        raise NetworkError(f"{target!r} names no class: write package.module:Class or path/to/file.py:Class")
+    module = _module_from_file(Path(where)) if where.endswith(".py") else _module_by_name(where)
+    cls = getattr(module, name, None)
+    if cls is None:
+        classes = [n for n, v in vars(module).items() if inspect.isclass(v) and issubclass(v, nn.Module)]
+        raise NetworkError(f"{where} has no {name}; {nearest(name, classes)}")
+    return _finish(_build(cls, arguments, name), name, weights, None, facts)
+
+
+def _module_from_file(path: Path) -> types.ModuleType:
+    if not path.is_file():
+        raise NetworkError(f"no file {path}")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    folder = str(path.resolve().parent)
+    sys.path.insert(0, folder)  # so that the file finds its neighbours, as it would when run
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise NetworkError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
+    finally:
+        sys.path.remove(folder)
+    return module
+
+
+def _module_by_name(name: str) -> types.ModuleType:
+    if name.split(".")[0] == "basicsr":
+        import_basicsr()
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise NetworkError(f"cannot import {name}: {error}") from None
+
+
+def _build(cls: Any, arguments: Mapping[str, Any] | None, name: str) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)  # without weights, the same network each time
+        try:
+            module = cls(**(arguments or {}))
+        except Exception as error:
+            given = ", ".join(f"{k}={v!r}" for k, v in (arguments or {}).items()) or "no arguments"
+            raise NetworkError(f"cannot build {name} with {given}: {type(error).__name__}: {error}") from error
+    if not isinstance(module, nn.Module):
+        raise NetworkError(f"{name} built a {type(module).__name__}, not a torch.nn.Module")
+    return module.eval()
+
+
+def _finish(
+    module: nn.Module, name: str, weights: str | Path | None, place: str | None, facts: dict[str, Any]
+) -> Network:
+    read = None
+    if weights is not None:
+        read = read_weights(weights, place=place)
+        load_weights(module, read)
+        name = f"{name} {read.path.stem}"
+    return Network(module, name=facts.pop("name", None) or name, weights=read, **facts)
+
+
+def from_file(path: str | Path, **facts: Any) -> Network:
+    """See Network.from_file."""
+    read = read_weights(path)
+    demo = _demo_network(read.state)
+    if demo is not None:
+        load_weights(demo, read)
+        return Network(demo.eval(), name=facts.pop("name", None) or f"CompactResNet {read.path.stem}", weights=read, **facts)
+    try:
+        import spandrel
+    except ImportError:
+        raise NetworkError("reading a checkpoint without its architecture needs spandrel: pip install 'sr_hooks[models]'") from None
+    try:
+        found = spandrel.ModelLoader().load_from_state_dict(spandrel.canonicalize_state_dict(dict(read.state)))
+    except Exception as error:
+        if type(error).__name__ != "UnsupportedModelError":
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+        else:
+            reason = "spandrel does not recognise its architecture"
+        raise CheckpointError(
+            f"{path}: {reason}. Name the architecture: Network.from_basicsr(arch, arguments, weights=...) or "
+            "Network.from_import('package.module:Class', arguments, weights=...)"
+        ) from None
+    known = {"scale": found.scale, "multiple": max(found.size_requirements.multiple_of, 1), "channels": found.input_channels}
+    name = facts.pop("name", None) or f"{found.architecture.name} {read.path.stem}"
+    return Network(found.model.eval(), name=name, weights=read, **{**known, **facts})
+
+
+def _demo_network(state: Mapping[str, torch.Tensor]) -> nn.Module | None:
+    from sr_hooks.demo.network import CompactResNet
+
+    return CompactResNet.from_shapes(state)
+
+
+def load_network(
+    spec: str,
+    arguments: Mapping[str, Any] | None = None,
+    *,
+    weights: str | Path | None = None,
+    **facts: Any,
+) -> Network:
+    """A network from what a person types: a file, an option file, an import path, an architecture's name.
+
+    Plugins' loaders are asked first; each returns None for what is not its own.
+    """
+    for name, loader in plugins.contributions("register_network_loaders").items():
+        try:
+            network = loader(spec, arguments, weights=weights, **facts)
+        except SRHooksError:
+            raise
+        except Exception as error:
+            raise NetworkError(f"the network loader {name} failed on {spec}: {type(error).__name__}: {error}") from error
+        if network is not None:
+            return network
+    if spec.endswith((".yml", ".yaml")):
+        return from_basicsr(spec, arguments, weights=weights, **facts)
+    if spec.endswith((".pth", ".pt", ".ckpt", ".safetensors", ".bin")):
+        if arguments or weights:
+            raise NetworkError(f"{spec} is a checkpoint; give the architecture as the model and this file as the weights")
+        return from_file(spec, **facts)
+    if ":" in spec:
+        return from_import(spec, arguments, weights=weights, **facts)
+    if Path(spec).exists():
+        raise NetworkError(f"{spec} is no model: give a .pth, .pt or .safetensors file, an option file, or file.py:Class")
+    return from_basicsr(spec, arguments, weights=weights, **facts)

@@ -1,0 +1,191 @@
+"""Find plugins, load them one by one, and set aside what fails, saying so once."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import metadata
+from typing import Any
+
+import pluggy
+
+from sr_hooks import hookspecs
+from sr_hooks.errors import PluginError
+
+__all__ = ["Fault", "Registry", "contributions", "registry"]
+
+GROUP = "sr_hooks"
+_log = logging.getLogger("sr_hooks")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that a plugin did wrong."""
+
+    plugin: str
+    distribution: str
+    version: str
+    hook: str
+    error: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"plugin {self.plugin} ({self.distribution} {self.version}) set aside at {self.hook}: {self.error}. {self.remedy}"
+
+
+class Registry:
+    """The plugins of this process, what they contribute, and which were set aside."""
+
+    def __init__(self) -> None:
+        self.manager = pluggy.PluginManager(GROUP)
+        self.manager.add_hookspecs(hookspecs)
+        self.faults: list[Fault] = []
+        self._origin: dict[str, tuple[str, str]] = {}
+        self._contributions: dict[str, dict[str, tuple[str, Any]]] = {}
+
+    def load_entry_points(self) -> None:
+        """Register every entry point of the group, ours first, then by distribution and name."""
+        found = [
+            (dist.metadata["Name"] or "?", dist.version, point)
+            for dist in metadata.distributions()
+            for point in dist.entry_points
+            if point.group == GROUP
+        ]
+        found.sort(key=lambda item: (_plain(item[0]) != "sr-hooks", _plain(item[0]), item[2].name))
+        seen: set[tuple[str, str]] = set()
+        for distribution, version, point in found:
+            if (_plain(distribution), point.name) not in seen:  # a distribution can stand twice on sys.path
+                seen.add((_plain(distribution), point.name))
+                self._load(distribution, version, point)
+
+    def _load(self, distribution: str, version: str, point: metadata.EntryPoint) -> None:
+        if point.name in self._origin:
+            other = " ".join(self._origin[point.name])
+            self._fault(
+                point.name, "entry point", PluginError(f"the name is taken by {other}"),
+                "Rename its entry point", origin=(distribution, version),
+            )
+            return
+        self._origin[point.name] = (distribution, version)
+        try:
+            plugin = point.load()
+        except Exception as error:
+            self._fault(point.name, "import", error, f"Mend or uninstall it: pip uninstall {distribution}")
+            return
+        self.register(plugin, point.name)
+
+    def register(self, plugin: Any, name: str) -> None:
+        """Register a plugin object under a name; a faulty one is set aside."""
+        self._origin.setdefault(name, ("registered in code", "-"))
+        wanted = getattr(plugin, "sr_hooks_api", hookspecs.API_VERSION)
+        if wanted > hookspecs.API_VERSION:
+            self._fault(
+                name, "register",
+                PluginError(f"it asks for plugin contract {wanted}, this sr_hooks has {hookspecs.API_VERSION}"),
+                "Upgrade sr_hooks",
+            )
+            return
+        try:
+            self.manager.register(plugin, name)
+        except (pluggy.PluginValidationError, ValueError) as error:
+            if self.manager.has_plugin(name):
+                self.manager.unregister(name=name)
+            self._fault(name, "register", error, "Its hooks must match sr_hooks.hookspecs")
+            return
+        self._contributions.clear()
+
+    def _fault(
+        self, plugin: str, hook: str, error: BaseException, remedy: str, *, origin: tuple[str, str] | None = None
+    ) -> None:
+        distribution, version = origin or self._origin.get(plugin, ("?", "?"))
+        if os.environ.get("SR_HOOKS_STRICT") == "1":
+            raise error
+        first_line = (str(error).strip().splitlines() or [""])[0]
+        text = first_line if isinstance(error, PluginError) else f"{type(error).__name__}: {first_line}"
+        fault = Fault(plugin, distribution, version, hook, text, remedy)
+        if fault not in self.faults:
+            self.faults.append(fault)
+            _log.warning("%s", fault)
+
+    def call(self, hook: str, **arguments: Any) -> list[tuple[str, Any]]:
+        """(plugin, answer) of every plugin that implements the hook, in order of registration; who raises is set aside."""
+        answers = []
+        for name, plugin in list(self.manager.list_name_plugin()):
+            if plugin is None or not any(i.plugin is plugin for i in getattr(self.manager.hook, hook).get_hookimpls()):
+                continue
+            others = [p for p in self.manager.get_plugins() if p is not plugin]
+            caller = self.manager.subset_hook_caller(hook, others)
+            try:
+                answers += [(name, answer) for answer in caller(**arguments)]
+            except Exception as error:
+                self._fault(name, hook, error, "Mend or uninstall it")
+                self.manager.unregister(plugin)
+                self._contributions.clear()
+        return answers
+
+    def contributions(self, hook: str) -> dict[str, Any]:
+        """Name to what plugins contribute by a `register_*` hook; the first to take a name keeps it."""
+        return {name: value for name, (_, value) in self._owned(hook).items()}
+
+    def owner(self, hook: str, name: str) -> str:
+        """The plugin that contributes a name."""
+        return self._owned(hook)[name][0]
+
+    def _owned(self, hook: str) -> dict[str, tuple[str, Any]]:
+        if hook not in self._contributions:
+            owned: dict[str, tuple[str, Any]] = {}
+            for plugin, answer in self.call(hook):
+                try:
+                    items = dict(answer).items() if hook != "register_analyses" else [(a.name, a) for a in answer]
+                    for name, value in items:
+                        if not isinstance(name, str) or not callable(value):
+                            raise PluginError(f"{hook} must give names and callables, not {name!r}: {value!r}")
+                except Exception as error:
+                    self._fault(plugin, hook, error, "See the hook's docstring for what it must return")
+                    continue
+                for name, value in items:
+                    if name in owned:
+                        taken = PluginError(f"{name!r} is taken by plugin {owned[name][0]}")
+                        self._fault(plugin, hook, taken, "Rename it in the plugin")
+                    else:
+                        owned[name] = (plugin, value)
+            self._contributions[hook] = owned
+        return self._contributions[hook]
+
+    def listing(self) -> list[dict[str, Any]]:
+        """Every plugin with distribution, version, what it contributes and its faults; for people and for JSON."""
+        hooks = [name for name in vars(hookspecs) if name.startswith("register_")]
+        return [
+            {
+                "plugin": name,
+                "distribution": distribution,
+                "version": version,
+                "contributes": {
+                    hook.removeprefix("register_"): [n for n, (p, _) in self._owned(hook).items() if p == name]
+                    for hook in hooks
+                    if any(p == name for p, _ in self._owned(hook).values())
+                },
+                "faults": [str(fault) for fault in self.faults if fault.plugin == name],
+            }
+            for name, (distribution, version) in self._origin.items()
+        ]
+
+
+@lru_cache(maxsize=1)
+def registry() -> Registry:
+    """The registry of this process, filled from entry points at its first use."""
+    found = Registry()
+    found.load_entry_points()
+    return found
+
+
+def contributions(hook: str) -> dict[str, Callable[..., Any]]:
+    """What plugins, ours among them, contribute by a `register_*` hook: name to class or factory."""
+    return registry().contributions(hook)
+
+
+def _plain(distribution: str) -> str:
+    return distribution.lower().replace("_", "-")

@@ -1,11 +1,11 @@
-"""Look inside super-resolution and restoration networks, while they train and afterwards, without touching their code."""
+"""Look inside super-resolution and restoration networks, while they train and afterwards, code untouched."""
 
 from __future__ import annotations
 
 __version__ = "0.1.0"
 
-from sr_hooks.analysis import Analysis, run
 from sr_hooks.analyses.lam import LamResult, lam
+from sr_hooks.analysis import Analysis, run
 from sr_hooks.errors import SRHooksError
 from sr_hooks.hookspecs import hookimpl
 from sr_hooks.network import Network

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import platform
 import time
+from collections.abc import Sequence
 from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
@@ -37,7 +38,7 @@ class Analysis(Generic[Options]):
     result_type: ClassVar[type[Result]] = Result
     takes: ClassVar[str] = "lr"
 
-    def run(self, network: Network, images: Any, options: Options) -> Result | list[Result]:
+    def run(self, network: Network, images: Any, options: Options) -> Result | Sequence[Result]:
         """The answer, or several. The network is in evaluation mode, its parameters want no gradient.
 
         Each result's `provenance` need hold only what the analysis itself adds.
@@ -91,7 +92,9 @@ def _provenance(kind: type[Analysis[Any]], network: Network, options: Any) -> di
         "analysis": kind.name,
         "options": as_plain(options),
         "versions": {
-            "sr_hooks": sr_hooks.__version__, "torch": torch.__version__, "numpy": np.__version__,
+            "sr_hooks": sr_hooks.__version__,
+            "torch": torch.__version__,
+            "numpy": np.__version__,
             "python": platform.python_version(),
         },
         "network": network.describe(),
@@ -105,5 +108,3 @@ def sha256_of(image: torch.Tensor) -> str:
     """SHA-256 of shape and float32 bytes."""
     data = image.detach().float().cpu().contiguous().numpy()
     return hashlib.sha256(str(data.shape).encode() + data.tobytes()).hexdigest()
-
-

@@ -156,7 +156,7 @@ def _first(items: list[str], how_many: int = 4, between: str = ", ") -> str:
 
 
 def write_weights(state: dict[str, torch.Tensor], path: str | Path, *, like: Weights | None = None) -> None:
-    """Write weights, whole or not at all, in the layout of `like`: same place, prefix, and kind by the file's suffix."""
+    """Write weights, whole or not at all, in the layout of `like`: same place and prefix; the kind is the suffix's."""
     path = Path(path)
     prefix, place = (like.prefix, like.place) if like else ("", "params")
     named = {prefix + key: value.detach().cpu().contiguous() for key, value in state.items()}

@@ -87,7 +87,9 @@ def _analysis_parser(commands: Any, name: str, kind: Any) -> None:
     what = "input (LR) images" if kind.takes == "lr" else "ground-truth (HR) images"
     command.add_argument("--image", nargs="+", required=True, metavar="FILE", help=f"{what}, 8-bit files")
     if kind.takes == "lr":
-        command.add_argument("--hr", action="store_true", help="the images are HR: shrink them by the scale first (bicubic)")
+        command.add_argument(
+            "--hr", action="store_true", help="the images are HR: shrink them by the scale first (bicubic)"
+        )
     command.add_argument("--out", type=Path, default=None, help=f"result folder (default: {name}_result)")
     add_flags(command, kind.options_type)
     command.set_defaults(command=lambda arguments: _analyse(name, kind, arguments))
@@ -96,7 +98,9 @@ def _analysis_parser(commands: Any, name: str, kind: Any) -> None:
 def _network_flags(command: argparse.ArgumentParser) -> None:
     group = command.add_argument_group("network")
     group.add_argument(
-        "--model", required=True, metavar="MODEL",
+        "--model",
+        required=True,
+        metavar="MODEL",
         help="a checkpoint that spandrel knows, a BasicSR option file or architecture, package.module:Class, "
         "path/to/file.py:Class, or demo:baseline, demo:target",
     )
@@ -118,9 +122,7 @@ def _network(arguments: argparse.Namespace) -> Network:
         if not isinstance(given, dict):
             raise OptionError("--arguments must be a mapping, e.g. '{num_feat: 64, upscale: 2}'")
     facts = {
-        key: value
-        for key in ("scale", "input_range", "multiple")
-        if (value := getattr(arguments, key)) is not None
+        key: value for key in ("scale", "input_range", "multiple") if (value := getattr(arguments, key)) is not None
     }
     network = load_network(arguments.model, given or None, weights=arguments.weights, **facts)
     name = arguments.device
@@ -174,7 +176,11 @@ def _save(named: list[tuple[str, Result]], out: Path) -> None:
 
 def _print(result: Result, folder: Path) -> None:
     for key, value in result.headline().items():
-        print(f"{key.replace('_', ' '):20s} {value:.4g}" if isinstance(value, float) else f"{key.replace('_', ' '):20s} {value}")
+        print(
+            f"{key.replace('_', ' '):20s} {value:.4g}"
+            if isinstance(value, float)
+            else f"{key.replace('_', ' '):20s} {value}"
+        )
     print(f"{'verdict':20s} {result.verdict}")
     print(f"{'folder':20s} {folder}")
 

@@ -40,7 +40,9 @@ class Gradients:
         was_healed: whether layers' outputs had to be cloned.
     """
 
-    def __init__(self, network: Network, objective: Objective, windows: Sequence[Window], plan: Plan, precision: str) -> None:
+    def __init__(
+        self, network: Network, objective: Objective, windows: Sequence[Window], plan: Plan, precision: str
+    ) -> None:
         self.network, self.objective, self.windows = network, objective, list(windows)
         self.plan, self.precision = plan, precision
         self.low, self.high = math.inf, -math.inf
@@ -101,9 +103,13 @@ class Gradients:
         values = self.objective(output if whole else output[rows], x if whole else x[rows], window)
         if not isinstance(values, torch.Tensor) or values.shape != (len(rows),):
             got = tuple(values.shape) if isinstance(values, torch.Tensor) else type(values).__name__
-            raise OptionError(f"the objective {self.objective.name} must return shape ({len(rows)},), one scalar an image, not {got}")
+            raise OptionError(
+                f"the objective {self.objective.name} must return shape ({len(rows)},), one scalar an image, not {got}"
+            )
         if not values.requires_grad:
-            raise OptionError(f"the objective {self.objective.name} is not differentiable: its value carries no gradient")
+            raise OptionError(
+                f"the objective {self.objective.name} is not differentiable: its value carries no gradient"
+            )
         return values
 
     def _note(self, output: torch.Tensor) -> None:
@@ -116,7 +122,12 @@ class Gradients:
             self.low, self.high = min(self.low, float(output.min())), max(self.high, float(output.max()))
 
     def _take(
-        self, samples: list[dict[int, Sample]], index: int, rows: list[int], values: torch.Tensor, gradient: torch.Tensor
+        self,
+        samples: list[dict[int, Sample]],
+        index: int,
+        rows: list[int],
+        values: torch.Tensor,
+        gradient: torch.Tensor,
     ) -> None:
         gradient = gradient.detach().float().contiguous().cpu()
         for row, value in zip(rows, values.tolist(), strict=True):

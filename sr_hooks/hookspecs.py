@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["API_VERSION", "hookimpl", "hookspec"]
 
 API_VERSION = 1
-"""A plugin that needs a newer contract says so with a module attribute `sr_hooks_api = 2`, and is set aside by older hosts."""
+"""A plugin that needs a newer contract says so by an attribute `sr_hooks_api = 2`; older hosts set it aside."""
 
 hookspec = pluggy.HookspecMarker("sr_hooks")
 hookimpl = pluggy.HookimplMarker("sr_hooks")

@@ -51,7 +51,9 @@ def read_image(path: str | Path) -> torch.Tensor:
             "PNG, JPEG, BMP, TIFF and WebP are read"
         )
     if image.dtype != np.uint8:
-        raise ImageError(f"{path} has {image.dtype.itemsize * 8}-bit values ({image.dtype}); convert it to 8 bits a channel")
+        raise ImageError(
+            f"{path} has {image.dtype.itemsize * 8}-bit values ({image.dtype}); convert it to 8 bits a channel"
+        )
     channels = 1 if image.ndim == 2 else image.shape[2]
     if channels not in (1, 3):
         raise ImageError(
@@ -110,7 +112,9 @@ def as_batch(image: Any, *, what: str = "the image") -> torch.Tensor:
             raise ImageError(f"{what} is uint16; divide by 65535 for float32 in [0, 1]")
         image = torch.from_numpy(np.ascontiguousarray(image))
     if not isinstance(image, torch.Tensor):
-        raise ImageError(f"{what} is a {type(image).__name__}; give a tensor (N,C,H,W), a NumPy array, or a file's path")
+        raise ImageError(
+            f"{what} is a {type(image).__name__}; give a tensor (N,C,H,W), a NumPy array, or a file's path"
+        )
     if not image.is_floating_point():
         top = {torch.uint8: 255, torch.uint16: 65535, torch.int16: 32767}.get(image.dtype)
         raise ImageError(

@@ -22,6 +22,7 @@ from sr_hooks.network import Network
 
 __all__ = ["from_basicsr", "from_file", "from_import", "import_basicsr", "load_network"]
 
+
 def import_basicsr() -> types.ModuleType:
     """Import basicsr, standing in for `torchvision.transforms.functional_tensor`, which newer torchvision lacks."""
     name = "torchvision.transforms.functional_tensor"
@@ -166,11 +167,15 @@ def from_file(path: str | Path, **facts: Any) -> Network:
     demo = _demo_network(read.state)
     if demo is not None:
         load_weights(demo, read)
-        return Network(demo.eval(), name=facts.pop("name", None) or f"CompactResNet {read.path.stem}", weights=read, **facts)
+        return Network(
+            demo.eval(), name=facts.pop("name", None) or f"CompactResNet {read.path.stem}", weights=read, **facts
+        )
     try:
         import spandrel
     except ImportError:
-        raise NetworkError("reading a checkpoint without its architecture needs spandrel: pip install 'sr_hooks[models]'") from None
+        raise NetworkError(
+            "reading a checkpoint without its architecture needs spandrel: pip install 'sr_hooks[models]'"
+        ) from None
     try:
         found = spandrel.ModelLoader().load_from_state_dict(spandrel.canonicalize_state_dict(dict(read.state)))
     except Exception as error:
@@ -182,7 +187,11 @@ def from_file(path: str | Path, **facts: Any) -> Network:
             f"{path}: {reason}. Name the architecture: Network.from_basicsr(arch, arguments, weights=...) or "
             "Network.from_import('package.module:Class', arguments, weights=...)"
         ) from None
-    known = {"scale": found.scale, "multiple": max(found.size_requirements.multiple_of, 1), "channels": found.input_channels}
+    known = {
+        "scale": found.scale,
+        "multiple": max(found.size_requirements.multiple_of, 1),
+        "channels": found.input_channels,
+    }
     name = facts.pop("name", None) or f"{found.architecture.name} {read.path.stem}"
     return Network(found.model.eval(), name=name, weights=read, **{**known, **facts})
 
@@ -210,17 +219,23 @@ def load_network(
         except SRHooksError:
             raise
         except Exception as error:
-            raise NetworkError(f"the network loader {name} failed on {spec}: {type(error).__name__}: {error}") from error
+            raise NetworkError(
+                f"the network loader {name} failed on {spec}: {type(error).__name__}: {error}"
+            ) from error
         if network is not None:
             return network
     if spec.endswith((".yml", ".yaml")):
         return from_basicsr(spec, arguments, weights=weights, **facts)
     if spec.endswith((".pth", ".pt", ".ckpt", ".safetensors", ".bin")):
         if arguments or weights:
-            raise NetworkError(f"{spec} is a checkpoint; give the architecture as the model and this file as the weights")
+            raise NetworkError(
+                f"{spec} is a checkpoint; give the architecture as the model and this file as the weights"
+            )
         return from_file(spec, **facts)
     if ":" in spec:
         return from_import(spec, arguments, weights=weights, **facts)
     if Path(spec).exists():
-        raise NetworkError(f"{spec} is no model: give a .pth, .pt or .safetensors file, an option file, or file.py:Class")
+        raise NetworkError(
+            f"{spec} is no model: give a .pth, .pt or .safetensors file, an option file, or file.py:Class"
+        )
     return from_basicsr(spec, arguments, weights=weights, **facts)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from torch import nn
 from sr_hooks.checkpoints import Weights
 from sr_hooks.errors import ImageError, NetworkError
 from sr_hooks.images import reflect_pad
+from sr_hooks.probing import number, probe, range_of
 
 __all__ = ["Network"]
 
@@ -58,12 +58,12 @@ class Network:
         self.output = output
         self.weights = weights
         self.name = name or type(self.module).__name__
-        self.input_range = _range_of(self.module) if input_range is None else float(input_range)
+        self.input_range = range_of(self.module) if input_range is None else float(input_range)
         if self.input_range <= 0:
             raise NetworkError(f"input_range is {input_range}; it is the value of white, 1 or 255")
         if multiple is not None and multiple < 1:
             raise NetworkError(f"multiple is {multiple}; it must be at least 1")
-        self._scale = None if scale is None else _number(scale)
+        self._scale = None if scale is None else number(scale)
         self._multiple = multiple
         self._channels = channels
 
@@ -235,8 +235,6 @@ class Network:
             for module, training in modes:
                 module.training = training
 
-    # -- inference of what was not given -----------------------------------------------------------
-
     def check(self, x: torch.Tensor) -> None:
         """Refuse a batch whose channel count is not the network's."""
         if x.shape[1] != self.channels:
@@ -244,44 +242,18 @@ class Network:
             raise ImageError(f"the image has {x.shape[1]} channel(s) and {self.name} takes {self.channels}: {remedy}")
 
     def _infer(self) -> None:
-        if None not in (self._scale, self._multiple, self._channels):
-            return
-        with torch.no_grad(), self.prepared(), torch.random.fork_rng(devices=[]):
-            self._probe()
-
-    def _probe(self) -> None:
-        failures: list[str] = []
-        for channels in [self._channels] if self._channels else _channel_guesses(self.module):
-            for multiple in [self._multiple] if self._multiple else _multiple_guesses(self.module):
-                # A size that the next larger multiple does not divide, so that a need for it shows.
-                sides = (3 * multiple, 5 * multiple) if multiple >= 8 else (17 * multiple, 19 * multiple)
-                try:
-                    scale = self._scale_at(channels, multiple, sides)
-                except NetworkError as error:
-                    failures.append(str(error))
-                    if _returns_no_image(error):
-                        raise
-                except Exception as error:
-                    failures.append(f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}")
-                else:
-                    self._channels, self._multiple, self._scale = channels, multiple, scale
-                    return
-        raise NetworkError(
-            f"{self.name} does not run on small test images, or returns sizes that are no multiple of theirs; set "
-            f"scale=, multiple= and channels= of Network. First fault: {failures[0]}"
-        )
-
-    def _scale_at(self, channels: int, multiple: int, sides: tuple[int, int]) -> float:
-        h, w = sides
-        ramp = torch.linspace(0.2, 0.8, h * w, device=self.device).view(1, 1, h, w).expand(1, channels, h, w)
-        out = self._run(ramp, 1, None)
-        ratios = Fraction(out.shape[-2], h), Fraction(out.shape[-1], w)
-        whole = ratios[0] == ratios[1] and (ratios[0].denominator == 1 or ratios[0].numerator == 1)
-        found = float(ratios[0])
-        if not whole or (self._scale is not None and found != self._scale):
-            stated = f"scale={self._scale:g} was stated" if self._scale is not None else "that is no scale"
-            raise NetworkError(f"{self.name} returned {_size(out)} pixels for an input of {h}x{w}: {stated}")
-        return _number(found)
+        if None in (self._scale, self._multiple, self._channels):
+            with torch.no_grad(), self.prepared(), torch.random.fork_rng(devices=[]):
+                found = probe(
+                    self._run,
+                    self.module,
+                    self.name,
+                    scale=self._scale,
+                    multiple=self._multiple,
+                    channels=self._channels,
+                    device=self.device,
+                )
+            self._channels, self._multiple, self._scale = found
 
 
 def _plain(module: Any) -> nn.Module:
@@ -301,49 +273,11 @@ def _plain(module: Any) -> nn.Module:
     return module
 
 
-def _number(scale: float) -> float:
-    if not scale > 0:
-        raise NetworkError(f"scale is {scale}; it must be positive")
-    return int(scale) if float(scale).is_integer() else float(scale)
-
-
 def _first_tensor(module: nn.Module) -> torch.Tensor:
     for tensors in (module.parameters(), module.buffers()):
         for tensor in tensors:
             return tensor
     return torch.empty(0)
-
-
-def _range_of(module: nn.Module) -> float:
-    """255 where the module says so, or begins by taking an 8-bit mean from its input (EDSR's `sub_mean`)."""
-    if getattr(module, "rgb_range", None) == 255:
-        return 255.0
-    for part in module.children():
-        if isinstance(part, nn.Conv2d) and part.weight.shape[:2] == (3, 3) and part.kernel_size == (1, 1):
-            if part.bias is not None and float(part.bias.detach().abs().max()) > 2:
-                return 255.0
-    return 1.0
-
-
-def _channel_guesses(module: nn.Module) -> list[int]:
-    for part in module.modules():
-        if isinstance(part, nn.Conv2d):
-            return [1, 3] if part.in_channels == 1 else [3, 1]
-    return [3, 1]
-
-
-def _multiple_guesses(module: nn.Module) -> list[int]:
-    guesses = [1, 2, 4, 8, 16, 32, 64]
-    window = getattr(module, "window_size", None)
-    if isinstance(window, (tuple, list)):
-        window = max(window)
-    if isinstance(window, int) and window > 1:
-        guesses.insert(0, window)
-    return guesses
-
-
-def _returns_no_image(error: NetworkError) -> bool:
-    return "not one image" in str(error) or "is not in it" in str(error) or "not (N,C,H,W)" in str(error)
 
 
 def _size(out: torch.Tensor) -> str:

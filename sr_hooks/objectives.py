@@ -16,7 +16,17 @@ from sr_hooks.hookspecs import hookimpl
 from sr_hooks.images import as_batch, upsample
 from sr_hooks.windows import Window
 
-__all__ = ["Channel", "Custom", "Gabor", "GradientMagnitude", "Intensity", "Loss", "Objective", "Residual", "make_objective"]
+__all__ = [
+    "Channel",
+    "Custom",
+    "Gabor",
+    "GradientMagnitude",
+    "Intensity",
+    "Loss",
+    "Objective",
+    "Residual",
+    "make_objective",
+]
 
 
 class Objective(ABC):
@@ -82,7 +92,7 @@ class Channel(Objective):
 
 
 class Gabor(Objective):
-    """The energy of an even Gabor filter's response in the window: stripes across `angle` degrees, period 4 pixels, std 2."""
+    """The energy of an even Gabor filter's response: stripes across `angle` degrees, period 4 output pixels, std 2."""
 
     margin = 4
 
@@ -100,8 +110,10 @@ class Gabor(Objective):
         top, left = max(window.top - m, 0), max(window.left - m, 0)
         bottom, right = min(window.top + window.height + m, height), min(window.left + window.width + m, width)
         lacking = (
-            m - (window.left - left), m - (right - window.left - window.width),
-            m - (window.top - top), m - (bottom - window.top - window.height),
+            m - (window.left - left),
+            m - (right - window.left - window.width),
+            m - (window.top - top),
+            m - (bottom - window.top - window.height),
         )
         patch = F.pad(output[..., top:bottom, left:right], lacking, mode="replicate")
         kernel = self.kernel.to(patch).expand(patch.shape[1], 1, 9, 9)
@@ -133,7 +145,9 @@ class Loss(Objective):
 
     def __call__(self, output: torch.Tensor, inputs: torch.Tensor, window: Window) -> torch.Tensor:
         if self.target.shape[-3:] != output.shape[-3:]:
-            raise ImageError(f"the ground truth is {tuple(self.target.shape[-3:])}, the output {tuple(output.shape[-3:])}")
+            raise ImageError(
+                f"the ground truth is {tuple(self.target.shape[-3:])}, the output {tuple(output.shape[-3:])}"
+            )
         difference = window.crop(output) - window.crop(self.target.to(output))
         values = difference.abs() if self.kind == "l1" else difference.square()
         return values.sum(dim=(1, 2, 3))

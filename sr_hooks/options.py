@@ -39,7 +39,8 @@ def from_mapping(options_type: type[T], given: Mapping[str, Any], *, where: str 
     hints = typing.get_type_hints(options_type)
     checked = {name: _check(name, value, hints[name], where) for name, value in given.items()}
     missing = [
-        n for n, f in fields.items()
+        n
+        for n, f in fields.items()
         if n not in checked and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
     ]
     if missing:
@@ -57,9 +58,14 @@ def _check(name: str, value: Any, hint: Any, where: str) -> Any:
         return adapter.validate_python(value)
     except pydantic.ValidationError as error:
         problem = error.errors()[0]["msg"].removeprefix("Value error, ").removeprefix("Input ")
-        choices = [c for h in (hint, *typing.get_args(hint)) if typing.get_origin(h) is typing.Literal for c in typing.get_args(h)]
+        choices = [
+            c
+            for h in (hint, *typing.get_args(hint))
+            if typing.get_origin(h) is typing.Literal
+            for c in typing.get_args(h)
+        ]
         if choices:
-            problem = f"must be {', '.join(map(str, choices))}" + ("" if hint in choices else "")
+            problem = f"must be {', '.join(map(str, choices))}"
         raise OptionError(f"{where}: {name} is {value!r}: {problem}") from None
 
 
@@ -81,8 +87,13 @@ def add_flags(parser: argparse.ArgumentParser, options_type: type) -> None:
             )
         else:
             group.add_argument(
-                name, dest=f"option_{field.name}", nargs="+", required=required, default=None,
-                metavar=field.metavar if hasattr(field, "metavar") else field.name.upper(), help=text,
+                name,
+                dest=f"option_{field.name}",
+                nargs="+",
+                required=required,
+                default=None,
+                metavar=field.metavar if hasattr(field, "metavar") else field.name.upper(),
+                help=text,
             )
 
 
@@ -134,5 +145,3 @@ def as_plain(value: Any) -> Any:
     if callable(value):
         return getattr(value, "__qualname__", type(value).__name__)
     return str(value)
-
-

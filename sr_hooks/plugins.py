@@ -33,7 +33,8 @@ class Fault:
     remedy: str
 
     def __str__(self) -> str:
-        return f"plugin {self.plugin} ({self.distribution} {self.version}) set aside at {self.hook}: {self.error}. {self.remedy}"
+        who = f"plugin {self.plugin} ({self.distribution} {self.version})"
+        return f"{who} set aside at {self.hook}: {self.error}. {self.remedy}"
 
 
 class Registry:
@@ -65,8 +66,11 @@ class Registry:
         if point.name in self._origin:
             other = " ".join(self._origin[point.name])
             self._fault(
-                point.name, "entry point", PluginError(f"the name is taken by {other}"),
-                "Rename its entry point", origin=(distribution, version),
+                point.name,
+                "entry point",
+                PluginError(f"the name is taken by {other}"),
+                "Rename its entry point",
+                origin=(distribution, version),
             )
             return
         self._origin[point.name] = (distribution, version)
@@ -83,7 +87,8 @@ class Registry:
         wanted = getattr(plugin, "sr_hooks_api", hookspecs.API_VERSION)
         if wanted > hookspecs.API_VERSION:
             self._fault(
-                name, "register",
+                name,
+                "register",
                 PluginError(f"it asks for plugin contract {wanted}, this sr_hooks has {hookspecs.API_VERSION}"),
                 "Upgrade sr_hooks",
             )
@@ -111,7 +116,7 @@ class Registry:
             _log.warning("%s", fault)
 
     def call(self, hook: str, **arguments: Any) -> list[tuple[str, Any]]:
-        """(plugin, answer) of every plugin that implements the hook, in order of registration; who raises is set aside."""
+        """(plugin, answer) of all that implement the hook, in order of registration; who raises is set aside."""
         answers = []
         for name, plugin in list(self.manager.list_name_plugin()):
             if plugin is None or not any(i.plugin is plugin for i in getattr(self.manager.hook, hook).get_hookimpls()):

@@ -33,7 +33,7 @@ class Result:
         analysis: the analysis's name.
         arrays: name to array; what they are stands in the analysis's own documentation.
         scalars: name to number, text, or nested lists and mappings of them.
-        provenance: analysis options, versions, network and its weights' SHA-256, inputs' SHA-256, seed, device, seconds.
+        provenance: options, versions, network and its weights' SHA-256, inputs' SHA-256, seed, device, seconds.
         verdict: in words, whether the answer can be trusted and why.
     """
 
@@ -57,10 +57,16 @@ class Result:
             np.savez_compressed(part / "arrays.npz", **self.arrays)  # type: ignore[arg-type]
             drawn = figure and self._draw(part / "figure.png")
             record = {
-                "format": FORMAT, "analysis": self.analysis, "verdict": self.verdict, "scalars": self.scalars,
-                "provenance": self.provenance, "figure": "figure.png" if drawn else None,
+                "format": FORMAT,
+                "analysis": self.analysis,
+                "verdict": self.verdict,
+                "scalars": self.scalars,
+                "provenance": self.provenance,
+                "figure": "figure.png" if drawn else None,
             }
-            (part / _FILE).write_text(json.dumps(record, indent=1, ensure_ascii=False, default=_plain), encoding="utf-8")
+            (part / _FILE).write_text(
+                json.dumps(record, indent=1, ensure_ascii=False, default=_plain), encoding="utf-8"
+            )
 
         return write_folder(folder, fill)
 
@@ -113,7 +119,8 @@ def _figure_html(result: Result) -> str:
         return ""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
-    return f"<img alt='{html.escape(result.analysis)}' src='data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}'>"
+    data = base64.b64encode(buffer.getvalue()).decode()
+    return f"<img alt='{html.escape(result.analysis)}' src='data:image/png;base64,{data}'>"
 
 
 def check_folder(folder: str | Path, *, marker: str = _FILE) -> Path:
@@ -178,7 +185,9 @@ def read_result(folder: str | Path) -> Result:
     try:
         record = json.loads((folder / _FILE).read_text(encoding="utf-8"))
         if record["format"] > FORMAT:
-            raise ResultError(f"the result in {folder} was written by a newer sr_hooks (format {record['format']}); upgrade")
+            raise ResultError(
+                f"the result in {folder} was written by a newer sr_hooks (format {record['format']}); upgrade"
+            )
         with np.load(folder / "arrays.npz", allow_pickle=False) as stored:
             arrays = {key: stored[key] for key in stored.files}
         kind = getattr(plugins.contributions("register_analyses").get(record["analysis"]), "result_type", Result)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -124,13 +124,16 @@ def _hook(
             call = counter.next(str(tap))
             wanted = tap.call in (None, call)
             if tap.call is None and call > 0:
-                raise TapError(f"{tap.name} runs more than once in a forward: say which with {tap.name}#0, {tap.name}#1, ...")
+                raise TapError(
+                    f"{tap.name} runs more than once in a forward: say which with {tap.name}#0, {tap.name}#1, ..."
+                )
         tensor = _tensor_of(value) if wanted else None
         if wanted and tensor is None:
             raise TapError(f"nothing to tap at {tap}: no tensor passes there (a {type(value).__name__})")
         return None if tensor is None else act(tap, tensor)
 
     if tap.at_input:
+
         def before(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             new = fire(args if args else kwargs)
             if new is None:
@@ -208,11 +211,8 @@ def features(
         TapError: the forward ended and some tap had not fired.
     """
     wanted = [str(parse_tap(tap)) for tap in taps]
-    with capture(module, wanted, keep_graph=keep_graph, stop=True) as kept:
-        try:
-            forward()
-        except _Stop:
-            pass
+    with capture(module, wanted, keep_graph=keep_graph, stop=True) as kept, suppress(_Stop):
+        forward()
     silent = [tap for tap in wanted if tap not in kept]
     if silent:
         raise TapError(f"{', '.join(silent)} did not fire in the forward pass")
@@ -220,9 +220,7 @@ def features(
 
 
 @contextmanager
-def intervene(
-    module: nn.Module, changes: Mapping[str | Tap, Callable[[torch.Tensor], torch.Tensor]]
-) -> Iterator[None]:
+def intervene(module: nn.Module, changes: Mapping[str | Tap, Callable[[torch.Tensor], torch.Tensor]]) -> Iterator[None]:
     """Put change(tensor) in the place of what passes each tap while the context lasts.
 
     For instance {"body.3": lambda f: f * 0} silences a block and {"body.3#0:in": ...} changes its input.
@@ -235,7 +233,7 @@ def intervene(
 
 @contextmanager
 def healed(module: nn.Module) -> Iterator[None]:
-    """Clone every leaf module's output, so that networks that write in place into what autograd saved still differentiate."""
+    """Clone every leaf module's output, for networks that write in place into what autograd saved."""
 
     def clone(_: nn.Module, args: Any, out: Any) -> Any:
         return out.clone() if isinstance(out, torch.Tensor) else out
@@ -321,7 +319,7 @@ def _checked(tap: Tap, module: nn.Module, found: Mapping[str, Layer]) -> Tap:
         raise TapError(f"{tap.name} does not run in a forward pass of this {type(module).__name__}")
     if tap.call is None and layer.calls > 1:
         raise TapError(
-            f"{tap.name} runs {layer.calls} times in a forward: say which with {tap.name}#0 ... {tap.name}#{layer.calls - 1}"
+            f"{tap.name} runs {layer.calls} times in a forward: say which with {tap.name}#0 to #{layer.calls - 1}"
         )
     if tap.call is not None and tap.call >= layer.calls:
         raise TapError(f"{tap} does not exist: {tap.name} runs {layer.calls} time(s), the last is #{layer.calls - 1}")

@@ -30,11 +30,15 @@ class Window:
 
     def check(self, height: int, width: int) -> None:
         """Refuse a window that is not wholly inside an output of height x width pixels."""
+        if self.height > height or self.width > width:
+            raise WindowError(
+                f"window of {self.height}x{self.width} pixels is larger than the output, which is {height}x{width}"
+            )
         if self.top < 0 or self.left < 0 or self.top + self.height > height or self.left + self.width > width:
             raise WindowError(
                 f"window (top={self.top}, left={self.left}, height={self.height}, width={self.width}) leaves the "
-                f"output, which is {height} pixels high and {width} wide: choose top in 0..{max(height - self.height, 0)} "
-                f"and left in 0..{max(width - self.width, 0)}, in output (not input) pixels"
+                f"output, which is {height} pixels high and {width} wide: choose top in 0..{height - self.height} and "
+                f"left in 0..{width - self.width}, in output (not input) pixels"
             )
 
     def crop(self, output: torch.Tensor, margin: int = 0) -> torch.Tensor:
@@ -67,11 +71,16 @@ def parse_windows(value: Any) -> tuple[list[Window], bool]:
     """One window or a sequence of them; the second value says whether a sequence was given."""
     if isinstance(value, str) and ";" in value:
         value = [part for part in value.split(";") if part.strip()]
-    if isinstance(value, Sequence) and not isinstance(value, str) and value:
-        if all(isinstance(v, (str, Window)) or (isinstance(v, Sequence) and not isinstance(v, str)) for v in value):
-            if not any(isinstance(v, str) and v.strip().lstrip("-").isdigit() for v in value):
-                return [parse_window(v) for v in value], True
+    if isinstance(value, Sequence) and not isinstance(value, str) and value and all(map(_is_window, value)):
+        return [parse_window(v) for v in value], True
     return [parse_window(value)], False
+
+
+def _is_window(value: Any) -> bool:
+    """Whether an element of a sequence is itself a window, not one of its numbers."""
+    if isinstance(value, str):
+        return not value.strip().lstrip("-").isdigit()
+    return isinstance(value, (Window, Sequence))
 
 
 def _whole(value: Any) -> int:

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from sr_hooks import measures
 from sr_hooks.analyses.lam_demo import integrate_as_published
+from sr_hooks.analyses.lam_result import LamResult
 from sr_hooks.analyses.lam_verdict import judge
 from sr_hooks.analysis import Analysis, execute, sha256_of
 from sr_hooks.errors import NetworkError, OptionError
@@ -40,10 +41,12 @@ class LamOptions:
         example="window=(96, 120, 16)",
     )
     objective: str | Callable[..., Any] | Objective = option(
-        "gradient", "what of the window is explained: gradient, intensity, channel:K, gabor:ANGLE, residual, or a plugin's"
+        "gradient",
+        "what of the window is explained: gradient, intensity, channel:K, gabor:ANGLE, residual, or a plugin's",
     )
     path: str | Callable[..., Any] | ImagePath = option(
-        "blur", "where the integral comes from: blur[:STD], linear:black|mean|blur, gaussian[:STD], uniform[:WIDTH], or a plugin's"
+        "blur",
+        "where the integral starts: blur[:STD], linear:black|mean|blur, gaussian[:STD], uniform[:WIDTH], or a plugin's",
     )
     steps: Literal["auto"] | int = option("auto", "number of gradients, or auto: until the tolerance is met")
     tolerance: float = option(0.06, "estimated relative error of the attribution at which auto stops")
@@ -58,68 +61,6 @@ class LamOptions:
         if not 0 < self.tolerance < math.inf:
             raise ValueError(f"tolerance is {self.tolerance}: it must be above 0")
         parse_windows(self.window)
-
-
-class LamResult(Result):
-    """A local attribution map. Arrays: `attribution` (C,h,w) signed, `lr` (C,h,w), `output` (C,H,W), `nodes` (K,)."""
-
-    @property
-    def attribution(self) -> np.ndarray:
-        """(C,h,w) signed float32, in input pixels: what each contributed to the objective's change along the path."""
-        return self.arrays["attribution"]
-
-    @property
-    def map(self) -> np.ndarray:
-        """(h,w): |sum of the attribution over channels|."""
-        return measures.attribution_map(self.attribution)
-
-    @property
-    def window(self) -> tuple[int, int, int, int]:
-        """(top, left, height, width) in output pixels."""
-        return cast("tuple[int, int, int, int]", tuple(self.scalars["window"]))
-
-    @property
-    def gini(self) -> float:
-        """Gini coefficient of the map; 0 for an all-zero one."""
-        return float(self.scalars["gini"])
-
-    @property
-    def diffusion_index(self) -> float:
-        """DI = (1 - Gini) * 100: the larger, the more of the image is used. Only for maps of equal canvas and window."""
-        return float(self.scalars["diffusion_index"])
-
-    @property
-    def effective_pixels(self) -> float:
-        """DI/100*h*w: like DI, free of the canvas's area."""
-        return float(self.scalars["effective_pixels"])
-
-    @property
-    def completeness_gap(self) -> float:
-        """|sum of the attribution - change of the objective| / |change of the objective|."""
-        return float(self.scalars["completeness_gap"])
-
-    @property
-    def error(self) -> float | None:
-        """Estimated relative L2 error of the attribution; None for the published procedure, which has no estimate."""
-        return cast("float | None", self.scalars["error"])
-
-    @property
-    def nonfinite(self) -> int:
-        """Gradient entries along the path that were NaN or infinite and were taken as 0."""
-        return int(self.scalars["nonfinite"])
-
-    @property
-    def steps(self) -> int:
-        """Gradients computed."""
-        return int(self.scalars["steps"])
-
-    def kde(self, bandwidth: float = 0.25) -> np.ndarray:
-        """(h,w) kernel density of the map, as papers show it; see sr_hooks.measures.kde."""
-        return measures.kde(self.map, bandwidth)
-
-    def headline(self) -> dict[str, Any]:
-        keys = ("diffusion_index", "effective_pixels", "gini", "completeness_gap", "error", "steps", "nonfinite")
-        return {key: self.scalars[key] for key in keys if self.scalars[key] is not None}
 
 
 class Lam(Analysis[LamOptions]):
@@ -173,11 +114,15 @@ class _Explanation:
     def results(self) -> list[LamResult]:
         if self.options.compat == "lam_demo":
             return self._published()
-        plan = calibrate(self.network, cast("tuple[int, int, int]", tuple(self.image.shape[1:])), self.options.precision)
+        plan = calibrate(
+            self.network, cast("tuple[int, int, int]", tuple(self.image.shape[1:])), self.options.precision
+        )
         gradients = Gradients(self.network, self.objective, self.windows, plan, self.options.precision)
         rules, nonfinite = self._bisect(gradients)
         return [
-            self._result(index, rules[index].integral(), rules[index].nodes, rules[index].error, nonfinite[index], gradients)
+            self._result(
+                index, rules[index].integral(), rules[index].nodes, rules[index].error, nonfinite[index], gradients
+            )
             for index in range(len(self.windows))
         ]
 
@@ -309,8 +254,15 @@ def lam(
         SRHooksError: a subclass that says what is wrong with the window, image, network or option.
     """
     given = {
-        "window": window, "objective": objective, "path": path, "steps": steps, "tolerance": tolerance,
-        "precision": precision, "compat": compat, "seed": seed, "gt": gt,
+        "window": window,
+        "objective": objective,
+        "path": path,
+        "steps": steps,
+        "tolerance": tolerance,
+        "precision": precision,
+        "compat": compat,
+        "seed": seed,
+        "gt": gt,
     }
     return execute(Lam, network, lr, from_mapping(LamOptions, given, where="lam"))
 

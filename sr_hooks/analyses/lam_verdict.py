@@ -38,4 +38,6 @@ def judge(scalars: dict[str, Any], values: np.ndarray, broken_outputs: int, tole
         return f"not converged: estimated error {error:.1%} above the tolerance {tolerance:.1%} after {facts}" + tail
     if scalars["completeness_gap"] > _GAP and abs(scalars["objective_change"]) > 1e-6:
         return f"not converged: estimated error {error:.1%}, but {facts} is large" + tail
-    return f"sound: converged to an estimated error of {error:.1%} ({facts}), output within [{low:.2f}, {high:.2f}]" + tail
+    return (
+        f"sound: converged to an estimated error of {error:.1%} ({facts}), output within [{low:.2f}, {high:.2f}]" + tail
+    )

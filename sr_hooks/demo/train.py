@@ -14,6 +14,7 @@ import argparse
 import copy
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -45,7 +46,7 @@ def crops(photos: list[np.ndarray], batch: int, size: int, rng: np.random.Genera
         photo = photos[rng.integers(len(photos))]
         top = rng.integers(photo.shape[0] - size + 1)
         left = rng.integers(photo.shape[1] - size + 1)
-        crop = np.rot90(photo[top : top + size, left : left + size], rng.integers(4))
+        crop = np.rot90(photo[top : top + size, left : left + size], int(rng.integers(4)))
         out.append(np.ascontiguousarray(crop[:, ::-1] if rng.integers(2) else crop))
     return torch.from_numpy(np.stack(out)).permute(0, 3, 1, 2).float() / 255
 
@@ -100,7 +101,7 @@ def set5_psnr(network: nn.Module, set5: Path) -> float:
 
 
 def train(
-    network: nn.Module,
+    network: CompactResNet,
     photos: list[np.ndarray],
     *,
     iterations: int,
@@ -109,8 +110,8 @@ def train(
     seed: int,
     batch: int = 12,
     size: int = 128,
-    report,
-) -> nn.Module:
+    report: Callable[[int, float, nn.Module], None],
+) -> CompactResNet:
     """Adam on the L1 loss with a warm-up and a cosine; the moving average of the weights is returned."""
     rng = np.random.default_rng(seed)
     optimizer = torch.optim.Adam(network.parameters(), lr=learning_rate)
@@ -170,8 +171,13 @@ def main() -> None:
     for number, (name, kinds, iterations, rate) in enumerate(stages):
         print(f"{name}: {iterations} iterations on {', '.join(kinds)}", flush=True)
         network = train(
-            network, photos, iterations=iterations, kinds=kinds, learning_rate=rate,
-            seed=args.seed + number, report=report,
+            network,
+            photos,
+            iterations=iterations,
+            kinds=kinds,
+            learning_rate=rate,
+            seed=args.seed + number,
+            report=report,
         )
         weights = {key: value.contiguous() for key, value in network.state_dict().items()}
         facts = {"stage": name, "set5_y_psnr_x4": f"{set5_psnr(network, args.set5):.2f}"}

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sr_hooks.figures.style import (
-    INK, MAP_COLOURS, PAPER_COLOURS, caption, colour_bar, image_of, new_figure, panel, plain, window_box,
+    INK,
+    MAP_COLOURS,
+    PAPER_COLOURS,
+    caption,
+    colour_bar,
+    image_of,
+    new_figure,
+    panel,
+    plain,
+    window_box,
 )
 
 if TYPE_CHECKING:

@@ -8,8 +8,18 @@ from typing import Any
 import numpy as np
 
 __all__ = [
-    "DPI", "INK", "MAP_COLOURS", "PAPER_COLOURS", "WINDOW_COLOUR", "caption", "colour_bar", "image_of", "new_figure", "panel",
-    "plain", "window_box",
+    "DPI",
+    "INK",
+    "MAP_COLOURS",
+    "PAPER_COLOURS",
+    "WINDOW_COLOUR",
+    "caption",
+    "colour_bar",
+    "image_of",
+    "new_figure",
+    "panel",
+    "plain",
+    "window_box",
 ]
 
 DPI = 150

@@ -1,0 +1,74 @@
+"""What a LAM found."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import numpy as np
+
+from sr_hooks import measures
+from sr_hooks.results import Result
+
+__all__ = ["LamResult"]
+
+
+class LamResult(Result):
+    """A local attribution map. Arrays: `attribution` (C,h,w) signed, `lr` (C,h,w), `output` (C,H,W), `nodes` (K,)."""
+
+    @property
+    def attribution(self) -> np.ndarray:
+        """(C,h,w) signed float32, in input pixels: what each contributed to the objective's change along the path."""
+        return self.arrays["attribution"]
+
+    @property
+    def map(self) -> np.ndarray:
+        """(h,w): |sum of the attribution over channels|."""
+        return measures.attribution_map(self.attribution)
+
+    @property
+    def window(self) -> tuple[int, int, int, int]:
+        """(top, left, height, width) in output pixels."""
+        return cast("tuple[int, int, int, int]", tuple(self.scalars["window"]))
+
+    @property
+    def gini(self) -> float:
+        """Gini coefficient of the map; 0 for an all-zero one."""
+        return float(self.scalars["gini"])
+
+    @property
+    def diffusion_index(self) -> float:
+        """DI = (1 - Gini) * 100: the larger, the more is used. Compare only maps of equal canvas and window."""
+        return float(self.scalars["diffusion_index"])
+
+    @property
+    def effective_pixels(self) -> float:
+        """DI/100*h*w: like DI, free of the canvas's area."""
+        return float(self.scalars["effective_pixels"])
+
+    @property
+    def completeness_gap(self) -> float:
+        """|sum of the attribution - change of the objective| / |change of the objective|."""
+        return float(self.scalars["completeness_gap"])
+
+    @property
+    def error(self) -> float | None:
+        """Estimated relative L2 error of the attribution; None for the published procedure, which has no estimate."""
+        return cast("float | None", self.scalars["error"])
+
+    @property
+    def nonfinite(self) -> int:
+        """Gradient entries along the path that were NaN or infinite and were taken as 0."""
+        return int(self.scalars["nonfinite"])
+
+    @property
+    def steps(self) -> int:
+        """Gradients computed."""
+        return int(self.scalars["steps"])
+
+    def kde(self, bandwidth: float = 0.25) -> np.ndarray:
+        """(h,w) kernel density of the map, as papers show it; see sr_hooks.measures.kde."""
+        return measures.kde(self.map, bandwidth)
+
+    def headline(self) -> dict[str, Any]:
+        keys = ("diffusion_index", "effective_pixels", "gini", "completeness_gap", "error", "steps", "nonfinite")
+        return {key: self.scalars[key] for key in keys if self.scalars[key] is not None}

@@ -1,0 +1,99 @@
+"""What a module does not say of itself, found by running it on small inputs: scale, padding, channels, range."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+
+import torch
+from torch import nn
+
+from sr_hooks.errors import NetworkError
+
+__all__ = ["number", "probe", "range_of"]
+
+
+def probe(
+    run: Callable[[torch.Tensor, int, float | None], torch.Tensor],
+    module: nn.Module,
+    name: str,
+    *,
+    scale: float | None,
+    multiple: int | None,
+    channels: int | None,
+    device: torch.device,
+) -> tuple[int, int, float]:
+    """Channels, multiple and scale of a network; what is not None is taken as given.
+
+    Args:
+        run: (x, multiple, scale) to the output, without a check of its size where scale is None.
+
+    Raises:
+        NetworkError: no guess runs, or sizes of output and input have no fixed ratio.
+    """
+    failures: list[str] = []
+    for guess in [channels] if channels else _channel_guesses(module):
+        for step in [multiple] if multiple else _multiple_guesses(module):
+            # A size that the next larger multiple does not divide, so that a need for it shows.
+            sides = (3 * step, 5 * step) if step >= 8 else (17 * step, 19 * step)
+            ramp = torch.linspace(0.2, 0.8, sides[0] * sides[1], device=device).view(1, 1, *sides)
+            try:
+                out = run(ramp.expand(1, guess, -1, -1), 1, None)
+                return guess, step, _ratio(out, sides, name, scale)
+            except NetworkError as error:
+                failures.append(str(error))
+                if "returned" in str(error) and "pixels" not in str(error):
+                    raise  # no image at all, which no other size will change
+            except Exception as error:
+                failures.append(f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}")
+    raise NetworkError(
+        f"{name} does not run on small test images, or returns sizes that are no multiple of theirs; set "
+        f"scale=, multiple= and channels= of Network. First fault: {failures[0]}"
+    )
+
+
+def _ratio(out: torch.Tensor, sides: tuple[int, int], name: str, stated: float | None) -> float:
+    ratios = [Fraction(size, side) for size, side in zip(out.shape[-2:], sides, strict=True)]
+    whole = ratios[0] == ratios[1] and 1 in (ratios[0].denominator, ratios[0].numerator)
+    found = number(float(ratios[0]))
+    if not whole or (stated is not None and found != stated):
+        why = f"scale={stated:g} was stated" if stated is not None else "that is no scale"
+        raise NetworkError(
+            f"{name} returned {out.shape[-2]}x{out.shape[-1]} pixels for an input of {sides[0]}x{sides[1]}: {why}"
+        )
+    return found
+
+
+def number(scale: float) -> float:
+    """A scale, as an int where it is whole."""
+    if not scale > 0:
+        raise NetworkError(f"scale is {scale}; it must be positive")
+    return int(scale) if float(scale).is_integer() else float(scale)
+
+
+def range_of(module: nn.Module) -> float:
+    """255 where the module says so, or begins by taking an 8-bit mean from its input (EDSR's `sub_mean`)."""
+    if getattr(module, "rgb_range", None) == 255:
+        return 255.0
+    for part in module.children():
+        pointwise = isinstance(part, nn.Conv2d) and part.weight.shape[:2] == (3, 3) and part.kernel_size == (1, 1)
+        if pointwise and part.bias is not None and float(part.bias.detach().abs().max()) > 2:
+            return 255.0
+    return 1.0
+
+
+def _channel_guesses(module: nn.Module) -> list[int]:
+    for part in module.modules():
+        if isinstance(part, nn.Conv2d):
+            return [1, 3] if part.in_channels == 1 else [3, 1]
+    return [3, 1]
+
+
+def _multiple_guesses(module: nn.Module) -> list[int]:
+    guesses = [1, 2, 4, 8, 16, 32, 64]
+    window = getattr(module, "window_size", None)
+    if isinstance(window, (tuple, list)):
+        window = max(window)
+    if isinstance(window, int) and window > 1:
+        guesses.insert(0, window)
+    return guesses

@@ -98,16 +98,20 @@ def _seconds(network: Network, shape: tuple[int, int, int], precision: str, plan
     best = float("inf")
     for attempt in range(3):
         start = time.perf_counter()
-        x = plan.lay_out(torch.full((plan.batch, *shape), 0.5, device=network.device)).requires_grad_()
-        with torch.enable_grad(), autocast(network.device, precision):
-            out = network(x)
-        if out.requires_grad:
-            torch.autograd.grad(out.float().square().sum(), x, allow_unused=True)
+        network.differentiate(lambda: _forward_backward(network, shape, precision, plan))
         if network.device.type == "cuda":
             torch.cuda.synchronize(network.device)
         if attempt:
             best = min(best, time.perf_counter() - start)
     return best / plan.batch
+
+
+def _forward_backward(network: Network, shape: tuple[int, int, int], precision: str, plan: Plan) -> None:
+    x = plan.lay_out(torch.full((plan.batch, *shape), 0.5, device=network.device)).requires_grad_()
+    with torch.enable_grad(), autocast(network.device, precision):
+        out = network(x)
+    if out.requires_grad:
+        torch.autograd.grad(out.float().square().sum(), x, allow_unused=True)
 
 
 def _folder() -> Path | None:

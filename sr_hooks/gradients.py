@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 
@@ -13,7 +13,6 @@ from sr_hooks.errors import NetworkError, OptionError
 from sr_hooks.execution import Plan, autocast, is_out_of_memory
 from sr_hooks.network import Network
 from sr_hooks.objectives import Objective
-from sr_hooks.taps import healed
 from sr_hooks.windows import Window
 
 __all__ = ["Gradients", "Sample"]
@@ -37,7 +36,6 @@ class Gradients:
     Attributes:
         low, high: the extremes of the outputs met.
         count: gradients computed.
-        was_healed: whether layers' outputs had to be cloned.
     """
 
     def __init__(
@@ -48,7 +46,6 @@ class Gradients:
         self.low, self.high = math.inf, -math.inf
         self.count = 0
         self.broken_outputs = 0
-        self.was_healed = False
 
     def __call__(self, points: torch.Tensor, wanted: Sequence[Sequence[int]]) -> list[dict[int, Sample]]:
         """For each of the points (K,C,h,w) the samples of the windows wanted there, by the window's index."""
@@ -56,27 +53,12 @@ class Gradients:
         while len(done) < len(points):
             part = slice(len(done), len(done) + self.plan.batch)
             try:
-                done += self._guarded(points[part], wanted[part])
-            except Exception as error:
-                if not is_out_of_memory(error) or self.plan.batch == 1:
-                    raise
-                self.plan = replace(self.plan, batch=self.plan.batch // 2)
+                done += self.network.differentiate(partial(self._batch, points[part], wanted[part]))
         return done
-
-    def _guarded(self, points: torch.Tensor, wanted: Sequence[Sequence[int]]) -> list[dict[int, Sample]]:
-        try:
-            return self._batch(points, wanted)
-        except RuntimeError as error:
-            if self.was_healed or "modified by an inplace operation" not in str(error):
-                raise
-            self.was_healed = True
-            return self._batch(points, wanted)
 
     def _batch(self, points: torch.Tensor, wanted: Sequence[Sequence[int]]) -> list[dict[int, Sample]]:
         samples: list[dict[int, Sample]] = [{} for _ in points]
-        with torch.enable_grad(), ExitStack() as stack:
-            if self.was_healed:
-                stack.enter_context(healed(self.network.module))
+        with torch.enable_grad():
             x = self.plan.lay_out(points.detach().to(self.network.device)).requires_grad_()
             with autocast(self.network.device, self.precision):
                 output = self.network(x)

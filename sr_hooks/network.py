@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -15,9 +15,11 @@ from sr_hooks.checkpoints import Weights
 from sr_hooks.errors import ImageError, NetworkError
 from sr_hooks.images import reflect_pad
 from sr_hooks.probing import number, probe, range_of
+from sr_hooks.taps import healed
 
 __all__ = ["Network"]
 
+T = TypeVar("T")
 Selector = int | str | Callable[[Any], torch.Tensor]
 
 
@@ -37,6 +39,10 @@ class Network:
         output: which of several outputs is the image: an index, a key, or a function.
         name: how results call it; the class name by default.
         weights: where the weights came from, for provenance and for writing them back.
+
+    Attributes:
+        clones_outputs: whether every layer's output is cloned on the way, because the network writes in place into
+            what its backward needs; `differentiate` finds out.
 
     Raises:
         NetworkError: no module, compiled, or it does not map images to images.
@@ -63,6 +69,7 @@ class Network:
             raise NetworkError(f"input_range is {input_range}; it is the value of white, 1 or 255")
         if multiple is not None and multiple < 1:
             raise NetworkError(f"multiple is {multiple}; it must be at least 1")
+        self.clones_outputs = False
         self._scale = None if scale is None else number(scale)
         self._multiple = multiple
         self._channels = channels
@@ -193,7 +200,8 @@ class Network:
         more_h, more_w = -h % multiple, -w % multiple
         inside = reflect_pad(x, 0, more_h, 0, more_w) if more_h or more_w else x
         inside = inside * self.input_range if self.input_range != 1 else inside
-        out = self._pick(self.module(inside.to(self.dtype)))
+        with healed(self.module) if self.clones_outputs else nullcontext():
+            out = self._pick(self.module(inside.to(self.dtype)))
         if scale is not None:
             expected = (round((h + more_h) * scale), round((w + more_w) * scale))
             if tuple(out.shape[-2:]) != expected:
@@ -218,6 +226,25 @@ class Network:
         if out.ndim != 4:
             raise NetworkError(f"{self.name} returned a tensor of shape {tuple(out.shape)}, not (N,C,H,W)")
         return out
+
+    def differentiate(self, compute: Callable[[], T]) -> T:
+        """compute(), which runs the network and a backward; once more with cloned outputs if it writes in place.
+
+        Raises:
+            NetworkError: it writes in place even so, outside of any layer.
+        """
+        try:
+            return compute()
+        except RuntimeError as error:
+            if "modified by an inplace operation" not in str(error):
+                raise
+            if self.clones_outputs:
+                raise NetworkError(
+                    f"{self.name} cannot be differentiated: it changes in place, outside of any layer, a tensor that "
+                    "its own backward needs; replace that operation (h += x) by one that is not in place (h = h + x)"
+                ) from error
+        self.clones_outputs = True
+        return self.differentiate(compute)
 
     @contextmanager
     def prepared(self) -> Iterator[None]:

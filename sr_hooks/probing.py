@@ -76,9 +76,10 @@ def range_of(module: nn.Module) -> float:
     if getattr(module, "rgb_range", None) == 255:
         return 255.0
     for part in module.children():
-        pointwise = isinstance(part, nn.Conv2d) and part.weight.shape[:2] == (3, 3) and part.kernel_size == (1, 1)
-        if pointwise and part.bias is not None and float(part.bias.detach().abs().max()) > 2:
-            return 255.0
+        if isinstance(part, nn.Conv2d) and part.weight.shape == (3, 3, 1, 1) and part.bias is not None:
+            if float(part.bias.detach().abs().max()) > 2:
+                return 255.0
+            break
     return 1.0
 
 

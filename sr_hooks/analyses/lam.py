@@ -196,7 +196,7 @@ class _Explanation:
             "steps": len(nodes) - (1 if self.options.compat else 0),
             "nonfinite": nonfinite,
             "output_range": [gradients.low, gradients.high],
-            "healed": gradients.was_healed,
+            "healed": self.network.clones_outputs,
         }
         provenance = {
             "input_sha256": sha256_of(self.image),

@@ -54,6 +54,10 @@ class Gradients:
             part = slice(len(done), len(done) + self.plan.batch)
             try:
                 done += self.network.differentiate(partial(self._batch, points[part], wanted[part]))
+            except Exception as error:
+                if not is_out_of_memory(error) or self.plan.batch == 1:
+                    raise
+                self.plan = replace(self.plan, batch=self.plan.batch // 2)
         return done
 
     def _batch(self, points: torch.Tensor, wanted: Sequence[Sequence[int]]) -> list[dict[int, Sample]]:

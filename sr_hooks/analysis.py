@@ -5,22 +5,151 @@ from __future__ import annotations
 import hashlib
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 import torch
+from torch import nn
 
 import sr_hooks
-from sr_hooks import plugins
+from sr_hooks import plugins, taps
 from sr_hooks.errors import OptionError, PluginError, nearest
+from sr_hooks.images import downsample
 from sr_hooks.network import Network
 from sr_hooks.options import as_plain, from_mapping
 from sr_hooks.results import Result
+from sr_hooks.windows import parse_windows
 
-__all__ = ["Analysis", "execute", "find_analysis", "run", "sha256_of"]
+__all__ = ["Analysis", "WatchContext", "Watcher", "execute", "find_analysis", "run", "sha256_of"]
 
 Options = TypeVar("Options")
+
+
+@dataclass(frozen=True)
+class WatchContext:
+    """What a watcher may know of the training run.
+
+    Attributes:
+        images: what the analysis looks at, each (1,C,h,w) float32 in [0, 1]: inputs or ground truth, as `takes` says.
+        image_names: a name for each of them.
+        seed: for whatever randomness the watcher needs; recorded with the results.
+        folder: where the run's results go; None where nothing is written.
+        base: folder of the option file, for relative paths in it.
+        make_network: a new module of the watched architecture with a copy of the weights as they are at the call,
+            in evaluation mode, bare and without hooks: free to be changed.
+        where: how messages call the block that asked for the analysis, e.g. "x.yml: sr_hooks: lam".
+        rank, world_size: of this process in a distributed run.
+        total_iterations: how long the run will be, where that is known.
+    """
+
+    images: tuple[torch.Tensor, ...]
+    image_names: tuple[str, ...]
+    seed: int
+    folder: Path | None
+    base: Path
+    make_network: Callable[[], nn.Module]
+    where: str = ""
+    rank: int = 0
+    world_size: int = 1
+    total_iterations: int | None = None
+
+    def file(self, name: str | Path) -> Path:
+        """A file named in the block: as it stands, or beside the option file.
+
+        Raises:
+            OptionError: it is in neither place.
+        """
+        path = Path(name).expanduser()
+        for found in (path, self.base / path):
+            if found.is_file():
+                return found
+        raise OptionError(f"{self.where}: no file {name}, neither in the working directory nor in {self.base}")
+
+
+class Watcher:
+    """An analysis bound to a training run. Subclass it where the plain analysis at each due step is not enough.
+
+    The session calls `check` once before the first step, `due` at every due iteration, and, where a subclass
+    overrides them, `before_step` and `after_step` around every optimizer step. It does so on every rank of a
+    distributed run, but for `due`, which rank 0 alone is asked. Whatever `check` and `due` do to the network,
+    to random streams or to torch's global switches is undone; the other methods must leave all that alone
+    (`sr_hooks.guarding.preserved` helps them). A method that raises is logged, and set aside at its third fault.
+    """
+
+    def __init__(self, kind: type[Analysis[Any]], options: Any, context: WatchContext) -> None:
+        """`options` is a `kind.watch_options_type` (or `options_type`): the block's own keys, shared ones taken out."""
+        self.kind, self.options, self.context = kind, options, context
+
+    def check(self, network: Network) -> None:
+        """Refuse, before training, what could not be answered: images that do not fit, windows outside, missing layers.
+
+        Here: every image's channels, and the options called window, windows, layer and layers by what those mean.
+
+        Raises:
+            SRHooksError: with what is wrong.
+        """
+        for image in self.context.images:
+            lr = image if self.kind.takes == "lr" else downsample(image, network.scale)
+            network.check(lr)
+            for name in ("window", "windows"):
+                if getattr(self.options, name, None) is not None:
+                    for window in parse_windows(getattr(self.options, name))[0]:
+                        window.check(*network.output_size(*lr.shape[-2:]))
+        if self.context.images:
+            small = lr[..., :64, :64].to(network.device)
+            for name in ("layer", "layers"):
+                if getattr(self.options, name, None) is not None:
+                    taps.resolve(network.module, getattr(self.options, name), lambda: network(small))
+
+    def due(self, network: Network, iteration: int) -> Result | Sequence[Result] | None:
+        """The answer at this iteration, by default what `execute` gives: LR images one by one, HR images together.
+
+        Args:
+            network: holds the weights to look at, of the moving average or of the network in training.
+            iteration: optimizer steps done.
+        """
+        images = self.context.images
+        if self.kind.takes != "lr":
+            same = len({image.shape for image in images}) == 1
+            return execute(self.kind, network, torch.cat(images) if same else list(images), self.options)
+        results: list[Result] = []
+        for name, image in zip(self.context.image_names, images, strict=True):
+            answer = execute(self.kind, network, image, self.options)
+            for result in answer if isinstance(answer, list) else [answer]:
+                result.provenance["input_file"] = name
+                results.append(result)
+        return results
+
+    def estimate(self, forward: float) -> float:
+        """Seconds that the first `due` may take, where one forward pass on the first image takes `forward`."""
+        return 60 * forward * max(len(self.context.images), 1)
+
+    def before_step(self, network: Network, optimizer: torch.optim.Optimizer, iteration: int) -> None:
+        """Before the optimizer's step that makes the network's weights those of `iteration`; must be cheap.
+
+        Gradients stand in `.grad`. Installed only where it is overridden, as is `after_step`.
+        """
+
+    def after_step(self, network: Network, optimizer: torch.optim.Optimizer, iteration: int) -> None:
+        """After that step."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Running sums: tensors, numbers, text and containers of them, as resuming needs them; {} for none."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up where `state_dict` was; called after `check`, before the first step of a resumed run."""
+
+    def reduce(self, all_reduce: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        """Add up the running sums over the ranks of a distributed run.
+
+        Called on every rank before rank 0 is asked `due` and before states are saved. `all_reduce` gives the sum over
+        ranks and leaves its argument alone. Keep the total and what this rank has added since apart, so that nothing
+        is added twice: `self.total += all_reduce(self.since); self.since.zero_()`.
+        """
 
 
 class Analysis(Generic[Options]):
@@ -31,12 +160,20 @@ class Analysis(Generic[Options]):
         options_type: a frozen dataclass; its fields are flags and keys, documented with `sr_hooks.options.option`.
         result_type: Result or a subclass.
         takes: what the images are, for help texts and the command line: "lr" (inputs) or "hr" (ground truth).
+        watcher_type: how it is asked in a training run; by default it is simply run on the watched images.
+        watch_options_type: a frozen dataclass of the keys that its block in an option file has; None for options_type.
+        watch_names: other names that options have in such a block, e.g. {"windows": "window"}.
+        watch_images: how many of the validation images it looks at where its block names none.
     """
 
     name: ClassVar[str]
     options_type: ClassVar[type]
     result_type: ClassVar[type[Result]] = Result
     takes: ClassVar[str] = "lr"
+    watcher_type: ClassVar[type[Watcher]] = Watcher
+    watch_options_type: ClassVar[type | None] = None
+    watch_names: ClassVar[Mapping[str, str]] = {}
+    watch_images: ClassVar[int] = 1
 
     def run(self, network: Network, images: Any, options: Options) -> Result | Sequence[Result]:
         """The answer, or several. The network is in evaluation mode, its parameters want no gradient.

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
 import torch
@@ -69,6 +69,7 @@ class Lam(Analysis[LamOptions]):
     name = "lam"
     options_type = LamOptions
     result_type = LamResult
+    watch_names: ClassVar[Mapping[str, str]] = {"windows": "window"}
 
     def run(self, network: Network, images: Any, options: LamOptions) -> LamResult | list[LamResult]:
         batch = as_batch(images)

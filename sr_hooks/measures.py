@@ -49,6 +49,8 @@ def kde(values: np.ndarray, bandwidth: float = 0.25) -> np.ndarray:
     if not total > 0:
         return np.zeros_like(weights)
     weights = weights / total
+    if np.count_nonzero(weights) < 2:
+        return weights
     h, w = weights.shape
     y, x = np.mgrid[:h, :w]
     positions = np.stack([y.ravel(), x.ravel()]).astype(np.float64)

@@ -106,11 +106,12 @@ class Registry:
         self, plugin: str, hook: str, error: BaseException, remedy: str, *, origin: tuple[str, str] | None = None
     ) -> None:
         distribution, version = origin or self._origin.get(plugin, ("?", "?"))
-        if os.environ.get("SR_HOOKS_STRICT") == "1":
-            raise error
-        first_line = (str(error).strip().splitlines() or [""])[0]
-        text = first_line if isinstance(error, PluginError) else f"{type(error).__name__}: {first_line}"
+        message = " ".join(str(error).split())
+        text = message if isinstance(error, PluginError) else f"{type(error).__name__}: {message}"
+        text = text if len(text) <= 300 else text[:297] + "..."
         fault = Fault(plugin, distribution, version, hook, text, remedy)
+        if os.environ.get("SR_HOOKS_STRICT") == "1":
+            raise PluginError(str(fault)) from error
         if fault not in self.faults:
             self.faults.append(fault)
             _log.warning("%s", fault)

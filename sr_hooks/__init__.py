@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __version__ = "0.1.0"
 
+from sr_hooks.analyses.ddr import DdrResult, ddr
 from sr_hooks.analyses.lam import LamResult, lam
 from sr_hooks.analysis import Analysis, run
 from sr_hooks.errors import SRHooksError
@@ -16,12 +17,14 @@ from sr_hooks.taps import capture, intervene
 
 __all__ = [
     "Analysis",
+    "DdrResult",
     "LamResult",
     "Network",
     "Result",
     "SRHooksError",
     "__version__",
     "capture",
+    "ddr",
     "hookimpl",
     "intervene",
     "lam",

@@ -33,7 +33,7 @@ def blur(image: torch.Tensor, std: float) -> torch.Tensor:
 
 
 def anisotropic_blur(image: torch.Tensor, along: float, across: float, degrees: float) -> torch.Tensor:
-    """Gaussian blur of std `along` pixels in a direction (counterclockwise from the right) and `across` at right angles."""
+    """Gaussian blur of std `along` pixels in a direction, counterclockwise from the right, and `across` athwart it."""
     taps = _taps(max(along, across))
     axis = torch.arange(taps, dtype=torch.float64) - taps // 2
     down, right = torch.meshgrid(axis, axis, indexing="ij")

@@ -1,0 +1,93 @@
+"""Can the degradation be read off the features? A linear probe, cross-validated over patches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sr_hooks.errors import OptionError
+
+__all__ = ["Identification", "identify"]
+
+
+@dataclass(frozen=True)
+class Identification:
+    """How well a linear probe tells the degradation of a patch that it has not been shown in any version.
+
+    Attributes:
+        kinds: the types told apart, e.g. ("clean", "blur", "noise").
+        accuracy: share of patches whose type is right, in [0, 1].
+        chance: accuracy of always naming the most frequent type.
+        confusion: (K,K), true type by row, share of each row named as each column.
+        level_r2: type to R2 of its level (blur std, noise std, ...), where it comes in three levels or more, clean
+            counting as level 0. 1 is perfect, 0 no better than the mean, below 0 worse.
+        folds: parts of the cross-validation; no patch is in two.
+    """
+
+    kinds: tuple[str, ...]
+    accuracy: float
+    chance: float
+    confusion: np.ndarray
+    level_r2: dict[str, float]
+    folds: int
+
+
+def identify(
+    scores: np.ndarray,
+    kinds: Sequence[str],
+    levels: Sequence[float | None],
+    groups: np.ndarray,
+    *,
+    folds: int = 5,
+    seed: int = 0,
+) -> Identification:
+    """Cross-validate logistic regression for the type and ridge regression for the level.
+
+    The probe is linear on purpose: it says what lies open in the features, not what could be dug out of them. All
+    copies of one patch stand in one fold; otherwise the probe could know the patch.
+
+    Not for: claims about other networks' features from one network's probe, or about degradations it was not shown.
+
+    Args:
+        scores: (n,k) projected features. The projection has seen all patches, but no label.
+        kinds: n type names.
+        levels: n strengths, None where there is none.
+        groups: (n,) equal for copies of one patch.
+        folds: at most; fewer where there are fewer patches.
+        seed: of the division into folds.
+
+    Raises:
+        OptionError: one type only, or fewer than two patches; or scikit-learn is missing.
+    """
+    try:
+        from sklearn.linear_model import LogisticRegression, RidgeCV
+        from sklearn.metrics import accuracy_score, confusion_matrix, r2_score
+        from sklearn.model_selection import GroupKFold, StratifiedGroupKFold, cross_val_predict
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+    except ImportError:
+        raise OptionError("the probe needs scikit-learn: pip install 'sr_hooks[ddr]'") from None
+    names, truth = tuple(dict.fromkeys(kinds)), np.array(kinds)
+    folds = min(folds, len(np.unique(groups)))
+    if len(names) < 2 or folds < 2:
+        raise OptionError("identification needs two types of degradation and two patches or more")
+    split = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
+    named = cross_val_predict(probe, scores, truth, groups=groups, cv=split)
+    level_r2 = {}
+    strengths = np.array([np.nan if level is None else level for level in levels], dtype=np.float64)
+    for name in names:
+        rows = ((truth == name) | (truth == "clean")) & np.isfinite(strengths)
+        if name == "clean" or len(np.unique(strengths[rows])) < 3:
+            continue
+        ridge = make_pipeline(StandardScaler(), RidgeCV(np.logspace(-3, 5, 17)))
+        found = cross_val_predict(
+            ridge, scores[rows], strengths[rows], groups=groups[rows],
+            cv=GroupKFold(min(folds, len(np.unique(groups[rows])))),
+        )
+        level_r2[name] = float(r2_score(strengths[rows], found))
+    confusion = confusion_matrix(truth, named, labels=list(names), normalize="true")
+    chance = max(float((truth == name).mean()) for name in names)
+    return Identification(names, float(accuracy_score(truth, named)), chance, confusion, level_r2, folds)

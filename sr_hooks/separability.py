@@ -1,0 +1,149 @@
+"""How well points cluster by label: the Calinski-Harabasz index, with an interval and a null of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["Separability", "calinski_harabasz", "permutation_null", "separability", "subsampled"]
+
+_AT_ONCE = 128
+
+
+@dataclass(frozen=True)
+class Separability:
+    """The index of one set of points.
+
+    Attributes:
+        chi: Calinski-Harabasz index; None where it is undefined.
+        low, high: central 95 % of the index over half-samples; None where there are too few points.
+        p: share of label permutations with an index as large, itself counted; the smallest it can be is
+            1 / (permutations + 1).
+        null_median, null_95: of the permutations' indices.
+        share: of the points' variance that lies between the labels' means, B / (B + W), in [0, 1].
+        undefined: why chi is None, in words; empty where it is not.
+    """
+
+    chi: float | None
+    low: float | None = None
+    high: float | None = None
+    p: float | None = None
+    null_median: float | None = None
+    null_95: float | None = None
+    share: float | None = None
+    undefined: str = ""
+
+
+def calinski_harabasz(points: np.ndarray, labels: np.ndarray) -> float:
+    """B (N - K) / (W (K - 1)): scatter between the K labels' means against scatter within, (N,k) points.
+
+    Equal to `sklearn.metrics.calinski_harabasz_score`, but for W = 0, where this is infinite and that is 1. It grows
+    in proportion to N: compare only indices of equal N, or compare B / W.
+
+    Not for: labels of one point each (K = N), clusters that are not blobs.
+    """
+    return float(_indices(_centred(points), labels[None, :])[0])
+
+
+def _centred(points: np.ndarray) -> np.ndarray:
+    points = np.asarray(points, dtype=np.float64)
+    return points - points.mean(axis=0)
+
+
+def _between(centred: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """(P,N) labellings of N centred points to (P,) scatter between labels."""
+    classes, counts = np.unique(labels[0], return_counts=True)
+    belongs = labels[:, None, :] == classes[None, :, None]
+    sums = belongs.reshape(-1, labels.shape[1]).astype(np.float64) @ centred
+    squares = np.square(sums).sum(axis=1).reshape(len(labels), len(classes))
+    return (squares / counts).sum(axis=1)
+
+
+def _indices(centred: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    n, k = labels.shape[1], len(np.unique(labels[0]))
+    total = np.square(centred).sum()
+    between = np.concatenate([_between(centred, labels[i : i + _AT_ONCE]) for i in range(0, len(labels), _AT_ONCE)])
+    within = np.maximum(total - between, 0)
+    exact = within > 1e-12 * total
+    return np.where(exact, between * (n - k) / (np.where(exact, within, 1) * (k - 1)), np.inf)
+
+
+def permutation_null(points: np.ndarray, labels: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """(count,) indices of the same points under labels shuffled among all of them."""
+    return _indices(_centred(points), rng.permuted(np.tile(labels, (count, 1)), axis=1))
+
+
+def subsampled(
+    points: np.ndarray, labels: np.ndarray, groups: np.ndarray, count: int, rng: np.random.Generator
+) -> np.ndarray:
+    """(count,) indices of half-samples, brought to the size of the whole; empty where a half is too few.
+
+    Points of one group (the copies of one patch) are drawn together. Drawing half without replacement has the
+    spread of the index itself; drawing with replacement repeats points, which look like tight clusters, and biases
+    it upward. What is brought to size is the excess over the index that no separation would give.
+    """
+    n, k = len(labels), len(np.unique(labels))
+    signatures: dict[tuple[int, ...], list[int]] = {}
+    for group in np.unique(groups):
+        signatures.setdefault(tuple(np.sort(labels[groups == group])), []).append(int(group))
+    paired = len(signatures) == 1 and len(next(iter(signatures))) == k
+    floor = _without_effect(_centred(points), labels, groups) if paired else 1.0
+    found = []
+    for _ in range(count if all(len(s) >= 4 for s in signatures.values()) else 0):
+        drawn = [rng.choice(s, len(s) // 2, replace=False) for s in signatures.values()]
+        rows = np.isin(groups, np.concatenate(drawn))
+        half = calinski_harabasz(points[rows], labels[rows])
+        found.append(floor + (half - floor) * (n - k) / (int(rows.sum()) - k))
+    return np.array(found)
+
+
+def _without_effect(centred: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> float:
+    """The index expected of labels without effect, where each group has each label once.
+
+    It is 1 for unrelated points. Here all labels share the groups' content, which so adds nothing between them: as
+    in an analysis of variance of complete blocks, what is left is the residual's mean square over that within labels.
+    """
+    n, k, g = len(labels), len(np.unique(labels)), len(np.unique(groups))
+    total = np.square(centred).sum()
+    between, blocks = (_between(centred, each[None, :])[0] for each in (labels, groups))
+    within = (total - between) / (n - k)
+    return float(max(total - between - blocks, 0) / ((k - 1) * (g - 1)) / within) if within > 0 else 0.0
+
+
+def separability(
+    points: np.ndarray | None,
+    labels: np.ndarray,
+    groups: np.ndarray,
+    *,
+    permutations: int = 999,
+    subsamples: int = 200,
+    seed: int = 0,
+) -> Separability:
+    """The index with its interval and its null.
+
+    Args:
+        points: (N,k) coordinates, or None for points that are all the same.
+        labels: (N,) integers.
+        groups: (N,) integers, equal for the degraded copies of one patch.
+        permutations: shufflings of the labels, 0 for none.
+        subsamples: half-samples for the interval, 0 for none.
+    """
+    if points is None:
+        return Separability(None, undefined="the features are constant: they are the same for every image")
+    centred = _centred(points)
+    chi = float(_indices(centred, labels[None, :])[0])
+    if not np.isfinite(chi):
+        return Separability(None, share=1.0, undefined="within each degradation the features are all the same")
+    share = float(_between(centred, labels[None, :])[0] / np.square(centred).sum())
+    shuffling, halving = (np.random.default_rng([seed, purpose]) for purpose in (1, 2))
+    p = median = upper = low = high = None
+    if permutations:
+        null = permutation_null(points, labels, permutations, shuffling)
+        # A tie within rounding counts against us, as an exact tie does.
+        p = float((1 + (null >= chi * (1 - 1e-12)).sum()) / (1 + permutations))
+        median, upper = float(np.median(null)), float(np.quantile(null, 0.95))
+    halves = subsampled(points, labels, groups, subsamples, halving)
+    if len(halves):
+        low, high = (float(q) for q in np.quantile(halves, [0.025, 0.975]))
+    return Separability(chi, low, high, p, median, upper, share)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -169,7 +169,7 @@ def _equal(a: torch.Tensor, b: torch.Tensor) -> bool:
 
 def _hooks_of(owner: Any, names: tuple[str, ...]) -> dict[str, Any]:
     found = {name: getattr(owner, name, None) for name in names}
-    return {name: dict(value) if hasattr(value, "items") else value for name, value in found.items()}
+    return {name: dict(value) if isinstance(value, Mapping) else value for name, value in found.items()}
 
 
 def _restore_hooks(owner: Any, before: dict[str, Any]) -> bool:

@@ -51,7 +51,7 @@ def register_network_loaders() -> Mapping[str, Callable[..., Network | None]]:  
 
 @hookspec
 def register_sinks() -> Mapping[str, Callable[..., Any]]:  # type: ignore[empty-body]
-    """Name to factory of a sink: where results of a watched training run go."""
+    """Name to class (or factory) of a `sr_hooks.sinks.Sink`: where results of a watched training run go."""
 
 
 @hookspec

@@ -1,0 +1,145 @@
+"""One analysis of a watched run: when it is due, what it has cost, and how often it failed."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from sr_hooks.analysis import Watcher
+from sr_hooks.errors import PluginError
+from sr_hooks.execution import is_out_of_memory
+from sr_hooks.images import downsample
+from sr_hooks.network import Network
+from sr_hooks.results import Result
+from sr_hooks.schedule import Budget
+from sr_hooks.watch_config import Planned
+
+__all__ = ["Event", "Watched", "forward_seconds", "plain_copy", "results_of"]
+
+Event = Literal["step", "validation", "end"]
+
+FAULTS = 3
+_CROP = 128  # pixels, of the image on which a forward pass is timed
+
+
+@dataclass
+class Watched:
+    """One analysis with its account.
+
+    Attributes:
+        which: of the run's networks it looks at, "ema" or "raw".
+        last: the iteration at which it last ran.
+        put_off: the first iteration since then at which the budget put it off.
+    """
+
+    plan: Planned
+    watcher: Watcher
+    which: str
+    budget: Budget
+    log: logging.Logger
+    faults: int = 0
+    last: int = -1
+    put_off: int | None = None
+
+    @property
+    def name(self) -> str:
+        return self.plan.kind.name
+
+    @property
+    def is_aside(self) -> bool:
+        return self.faults >= FAULTS
+
+    def overrides(self, method: str) -> bool:
+        """Whether its watcher does more than nothing at this method."""
+        return getattr(type(self.watcher), method) is not getattr(Watcher, method)
+
+    def is_wanted(self, event: Event, iteration: int) -> bool:
+        """Whether the schedule asks for it, the budget apart."""
+        schedule = self.plan.schedule
+        if iteration == self.last or iteration < 1:
+            return False
+        if event == "step":
+            return schedule.is_appointed(iteration) or schedule.recurs(iteration)
+        return schedule.watches_validation if event == "validation" else schedule.watches_end
+
+    def is_forced(self, event: Event, iteration: int) -> bool:
+        """Whether it is an appointment, which is kept whatever the budget."""
+        return event == "end" or (event == "step" and self.plan.schedule.is_appointed(iteration))
+
+    def postpone(self, iteration: int, training: float, pace: float) -> None:
+        """Note that the budget does not reach, and say so once until it runs again."""
+        if self.put_off is not None:
+            return
+        self.put_off = iteration
+        ahead = int((self.budget.needs() - training) / pace) if pace > 0 else 0
+        self.log.info(
+            "sr_hooks: %s put off from iteration %d to about %d: a run takes some %.2g s, and its budget of %s has "
+            "%.2g s (budget: 10%% for more, off for any)",
+            self.name, iteration, iteration + max(ahead, 1), self.budget.cost, self.plan.schedule.budget,
+            max(self.budget.share * training - self.budget.spent, 0.0),
+        )
+
+    @contextmanager
+    def isolated(self, doing: str) -> Iterator[None]:
+        """A fault inside is logged, the first with its traceback, and counted; with `on_error: raise` it passes."""
+        try:
+            yield
+        except Exception as error:
+            if self.plan.schedule.on_error == "raise":
+                raise
+            self.faults += 1
+            trace = "\n" + traceback.format_exc().rstrip() if self.faults == 1 else ""
+            aside = f"; set aside after {FAULTS} faults" if self.is_aside else ""
+            self.log.error(
+                "sr_hooks: %s failed at %s: %s: %s%s; training goes on%s",
+                self.name, doing, type(error).__name__, error, aside, trace,
+            )
+            if is_out_of_memory(error) and torch.cuda.is_available():
+                torch.cuda.empty_cache()
+
+
+def results_of(name: str, answer: Any) -> list[Result]:
+    """What a watcher answered, as a list.
+
+    Raises:
+        PluginError: it is no result.
+    """
+    found = [] if answer is None else list(answer) if isinstance(answer, Sequence) else [answer]
+    for result in found:
+        if not isinstance(result, Result):
+            raise PluginError(f"the watcher of {name} returned a {type(result).__name__}, not a Result")
+    return found
+
+
+def forward_seconds(network: Network, images: Sequence[torch.Tensor], takes: str) -> float:
+    """Seconds of one forward pass on the first image, from one on a corner of it."""
+    if not images:
+        image = torch.full((1, network.channels, 64, 64), 0.5)
+    else:
+        image = images[0] if takes == "lr" else downsample(images[0], network.scale)
+    corner = image[..., :_CROP, :_CROP].to(network.device)
+    with torch.no_grad():
+        start = time.perf_counter()
+        network(corner).sum().item()
+        seconds = time.perf_counter() - start
+    return seconds * (image[0, 0].numel() / corner[0, 0].numel())
+
+
+def plain_copy(module: nn.Module) -> nn.Module:
+    """A module of the same architecture and weights, without hooks or gradients, in evaluation mode."""
+    other = copy.deepcopy(module)
+    for part in other.modules():
+        for kind in ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks"):
+            getattr(part, kind).clear()
+    for parameter in other.parameters():
+        parameter.grad = None
+    return other.eval()

@@ -58,8 +58,7 @@ def measure(network: Network, samples: Samples, options: DdrOptions, look: Look 
         features, memory=options.memory, store=options.store, keep=options.keep_features, look=look
     )
     arrays: dict[str, np.ndarray] = {"labels": samples.labels, "groups": samples.groups}
-    starts = [int((samples.labels == k).argmax()) for k in range(len(samples.names))]
-    arrays["examples"] = samples.inputs[starts].numpy()
+    arrays["examples"] = samples.examples().numpy()
     layers = [_layer(i, name, gram, samples, options, arrays) for i, (name, gram) in enumerate(grams.items())]
     scalars = {
         "classes": list(samples.names),

@@ -45,6 +45,17 @@ class Samples:
         """Samples of each class."""
         return [int((self.labels == k).sum()) for k in range(len(self.names))]
 
+    def examples(self) -> torch.Tensor:
+        """(K,C,h,w): one input of each class, copies of one patch where there are such: the first class's liveliest."""
+        first = np.flatnonzero(self.labels == 0)
+        chosen = first[int(self.inputs[first].flatten(1).std(dim=1).argmax())]
+        rows = []
+        for k in range(len(self.names)):
+            mine = np.flatnonzero(self.labels == k)
+            same = mine[self.groups[mine] == self.groups[chosen]]
+            rows.append(int(same[0] if len(same) else mine[0]))
+        return self.inputs[rows]
+
 
 def parse_folders(given: Any) -> dict[str, Any]:
     """{label: folder or images} from a mapping, or from one or several texts `label=folder`."""

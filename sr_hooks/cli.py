@@ -14,7 +14,7 @@ import torch
 import yaml
 
 import sr_hooks
-from sr_hooks import plugins, taps
+from sr_hooks import cli_train, plugins, taps
 from sr_hooks.analysis import execute
 from sr_hooks.errors import ImageError, OptionError, SRHooksError
 from sr_hooks.images import downsample, read_image
@@ -36,6 +36,9 @@ class _Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit status 0; 2 for a user's mistake, said in one line; 1 for a fault of ours."""
+    given = sys.argv[1:] if argv is None else list(argv)
+    if given[:1] == ["train"]:  # its flags are BasicSR's, and what training raises is none of our faults
+        return cli_train.main(given[1:])
     try:
         arguments = _parser().parse_args(argv)
         return int(arguments.command(arguments) or 0)
@@ -60,6 +63,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=_Parser)
     for name, kind in plugins.contributions("register_analyses").items():
         _analysis_parser(commands, name, kind)
+
+    commands.add_parser("train", help=cli_train.HELP, add_help=False)
 
     command = commands.add_parser("layers", help="list a network's layers with runs and shapes, as taps name them")
     _network_flags(command)

@@ -12,6 +12,7 @@ __all__ = [
     "OptionError",
     "PluginError",
     "ResultError",
+    "RunStopped",
     "SRHooksError",
     "TapError",
     "WindowError",
@@ -53,6 +54,17 @@ class PluginError(SRHooksError):
 
 class ResultError(SRHooksError):
     """A result that cannot be written or read."""
+
+
+class RunStopped(SRHooksError, SystemExit):
+    """A training run was stopped before its first step: what it was asked to watch cannot be watched.
+
+    Uncaught it ends the program with its message alone and no traceback; it can be caught as an SRHooksError.
+    """
+
+    def __init__(self, message: str, *, quiet: bool = False) -> None:
+        super().__init__(message)
+        self.code = 1 if quiet else f"sr_hooks: {message}"
 
 
 def nearest(name: str, known: Iterable[str], *, how_many: int = 3) -> str:

@@ -11,9 +11,9 @@ import torch
 from torch import distributed
 from torch.nn.modules.module import register_module_forward_pre_hook
 
-from sr_hooks.errors import SRHooksError
+from sr_hooks.errors import RunStopped, SRHooksError
 
-__all__ = ["Ranks", "TimeLimitError", "time_limit"]
+__all__ = ["Ranks", "TimeLimitError", "stopping", "time_limit"]
 
 
 class TimeLimitError(SRHooksError):
@@ -57,6 +57,17 @@ class Ranks:
         if self.size == 1:
             return willing
         return int(self.all_reduce(torch.tensor([int(willing)]))) == self.size
+
+
+@contextmanager
+def stopping() -> Iterator[None]:
+    """What is wrong inside ends the run, as one message of one rank."""
+    try:
+        yield
+    except RunStopped:
+        raise
+    except SRHooksError as error:
+        raise RunStopped(str(error), quiet=not Ranks.here().is_first) from error
 
 
 @contextmanager

@@ -1,0 +1,162 @@
+"""sr-hooks train: start a BasicSR training that is watched, from an unedited script or from none."""
+
+from __future__ import annotations
+
+import functools
+import runpy
+import sys
+import sysconfig
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sr_hooks.errors import OptionError, RunStopped, SRHooksError
+from sr_hooks.loaders import import_basicsr
+from sr_hooks.watch_config import BLOCK, merge, option_file, parse_block
+from sr_hooks.watching import watched_run
+
+__all__ = ["HELP", "main"]
+
+HELP = "train with BasicSR, watched as the option file's sr_hooks: block says"
+_USAGE = f"""usage: sr-hooks train [SCRIPT] -opt FILE [flags of BasicSR]
+
+{HELP[0].upper()}{HELP[1:]}. Everything after `train` is for BasicSR
+(--auto_resume, --debug, --launcher, --force_yml) and for the script.
+
+  SCRIPT     a training script, unedited; without one, BasicSR's own train_pipeline runs, and
+             experiments/ and tb_logger/ land in the working directory
+  -opt FILE  BasicSR's option file
+
+  --force_yml sr_hooks:lam:every=5000 changes the block, and makes keys that the file lacks.
+  Several GPUs: torchrun --nproc_per_node=N -m sr_hooks train -opt FILE --launcher pytorch
+"""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Exit status 0; 2 for a user's mistake, said in one line. What training itself raises passes."""
+    if any(text in ("-h", "--help") for text in arguments):
+        print(_USAGE, end="")
+        return 0
+    try:
+        script, flags = (arguments[0], arguments[1:]) if arguments and arguments[0][:1] != "-" else (None, arguments)
+        _train(script, list(flags))
+    except RunStopped as error:
+        if error.code != 1:  # of several processes, one speaks
+            print(f"sr-hooks: {error}", file=sys.stderr)
+        return 2
+    except SRHooksError as error:
+        print(f"sr-hooks: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _train(script: str | None, flags: list[str]) -> None:
+    file = option_file(flags)
+    if file is None:
+        raise OptionError("train needs -opt FILE, BasicSR's option file (see sr-hooks train --help)")
+    if script is not None and not Path(script).is_file():
+        raise OptionError(f"no training script {script}")
+    content = _content(file)
+    flags, new, all_of_ours = _forced(flags, content)
+    where = f"{file}: {BLOCK}"
+    block = merge(_mapping(content.get(BLOCK), where), all_of_ours)
+    parse_block(block, where=where, base=file.parent)  # now, and not after minutes of imports and data
+    before = sys.argv, sys.path[:]
+    sys.argv = [script or "sr-hooks train", *flags]
+    if script is not None:
+        sys.path.insert(0, str(Path(script).resolve().parent))
+    try:
+        with _outputs_here(), watched_run(file=file, called="--force_yml", **new):
+            if script is not None:
+                runpy.run_path(script, run_name="__main__")
+            else:
+                import_basicsr()
+                from basicsr.train import train_pipeline
+
+                train_pipeline(str(Path.cwd()))
+    finally:
+        sys.argv, sys.path[:] = before
+
+
+def _content(file: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise OptionError(f"cannot read the option file {file}: {error.strerror or error}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise OptionError(f"{file} is not a sound YAML file: {str(error).splitlines()[0]}") from None
+    if not isinstance(content, dict):
+        raise OptionError(f"{file} is no option file of BasicSR: it holds no mapping")
+    return content
+
+
+def _mapping(block: Any, where: str) -> Any:
+    if block is not None and not isinstance(block, dict):
+        parse_block(block, where=where)  # says what it should be
+    return block
+
+
+def _forced(flags: list[str], content: dict[str, Any]) -> tuple[list[str], dict[str, Any], dict[str, Any]]:
+    """Take from --force_yml what BasicSR could not do: it makes no new keys above the last one.
+
+    Returns:
+        The flags that remain, what was taken out as a block, and all that concerns the block, taken out or not.
+    """
+    kept: list[str] = []
+    taken: dict[str, Any] = {}
+    ours: dict[str, Any] = {}
+    inside = False
+    for text in flags:
+        inside = text == "--force_yml" or (inside and text[:1] != "-")
+        if not inside or not text.startswith(f"{BLOCK}:"):
+            kept.append(text)
+            continue
+        path, equals, value = text.partition("=")
+        keys = [key.strip() for key in path.split(":")[1:]]
+        if not equals or not all(keys) or len(keys) > 2:
+            raise OptionError(f"--force_yml {text} is not understood: write {BLOCK}:analysis:key=value")
+        change = {keys[0]: _value(value)} if len(keys) == 1 else {keys[0]: {keys[1]: _value(value)}}
+        ours = merge(ours, change)
+        block = content.get(BLOCK)
+        if isinstance(block, dict) and (len(keys) == 1 or isinstance(block.get(keys[0]), dict)):
+            kept.append(text)
+        else:
+            taken = merge(taken, change)
+    empty = [i for i, t in enumerate(kept) if t == "--force_yml" and (i + 1 == len(kept) or kept[i + 1][:1] == "-")]
+    return [text for i, text in enumerate(kept) if i not in empty], taken, ours
+
+
+def _value(text: str) -> Any:
+    try:
+        return yaml.safe_load(text.strip())
+    except yaml.YAMLError:
+        return text
+
+
+@contextmanager
+def _outputs_here() -> Iterator[None]:
+    """A script that lies among installed packages would write its experiments there: give it the working directory."""
+    try:
+        import_basicsr()
+        import basicsr.train as module
+    except Exception:
+        yield  # a copy of BasicSR without it, or none: the script knows
+        return
+    original = module.train_pipeline
+    installed = {Path(sysconfig.get_path(kind)).resolve() for kind in ("purelib", "platlib")}
+
+    @functools.wraps(original)
+    def train_pipeline(root_path: Any, *args: Any, **kwargs: Any) -> Any:
+        root = Path(root_path).resolve()
+        if any(root == place or place in root.parents for place in installed):
+            root_path = str(Path.cwd())
+        return original(root_path, *args, **kwargs)
+
+    module.train_pipeline = train_pipeline
+    try:
+        yield
+    finally:
+        module.train_pipeline = original

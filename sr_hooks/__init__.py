@@ -4,6 +4,8 @@ from __future__ import annotations
 
 __version__ = "0.1.0"
 
+from typing import TYPE_CHECKING, Any
+
 from sr_hooks.analyses.ddr import DdrResult, ddr
 from sr_hooks.analyses.lam import LamResult, lam
 from sr_hooks.analysis import Analysis, run
@@ -15,6 +17,9 @@ from sr_hooks.results import Result
 from sr_hooks.results import read_result as load
 from sr_hooks.taps import capture, intervene
 
+if TYPE_CHECKING:
+    from sr_hooks.watching import analyze, watch
+
 __all__ = [
     "Analysis",
     "DdrResult",
@@ -23,6 +28,7 @@ __all__ = [
     "Result",
     "SRHooksError",
     "__version__",
+    "analyze",
     "capture",
     "ddr",
     "hookimpl",
@@ -31,4 +37,14 @@ __all__ = [
     "load",
     "option",
     "run",
+    "watch",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Watching is loaded by those who watch."""
+    if name in ("analyze", "watch"):
+        from sr_hooks import watching
+
+        return getattr(watching, name)
+    raise AttributeError(f"module 'sr_hooks' has no attribute {name!r}")

@@ -17,13 +17,24 @@ __all__ = ["preserved"]
 Undo = Callable[[], list[str]]
 
 _HOOKS = (
-    "_forward_hooks", "_forward_hooks_with_kwargs", "_forward_hooks_always_called", "_forward_pre_hooks",
-    "_forward_pre_hooks_with_kwargs", "_backward_hooks", "_backward_pre_hooks", "_state_dict_hooks",
-    "_state_dict_pre_hooks", "_load_state_dict_pre_hooks", "_load_state_dict_post_hooks",
+    "_forward_hooks",
+    "_forward_hooks_with_kwargs",
+    "_forward_hooks_always_called",
+    "_forward_pre_hooks",
+    "_forward_pre_hooks_with_kwargs",
+    "_backward_hooks",
+    "_backward_pre_hooks",
+    "_state_dict_hooks",
+    "_state_dict_pre_hooks",
+    "_load_state_dict_pre_hooks",
+    "_load_state_dict_post_hooks",
 )
 _TENSOR_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
 _GLOBAL_HOOKS = (
-    "_global_forward_hooks", "_global_forward_pre_hooks", "_global_backward_hooks", "_global_backward_pre_hooks",
+    "_global_forward_hooks",
+    "_global_forward_pre_hooks",
+    "_global_backward_hooks",
+    "_global_backward_pre_hooks",
 )
 _TABLES = ("_parameters", "_buffers", "_modules")
 _SAME_SIZE = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
@@ -88,7 +99,8 @@ def _switches() -> Undo:
         if torch.get_num_threads() != threads:
             torch.set_num_threads(threads)
         if (deterministic, warn_only) != (
-            torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+            torch.are_deterministic_algorithms_enabled(),
+            torch.is_deterministic_algorithms_warn_only_enabled(),
         ):
             torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
         if flags != (cudnn.enabled, cudnn.benchmark, cudnn.deterministic):
@@ -134,7 +146,7 @@ def _module(root: nn.Module) -> Undo:
             if _restore_hooks(part, hook):
                 changes.append(f"left hooks on {name or 'the network'}")
         changes += [f"left hooks on {name}" for name, tensor, hook in tensor_hooks if _restore_hooks(tensor, hook)]
-        return changes + [f"changed {name}" for name, tensor, where, bits in tensors if _restore(tensor, where, bits)]
+        return [f"changed {name}" for name, tensor, where, bits in tensors if _restore(tensor, where, bits)] + changes
 
     return undo
 

@@ -121,7 +121,7 @@ class Budget:
 
     def affords(self, training: float) -> bool:
         """Whether a run now would keep the share, after so many seconds of training without analyses."""
-        return self.share * training >= self.spent + self.cost
+        return math.isinf(self.share) or self.share * training >= self.spent + self.cost
 
     def needs(self) -> float:
         """Seconds of training at which the next run is afforded."""

@@ -129,13 +129,21 @@ class Session:
         with located(planned.where), network.prepared():
             images, names = self.images(planned)
             context = WatchContext(
-                images=tuple(images), image_names=tuple(names), seed=self.seed, folder=self.folder, base=self.plan.base,
-                make_network=lambda: plain_copy(network.module), where=planned.where, rank=self.ranks.rank,
-                world_size=self.ranks.size, total_iterations=self.total,
+                images=tuple(images),
+                image_names=tuple(names),
+                seed=self.seed,
+                folder=self.folder,
+                base=self.plan.base,
+                make_network=lambda: plain_copy(network.module),
+                where=planned.where,
+                rank=self.ranks.rank,
+                world_size=self.ranks.size,
+                total_iterations=self.total,
             )
             watcher = planned.kind.watcher_type(planned.kind, planned.options, context)
             watcher.check(network)
-            expected = watcher.estimate(forward_seconds(network, context.images, planned.kind.takes)) + _FIRST_PICTURE
+            expected = watcher.estimate(forward_seconds(network, context.images, planned.kind.takes))
+            expected += _FIRST_PICTURE if {*self.plan.sinks} - {"log"} else 0.0
         return Watched(planned, watcher, which, Budget(planned.schedule.share, expected), self.log)
 
     def _resume(self, index: RunIndex, iteration: int) -> None:
@@ -159,7 +167,8 @@ class Session:
     def attach(self, optimizer: torch.optim.Optimizer) -> None:
         """Call watchers around this optimizer's steps, where there are any that want it."""
         for method, register in (
-            ("before_step", optimizer.register_step_pre_hook), ("after_step", optimizer.register_step_post_hook),
+            ("before_step", optimizer.register_step_pre_hook),
+            ("after_step", optimizer.register_step_post_hook),
         ):
             mine = [watched for watched in self.watched if watched.overrides(method)]
             if mine:
@@ -291,7 +300,10 @@ class Session:
         for number, result in enumerate(results):
             place = f"{self.iteration}/{watched.name}" + (f"/{number}" if len(results) > 1 else "")
             result.provenance["watch"] = {
-                "run": self.run, "iteration": self.iteration, "network": watched.which, "seed": self.seed,
+                "run": self.run,
+                "iteration": self.iteration,
+                "network": watched.which,
+                "seed": self.seed,
                 "put_off_from": watched.put_off,
             }
             self._sinks.write(result, iteration=self.iteration, place=place)

@@ -109,9 +109,13 @@ class FolderSink(Sink):
         result.save(index.folder / place)
         index.add(
             {
-                "iteration": iteration, "analysis": result.analysis, "folder": place,
+                "iteration": iteration,
+                "analysis": result.analysis,
+                "folder": place,
                 "network": result.provenance.get("watch", {}).get("network"),
-                "seconds": result.provenance.get("seconds"), "headline": _numbers(result), "verdict": result.verdict,
+                "seconds": result.provenance.get("seconds"),
+                "headline": _numbers(result),
+                "verdict": result.verdict,
             }
         )
 

@@ -19,7 +19,15 @@ from sr_hooks.options import from_mapping
 from sr_hooks.schedule import Schedule
 
 __all__ = [
-    "BLOCK", "DEFAULT_SINKS", "Planned", "WatchPlan", "located", "merge", "option_file", "parse_block", "read_block",
+    "BLOCK",
+    "DEFAULT_SINKS",
+    "Planned",
+    "WatchPlan",
+    "located",
+    "merge",
+    "option_file",
+    "parse_block",
+    "read_block",
 ]
 
 BLOCK = "sr_hooks"
@@ -138,8 +146,9 @@ def _planned(kind: type[Analysis[Any]], value: Any, defaults: Mapping[str, Any],
     for key, given in value.items():
         if key in shared:
             _refuse_bool(key, given, where)
-            if key in ("image", "images"):
-                schedule.pop("images" if key == "image" and "images" not in value else "image", None)
+            other = {"image": "images", "images": "image"}.get(key)
+            if other is not None and other not in value:
+                schedule.pop(other, None)  # a default under the key's other name
             schedule[key] = given
             continue
         name = kind.watch_names.get(key, key)

@@ -84,7 +84,11 @@ class Watched:
         self.log.info(
             "sr_hooks: %s put off from iteration %d to about %d: a run takes some %.2g s, and its budget of %s has "
             "%.2g s (budget: 10%% for more, off for any)",
-            self.name, iteration, iteration + max(ahead, 1), self.budget.cost, self.plan.schedule.budget,
+            self.name,
+            iteration,
+            iteration + max(ahead, 1),
+            self.budget.cost,
+            self.plan.schedule.budget,
             max(self.budget.share * training - self.budget.spent, 0.0),
         )
 
@@ -101,7 +105,12 @@ class Watched:
             aside = f"; set aside after {FAULTS} faults" if self.is_aside else ""
             self.log.error(
                 "sr_hooks: %s failed at %s: %s: %s%s; training goes on%s",
-                self.name, doing, type(error).__name__, error, aside, trace,
+                self.name,
+                doing,
+                type(error).__name__,
+                error,
+                aside,
+                trace,
             )
             if is_out_of_memory(error) and torch.cuda.is_available():
                 torch.cuda.empty_cache()

@@ -171,8 +171,14 @@ def _watch_loop(
     networks = {"raw": module} if ema is None else {"raw": module, "ema": bare(ema)}
     name = name or type(module).__name__
     session = Session(
-        plan, networks, image_source(plan.base, None), folder=Path(folder or Path("experiments") / name / BLOCK),
-        tensorboard=lambda: tensorboard, log=logging.getLogger("sr_hooks.watch"), run=name, seed=plan.seed or 0,
+        plan,
+        networks,
+        image_source(plan.base, None),
+        folder=Path(folder or Path("experiments") / name / BLOCK),
+        tensorboard=lambda: tensorboard,
+        log=logging.getLogger("sr_hooks.watch"),
+        run=name,
+        seed=plan.seed or 0,
         saves_when_due=True,
     )
     return Watch(session, optimizer, start=start)
@@ -182,11 +188,12 @@ def _watch_loop(
 def _plain_loop(code: Any, network: str | None, plan: WatchPlan, loop: dict[str, Any]) -> Iterator[Callable[[], None]]:
     """Wait for the first step of an optimizer that holds the network's weights, and watch from there."""
     watching: list[Watch] = []
+    is_off: list[bool] = []
 
     def begin(optimizer: torch.optim.Optimizer, frame: FrameType) -> bool:
         with stopping():
             module = variable(network, frame, code) if network else trained_variable(optimizer, frame, code)
-            if not trains(optimizer, bare(module)):
+            if module is None or not trains(optimizer, bare(module)):
                 return False
             given = dict(loop)
             for key in ("ema", "tensorboard"):
@@ -197,10 +204,18 @@ def _plain_loop(code: Any, network: str | None, plan: WatchPlan, loop: dict[str,
 
     with ExitStack() as stack:
         call_off = stack.enter_context(first_step(begin))
+
+        def off() -> None:
+            is_off.append(True)
+            call_off()
+
         try:
-            yield call_off
+            yield off
             for each in watching:
                 each.end()
+            if not watching and not is_off:
+                what = f"the weights of {network}" if network else "a network in its variables: analyze(network='net')"
+                logging.getLogger("sr_hooks.watch").warning("sr_hooks: nothing watched, no optimizer stepped %s", what)
         finally:
             for each in watching:
                 each.close()

@@ -119,10 +119,15 @@ class Attached:
         train = options.get("train") or {}
         seed = self.plan.seed if self.plan.seed is not None else options.get("manual_seed")
         session = Session(
-            self.plan, networks, image_source(self.plan.base, self._validation_images if self._phases() else None),
-            folder=Path(root) / "sr_hooks" if root else None, tensorboard=self._writer,
-            log=logging.getLogger("basicsr").getChild("sr_hooks"), run=str(options.get("name", "run")),
-            seed=int(seed or 0), total=int(train.get("total_iter") or train.get("total_iters") or 0) or None,
+            self.plan,
+            networks,
+            image_source(self.plan.base, self._validation_images if self._phases() else None),
+            folder=Path(root) / "sr_hooks" if root else None,
+            tensorboard=self._writer,
+            log=logging.getLogger("basicsr").getChild("sr_hooks"),
+            run=str(options.get("name", "run")),
+            seed=int(seed or 0),
+            total=int(train.get("total_iter") or train.get("total_iters") or 0) or None,
         )
         with stopping():
             session.start(coming - 1 if coming else 0)

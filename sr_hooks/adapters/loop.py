@@ -134,21 +134,17 @@ def first_step(begin: Callable[[torch.optim.Optimizer, FrameType], bool]) -> Ite
         handle.remove()
 
 
-def trained_variable(optimizer: torch.optim.Optimizer, frame: FrameType | None, until: CodeType | None) -> nn.Module:
-    """The largest network, in the variables of the frames from here up to `until`, whose weights the optimizer holds.
-
-    Raises:
-        OptionError: there is none.
-    """
+def trained_variable(
+    optimizer: torch.optim.Optimizer, frame: FrameType | None, until: CodeType | None
+) -> nn.Module | None:
+    """The largest network in the variables from here up to the function `until` whose weights the optimizer holds."""
     found: list[nn.Module] = []
     while frame is not None:
         found += [v for v in frame.f_locals.values() if isinstance(v, nn.Module) and trains(optimizer, v)]
         if frame.f_code is until:
             break
         frame = frame.f_back
-    if not found:
-        raise OptionError("no variable holds the network that is trained: say where it is, analyze(network='net')")
-    return max(found, key=lambda module: sum(p.numel() for p in module.parameters()))
+    return max(found, key=lambda module: sum(p.numel() for p in module.parameters()), default=None)
 
 
 def variable(name: str, frame: FrameType | None, until: CodeType | None, *, called: str = "network") -> Any:

@@ -1,4 +1,4 @@
-"""Real BasicSR training runs, small: option files on real photographs, started in this process, their end state hashed."""
+"""Real BasicSR training runs, small: option files on real photographs, run in this process, the end state hashed."""
 
 from __future__ import annotations
 
@@ -22,16 +22,39 @@ from tests.conftest import data_folder
 NETWORKS: dict[str, dict[str, Any]] = {
     "MSRResNet": {"type": "MSRResNet", "num_in_ch": 3, "num_out_ch": 3, "num_feat": 8, "num_block": 2, "upscale": 2},
     "RCAN": {
-        "type": "RCAN", "num_in_ch": 3, "num_out_ch": 3, "num_feat": 8, "num_group": 1, "num_block": 1,
-        "squeeze_factor": 4, "upscale": 2, "rgb_mean": [0.4, 0.4, 0.4],
+        "type": "RCAN",
+        "num_in_ch": 3,
+        "num_out_ch": 3,
+        "num_feat": 8,
+        "num_group": 1,
+        "num_block": 1,
+        "squeeze_factor": 4,
+        "upscale": 2,
+        "rgb_mean": [0.4, 0.4, 0.4],
     },
     "SwinIR": {
-        "type": "SwinIR", "upscale": 2, "in_chans": 3, "img_size": 16, "window_size": 8, "img_range": 1.0, "depths": [2],
-        "embed_dim": 12, "num_heads": [2], "mlp_ratio": 2, "upsampler": "pixelshuffledirect", "resi_connection": "1conv",
+        "type": "SwinIR",
+        "upscale": 2,
+        "in_chans": 3,
+        "img_size": 16,
+        "window_size": 8,
+        "img_range": 1.0,
+        "depths": [2],
+        "embed_dim": 12,
+        "num_heads": [2],
+        "mlp_ratio": 2,
+        "upsampler": "pixelshuffledirect",
+        "resi_connection": "1conv",
         "drop_rate": 0.1,
     },
     "RRDBNet": {
-        "type": "RRDBNet", "num_in_ch": 3, "num_out_ch": 3, "num_feat": 8, "num_block": 1, "num_grow_ch": 4, "scale": 2,
+        "type": "RRDBNet",
+        "num_in_ch": 3,
+        "num_out_ch": 3,
+        "num_feat": 8,
+        "num_block": 1,
+        "num_grow_ch": 4,
+        "scale": 2,
     },
 }
 """Small ones of the real architectures; RCAN and SwinIR have attention, SwinIR dropout and stochastic depth."""
@@ -59,29 +82,52 @@ def make_data(root: Path, *, side: int = 48, scale: int = 2, train: int = 4, val
 
 
 def options(data: Path, network: dict[str, Any], **changes: Any) -> dict[str, Any]:
-    """An option file's content: SRModel, batch 2, 16x16 input patches, no workers, so that augmentation uses our streams."""
+    """An option file's content: SRModel, batch 2, 16x16 inputs, no workers, so that augmentation uses our streams."""
     io = {"type": "disk"}
     content: dict[str, Any] = {
-        "name": "tiny", "model_type": "SRModel", "scale": 2, "num_gpu": 0, "manual_seed": 7,
+        "name": "tiny",
+        "model_type": "SRModel",
+        "scale": 2,
+        "num_gpu": 0,
+        "manual_seed": 7,
         "datasets": {
             "train": {
-                "name": "crops", "type": "PairedImageDataset", "dataroot_gt": str(data / "train/gt"),
-                "dataroot_lq": str(data / "train/lq"), "io_backend": dict(io), "gt_size": 32, "use_hflip": True,
-                "use_rot": True, "num_worker_per_gpu": 0, "batch_size_per_gpu": 2, "dataset_enlarge_ratio": 10,
+                "name": "crops",
+                "type": "PairedImageDataset",
+                "dataroot_gt": str(data / "train/gt"),
+                "dataroot_lq": str(data / "train/lq"),
+                "io_backend": dict(io),
+                "gt_size": 32,
+                "use_hflip": True,
+                "use_rot": True,
+                "num_worker_per_gpu": 0,
+                "batch_size_per_gpu": 2,
+                "dataset_enlarge_ratio": 10,
                 "prefetch_mode": None,
             },
             "val": {
-                "name": "held_out", "type": "PairedImageDataset", "dataroot_gt": str(data / "val/gt"),
-                "dataroot_lq": str(data / "val/lq"), "io_backend": dict(io),
+                "name": "held_out",
+                "type": "PairedImageDataset",
+                "dataroot_gt": str(data / "val/gt"),
+                "dataroot_lq": str(data / "val/lq"),
+                "io_backend": dict(io),
             },
         },
-        "network_g": dict(network), "path": {"pretrain_network_g": None, "strict_load_g": True, "resume_state": None},
+        "network_g": dict(network),
+        "path": {"pretrain_network_g": None, "strict_load_g": True, "resume_state": None},
         "train": {
-            "ema_decay": 0, "optim_g": {"type": "Adam", "lr": 2e-4, "betas": [0.9, 0.99]},
-            "scheduler": {"type": "MultiStepLR", "milestones": [1000], "gamma": 0.5}, "total_iter": 20, "warmup_iter": -1,
+            "ema_decay": 0,
+            "optim_g": {"type": "Adam", "lr": 2e-4, "betas": [0.9, 0.99]},
+            "scheduler": {"type": "MultiStepLR", "milestones": [1000], "gamma": 0.5},
+            "total_iter": 20,
+            "warmup_iter": -1,
             "pixel_opt": {"type": "L1Loss", "loss_weight": 1.0, "reduction": "mean"},
         },
-        "val": {"val_freq": 10, "save_img": False, "metrics": {"psnr": {"type": "calculate_psnr", "crop_border": 2, "test_y_channel": False}}},
+        "val": {
+            "val_freq": 10,
+            "save_img": False,
+            "metrics": {"psnr": {"type": "calculate_psnr", "crop_border": 2, "test_y_channel": False}},
+        },
         "logger": {"print_freq": 10, "save_checkpoint_freq": 10, "use_tb_logger": False, "wandb": {"project": None}},
         "dist_params": {"backend": "gloo", "port": 29500},
     }
@@ -90,16 +136,26 @@ def options(data: Path, network: dict[str, Any], **changes: Any) -> dict[str, An
 
 def gan(content: dict[str, Any], model: str) -> dict[str, Any]:
     """The same as an adversarial training with a moving average; no pretrained perceptual network is needed."""
-    return deep(content, {
-        "model_type": model,
-        "network_d": {"type": "UNetDiscriminatorSN", "num_in_ch": 3, "num_feat": 4, "skip_connection": True},
-        "train": {
-            "ema_decay": 0.9, "optim_d": {"type": "Adam", "lr": 1e-4, "betas": [0.9, 0.99]}, "net_d_iters": 1,
-            "net_d_init_iters": 0, "gan_opt": {
-                "type": "GANLoss", "gan_type": "vanilla", "real_label_val": 1.0, "fake_label_val": 0.0, "loss_weight": 0.05,
+    return deep(
+        content,
+        {
+            "model_type": model,
+            "network_d": {"type": "UNetDiscriminatorSN", "num_in_ch": 3, "num_feat": 4, "skip_connection": True},
+            "train": {
+                "ema_decay": 0.9,
+                "optim_d": {"type": "Adam", "lr": 1e-4, "betas": [0.9, 0.99]},
+                "net_d_iters": 1,
+                "net_d_init_iters": 0,
+                "gan_opt": {
+                    "type": "GANLoss",
+                    "gan_type": "vanilla",
+                    "real_label_val": 1.0,
+                    "fake_label_val": 0.0,
+                    "loss_weight": 0.05,
+                },
             },
         },
-    })
+    )
 
 
 def deep(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

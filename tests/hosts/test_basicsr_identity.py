@@ -18,8 +18,16 @@ from tests.hosts import runs
 ITERATIONS, EVERY = 60, 7
 EXTRA: dict[str, dict[str, Any]] = {
     "lam": {"windows": [[8, 8, 8]]},
-    "ddr": {"images": 2, "patch": 16, "patches": 8, "degradations": ["clean", "noise:20"], "components": 4, "permutations": 9,
-            "subsamples": 4, "tsne": 0},
+    "ddr": {
+        "images": 2,
+        "patch": 16,
+        "patches": 8,
+        "degradations": ["clean", "noise:20"],
+        "components": 4,
+        "permutations": 9,
+        "subsamples": 4,
+        "tsne": 0,
+    },
 }
 """What an analysis cannot do without on images as small as these."""
 
@@ -77,6 +85,8 @@ def test_bit_for_bit(case: str, pictures: Path, tmp_path: Path) -> None:
         seen = [entry for entry in entries if entry["analysis"] == name]
         assert sorted({entry["iteration"] for entry in seen}) == list(range(EVERY, ITERATIONS + 1, EVERY)), name
         assert {entry["network"] for entry in seen} == {"ema" if case.endswith("GANModel") else "raw"}
-    weights = {sr_hooks.load(tmp_path / "watched/experiments/tiny/sr_hooks" / entry["folder"]).provenance["network"]["sha256"]
-               for entry in entries}
+    weights = {
+        sr_hooks.load(tmp_path / "watched/experiments/tiny/sr_hooks" / entry["folder"]).provenance["network"]["sha256"]
+        for entry in entries
+    }
     assert len(weights) == ITERATIONS // EVERY, "each look saw other weights"

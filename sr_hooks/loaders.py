@@ -69,7 +69,7 @@ def from_basicsr(
     import_basicsr()
     from basicsr.archs import ARCH_REGISTRY
 
-    known = [key for key, _ in ARCH_REGISTRY]
+    known = [key.removesuffix("_basicsr") for key, _ in ARCH_REGISTRY]  # some are registered with that suffix
     if name not in known:
         raise NetworkError(f"BasicSR has no architecture {name!r}; {nearest(name, known)}")
     return _finish(_build(ARCH_REGISTRY.get(name), arguments, name), name, weights, place, facts)

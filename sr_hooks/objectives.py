@@ -66,7 +66,7 @@ class GradientMagnitude(Objective):
         dy = patch[..., :-1, :-1] - patch[..., 1:, :-1]
         dx = patch[..., :-1, :-1] - patch[..., :-1, 1:]
         magnitude = (dy * dy + dx * dx + self.smoothing**2).sqrt() - self.smoothing
-        return magnitude.sum(dim=(1, 2, 3))
+        return magnitude.sum(dim=(1, 2, 3), dtype=torch.float64)
 
 
 class Intensity(Objective):
@@ -75,7 +75,7 @@ class Intensity(Objective):
     name = "intensity"
 
     def __call__(self, output: torch.Tensor, inputs: torch.Tensor, window: Window) -> torch.Tensor:
-        return window.crop(output).sum(dim=(1, 2, 3))
+        return window.crop(output).sum(dim=(1, 2, 3), dtype=torch.float64)
 
 
 class Channel(Objective):
@@ -88,7 +88,7 @@ class Channel(Objective):
     def __call__(self, output: torch.Tensor, inputs: torch.Tensor, window: Window) -> torch.Tensor:
         if self.channel >= output.shape[1]:
             raise OptionError(f"objective {self.name}: the output has channels 0 to {output.shape[1] - 1}")
-        return window.crop(output)[:, self.channel].sum(dim=(1, 2))
+        return window.crop(output)[:, self.channel].sum(dim=(1, 2), dtype=torch.float64)
 
 
 class Gabor(Objective):
@@ -117,7 +117,7 @@ class Gabor(Objective):
         )
         patch = F.pad(output[..., top:bottom, left:right], lacking, mode="replicate")
         kernel = self.kernel.to(patch).expand(patch.shape[1], 1, 9, 9)
-        return F.conv2d(patch, kernel, groups=patch.shape[1]).square().sum(dim=(1, 2, 3))
+        return F.conv2d(patch, kernel, groups=patch.shape[1]).square().sum(dim=(1, 2, 3), dtype=torch.float64)
 
 
 class Residual(Objective):
@@ -127,7 +127,7 @@ class Residual(Objective):
 
     def __call__(self, output: torch.Tensor, inputs: torch.Tensor, window: Window) -> torch.Tensor:
         bicubic = upsample(inputs, (output.shape[-2], output.shape[-1]))
-        return (window.crop(output) - window.crop(bicubic)).square().sum(dim=(1, 2, 3))
+        return (window.crop(output) - window.crop(bicubic)).square().sum(dim=(1, 2, 3), dtype=torch.float64)
 
 
 class Loss(Objective):
@@ -150,7 +150,7 @@ class Loss(Objective):
             )
         difference = window.crop(output) - window.crop(self.target.to(output))
         values = difference.abs() if self.kind == "l1" else difference.square()
-        return values.sum(dim=(1, 2, 3))
+        return values.sum(dim=(1, 2, 3), dtype=torch.float64)
 
 
 class Custom(Objective):

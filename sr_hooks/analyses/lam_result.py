@@ -47,7 +47,7 @@ class LamResult(Result):
 
     @property
     def completeness_gap(self) -> float:
-        """|sum of the attribution - change of the objective| / |change of the objective|."""
+        """|sum of the attribution - change of the objective|, as a share of the sum of |attribution|."""
         return float(self.scalars["completeness_gap"])
 
     @property

@@ -9,7 +9,7 @@ import numpy as np
 __all__ = ["judge"]
 
 _SANE = (-0.5, 1.5)  # beyond, an output for images in [0, 1] has left its domain
-_GAP = 0.1
+_GAP = 0.05
 
 
 def judge(scalars: dict[str, Any], values: np.ndarray, broken_outputs: int, tolerance: float) -> str:
@@ -36,7 +36,7 @@ def judge(scalars: dict[str, Any], values: np.ndarray, broken_outputs: int, tole
         return f"published procedure: {facts}, no error estimate, output within [{low:.2f}, {high:.2f}]" + tail
     if error > tolerance:
         return f"not converged: estimated error {error:.1%} above the tolerance {tolerance:.1%} after {facts}" + tail
-    if scalars["completeness_gap"] > _GAP and abs(scalars["objective_change"]) > 1e-6:
+    if scalars["completeness_gap"] > _GAP:
         return f"not converged: estimated error {error:.1%}, but {facts} is large" + tail
     return (
         f"sound: converged to an estimated error of {error:.1%} ({facts}), output within [{low:.2f}, {high:.2f}]" + tail

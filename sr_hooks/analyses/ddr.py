@@ -178,7 +178,7 @@ def ddr(
         identify: also cross-validate a linear probe for type and level of the last layer's degradations.
         seed: of patches, degradations and all other randomness.
         memory: gigabytes for held features; what does not fit is computed again.
-        store: hold features as float32, float16, or as their size suggests.
+        store: hold features as float32, as int16 in half the room, or (auto) as their size suggests.
         keep_features: a folder to write the features themselves to.
 
     Returns:

@@ -31,7 +31,7 @@ class DdrOptions:
     identify: bool = option(False, "cross-validate a linear probe for type and level of the degradation")
     seed: int = option(0, "of patches, degradations and all other randomness")
     memory: float = option(1.5, "gigabytes for held features; what does not fit is computed again")
-    store: Store = option("auto", "hold features as float32, as float16, or (auto) as their size suggests")
+    store: Store = option("auto", "hold features as float32, as int16, or (auto) as their size suggests")
     keep_features: str | Path | None = option(None, "folder to write the features themselves to")
 
     def __post_init__(self) -> None:

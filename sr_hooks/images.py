@@ -6,12 +6,19 @@ import math
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from torch.nn import functional as F
 
 from sr_hooks.errors import ImageError
+
+try:
+    import cv2
+except ImportError as error:  # the package is there, a library of the system is not
+    raise ImportError(
+        f"OpenCV cannot be loaded ({error}). On a machine without a screen install libgl1 and libglib2.0-0, or "
+        "replace opencv-python by opencv-python-headless"
+    ) from error
 
 __all__ = [
     "as_batch",

@@ -1,0 +1,178 @@
+"""LAM against a faithful rendering of the published procedure: time at equal or lower error, and peak memory.
+
+    OMP_NUM_THREADS=1 python benchmarks/lam.py --data shared/data
+    OMP_NUM_THREADS=1 python benchmarks/lam.py --network edsr
+
+The published procedure: one image at a time, parameter gradients computed and thrown away, the root over the whole
+output, 50 right-end steps. Each side's error is that against the 256-interval integral of its own objective; ours
+takes as few gradients as bring its error to the published one's or below. The two sides alternate; the ratio is the
+median of the pairs'. Peak memory is each side's own process's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import sr_hooks
+from sr_hooks.analyses.lam_demo import PublishedGradient, blurred
+from sr_hooks.demo import photographs
+from sr_hooks.images import downsample, read_image
+from sr_hooks.windows import Window
+
+ARCHITECTURES = {
+    "edsr": ("EDSR", {"num_in_ch": 3, "num_out_ch": 3, "num_feat": 64, "num_block": 16, "upscale": 4}),
+    "rcan": ("RCAN", {"num_in_ch": 3, "num_out_ch": 3, "num_group": 10, "num_block": 20, "upscale": 4}),
+    "rrdb": ("RRDBNet", {"num_in_ch": 3, "num_out_ch": 3, "num_feat": 64, "num_block": 23, "scale": 4}),
+}
+
+
+def network_of(name: str, data: Path) -> sr_hooks.Network:
+    if name in ("target", "baseline"):
+        weights = data / f"weights/msrresnet_x2_{name}.pth"
+        return sr_hooks.Network.from_basicsr("MSRResNet", {"upscale": 2}, weights=weights)
+    if name == "demo":
+        from sr_hooks.demo import demo_network
+
+        return demo_network("baseline")
+    return sr_hooks.Network.from_basicsr(*ARCHITECTURES[name])
+
+
+def published(network: sr_hooks.Network, image: torch.Tensor, window: Window, steps: int = 50) -> np.ndarray:
+    """The published procedure's work and answer: backward() through everything, parameters included."""
+    objective, module = PublishedGradient(), network.module
+    points = blurred(np.ascontiguousarray(image[0].permute(1, 2, 0).numpy()), steps)
+    total = np.zeros_like(points[0])
+    for before, after in itertools.pairwise(points):
+        x = torch.from_numpy(np.ascontiguousarray(after.transpose(2, 0, 1)))[None].requires_grad_()
+        module.zero_grad()
+        objective(module(x), x, window).sum().backward()
+        assert x.grad is not None
+        total += np.nan_to_num(x.grad[0].numpy()).transpose(1, 2, 0) * (after - before)
+    return total.transpose(2, 0, 1)
+
+
+def published_reference(network: sr_hooks.Network, image: torch.Tensor, window: Window) -> np.ndarray:
+    """The published objective's integral with 256 intervals, trapezoid."""
+    objective = PublishedGradient()
+    points = blurred(np.ascontiguousarray(image[0].permute(1, 2, 0).numpy()), 256)
+    total, previous = np.zeros(image[0].shape), None
+    with network.prepared():
+        for i, point in enumerate(points):
+            x = torch.from_numpy(np.ascontiguousarray(point.transpose(2, 0, 1)))[None].requires_grad_()
+            (gradient,) = torch.autograd.grad(objective(network(x), x, window).sum(), x)
+            now = np.nan_to_num(gradient[0].double().numpy())
+            if previous is not None:
+                total += (now + previous) / 2 * (point - points[i - 1]).transpose(2, 0, 1)
+            previous = now
+    return total
+
+
+def relative(found: np.ndarray, reference: np.ndarray) -> float:
+    return float(np.linalg.norm(found - reference) / np.linalg.norm(reference))
+
+
+def memory(field: str) -> float:
+    """MiB of this process: VmRSS now, VmHWM at most so far."""
+    status = Path("/proc/self/status").read_text().split()
+    return int(status[status.index(f"{field}:") + 1]) / 1024
+
+
+def peak(arguments: argparse.Namespace, side: str, steps: int) -> float:
+    """MiB of a fresh process that runs one side."""
+    command = [sys.executable, __file__, "--network", arguments.network, "--data", str(arguments.data)]
+    command += [
+        "--size",
+        str(arguments.size),
+        "--alone",
+        side,
+        "--steps",
+        str(steps),
+        "--precision",
+        arguments.precision,
+    ]
+    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--network", default="target", choices=["target", "baseline", "demo", *ARCHITECTURES])
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="the development data")
+    parser.add_argument("--size", type=int, default=64, help="side of the LR image")
+    parser.add_argument("--precision", default="float32", choices=["float32", "bfloat16"])
+    parser.add_argument("--steps", type=int, help="gradients of ours (default: found by the error)")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--photograph", default="cat")
+    parser.add_argument("--time-alone", action="store_true", help="no errors: 21 gradients against 50")
+    parser.add_argument("--alone", choices=["ours", "published"], help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    network = network_of(arguments.network, arguments.data)
+    photo = next(path for path in photographs() if path.stem == arguments.photograph)
+    lr = downsample(read_image(photo), network.scale)
+    start = max((lr.shape[-1] - arguments.size) // 2, 0)
+    lr = lr[..., start : start + arguments.size, start : start + arguments.size].contiguous()
+    middle = int(lr.shape[-1] * network.scale) // 2 - 8
+    window = Window(middle, middle, 16, 16)
+
+    def ours(steps: int) -> np.ndarray:
+        return sr_hooks.lam(network, lr, window=window, steps=steps, precision=arguments.precision).attribution
+
+    network.module.eval()
+    if arguments.alone:
+        network.scale  # noqa: B018  probed before we count
+        Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak starts again from now
+        before = memory("VmRSS")
+        published(network, lr, window, 3) if arguments.alone == "published" else ours(arguments.steps)
+        print(memory("VmHWM") - before)
+        return
+
+    steps, facts = arguments.steps or 21, {}
+    if not arguments.time_alone:
+        bar = relative(published(network, lr, window), published_reference(network, lr, window))
+        reference = sr_hooks.lam(network, lr, window=window, steps=257).attribution
+        errors = {}
+        for steps in [arguments.steps] if arguments.steps else range(13, 50, 2):
+            errors[steps] = relative(ours(steps), reference)
+            if errors[steps] <= bar:
+                break
+        facts = {"published error": round(bar, 4), "our error": round(errors[steps], 4)}
+        if 21 not in errors:
+            errors[21] = relative(ours(21), reference)
+        facts["our error at 21"] = round(errors[21], 4)
+    ours(3)  # calibration
+    pairs = []
+    for _ in range(arguments.repeats):
+        begin = time.perf_counter()
+        published(network, lr, window)
+        between = time.perf_counter()
+        ours(steps)
+        pairs.append((between - begin, time.perf_counter() - between))
+    ratios = [a / b for a, b in pairs]
+    row = {
+        "network": arguments.network,
+        "precision": arguments.precision,
+        "lr": f"{lr.shape[-2]}x{lr.shape[-1]}",
+        "gradients": f"50 / {steps}",
+        "published s": round(statistics.median(a for a, _ in pairs), 2),
+        "ours s": round(statistics.median(b for _, b in pairs), 2),
+        "ratio": round(statistics.median(ratios), 2),
+        "ratio spread": [round(min(ratios), 2), round(max(ratios), 2)],
+        "published MiB": round(peak(arguments, "published", steps)),
+        "ours MiB": round(peak(arguments, "ours", steps)),
+        **facts,
+    }
+    print(json.dumps(row))
+
+
+if __name__ == "__main__":
+    main()

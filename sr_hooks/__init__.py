@@ -7,7 +7,9 @@ __version__ = "0.1.0"
 from typing import TYPE_CHECKING, Any
 
 from sr_hooks.analyses.ddr import DdrResult, ddr
+from sr_hooks.analyses.faig import FaigResult, faig
 from sr_hooks.analyses.lam import LamResult, lam
+from sr_hooks.analyses.verification import VerifyResult, verify
 from sr_hooks.analysis import Analysis, run
 from sr_hooks.errors import SRHooksError
 from sr_hooks.hookspecs import hookimpl
@@ -23,20 +25,24 @@ if TYPE_CHECKING:
 __all__ = [
     "Analysis",
     "DdrResult",
+    "FaigResult",
     "LamResult",
     "Network",
     "Result",
     "SRHooksError",
+    "VerifyResult",
     "__version__",
     "analyze",
     "capture",
     "ddr",
+    "faig",
     "hookimpl",
     "intervene",
     "lam",
     "load",
     "option",
     "run",
+    "verify",
     "watch",
 ]
 

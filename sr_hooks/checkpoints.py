@@ -29,12 +29,14 @@ class Weights:
         place: the key under which they stood ("params_ema", ...), or "" where the file is bare.
         prefix: what was stripped from every name ("module.", ...).
         path: the file.
+        twins: other keys of the file under which weights of the same names stand ("params" beside "params_ema").
     """
 
     state: dict[str, torch.Tensor]
     place: str
     prefix: str
     path: Path
+    twins: tuple[str, ...] = ()
 
 
 def read_weights(path: str | Path, *, place: str | None = None) -> Weights:
@@ -54,8 +56,13 @@ def read_weights(path: str | Path, *, place: str | None = None) -> Weights:
         raise CheckpointError(f"no weights file {path}" + (": it is a folder" if path.is_dir() else ""))
     content = _read(path)
     state, found = _find(content, path, place)
+    twins = tuple(
+        key
+        for key, other in (content.items() if found else ())
+        if key != found and _is_state(other) and other.keys() == state.keys()
+    )
     state, prefix = _strip(state)
-    return Weights(state, found, prefix, path)
+    return Weights(state, found, prefix, path, twins)
 
 
 def _read(path: Path) -> Any:
@@ -156,9 +163,12 @@ def _first(items: list[str], how_many: int = 4, between: str = ", ") -> str:
 
 
 def write_weights(state: dict[str, torch.Tensor], path: str | Path, *, like: Weights | None = None) -> None:
-    """Write weights, whole or not at all, in the layout of `like`: same place and prefix; the kind is the suffix's."""
+    """Write weights, whole or not at all, in the layout of `like`: same places and prefix; the kind is the suffix's.
+
+    A file with weights under several keys gets the same under all of them, so that no reader takes stale ones.
+    """
     path = Path(path)
-    prefix, place = (like.prefix, like.place) if like else ("", "params")
+    prefix, places = (like.prefix, (like.place, *like.twins)) if like else ("", ("params",))
     named = {prefix + key: value.detach().cpu().contiguous() for key, value in state.items()}
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -167,7 +177,7 @@ def write_weights(state: dict[str, torch.Tensor], path: str | Path, *, like: Wei
 
             save_file({key: value.clone() for key, value in named.items()}, part)
         else:
-            torch.save({place: named} if place else named, part)
+            torch.save(dict.fromkeys(places, named) if places[0] else named, part)
         part.replace(path)
     except OSError as error:
         raise CheckpointError(f"cannot write the weights to {path}: {error.strerror or error}") from None

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from sr_hooks.checkpoints import Weights
+from sr_hooks.checkpoints import Weights, write_weights
 from sr_hooks.errors import ImageError, NetworkError
 from sr_hooks.images import reflect_pad
 from sr_hooks.probing import number, probe, range_of
@@ -179,6 +179,22 @@ class Network:
             "multiple": self.multiple,
             "channels": self.channels,
         }
+
+    def save(self, path: str | Path) -> None:
+        """Write the weights as a checkpoint in the layout of the file that they came from; whole or not at all.
+
+        That is the same keys, prefix and number formats; `path`'s suffix says whether it is a torch or a safetensors
+        file. Weights that came from no file go under `params`, as BasicSR has them.
+
+        Raises:
+            CheckpointError: the file cannot be written.
+        """
+        like = self.weights
+        state = {key: value for key, value in self.module.state_dict().items() if isinstance(value, torch.Tensor)}
+        if like is not None:
+            kinds = {key: value.dtype for key, value in like.state.items()}
+            state = {key: value.to(kinds.get(key, value.dtype)) for key, value in state.items()}
+        write_weights(state, path, like=like)
 
     def __repr__(self) -> str:
         known = f"scale={self._scale}, channels={self._channels}" if self._scale else "not yet probed"

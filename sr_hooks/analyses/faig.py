@@ -1,0 +1,271 @@
+"""FAIG, filter attribution integrated gradients (arXiv 2108.01070): which filters remove which degradation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+import torch
+from tqdm import tqdm
+
+from sr_hooks.analyses.faig_inputs import Inputs, baseline_of, make_inputs
+from sr_hooks.analyses.faig_integral import Integral, integrate
+from sr_hooks.analyses.faig_result import FaigResult, Pair
+from sr_hooks.analyses.faig_verdict import judge
+from sr_hooks.analyses.filters import Filters
+from sr_hooks.analysis import Analysis, execute
+from sr_hooks.degradations import parse_degradations
+from sr_hooks.errors import OptionError
+from sr_hooks.hookspecs import hookimpl
+from sr_hooks.network import Network
+from sr_hooks.options import from_mapping, option
+from sr_hooks.results import Result
+from sr_hooks.weight_paths import StraightPath, WeightGradients
+from sr_hooks.weight_quadrature import overlap
+
+__all__ = ["Faig", "FaigOptions", "FaigResult", "faig"]
+
+
+@dataclass(frozen=True)
+class FaigOptions:
+    """Options of FAIG."""
+
+    baseline: Any = option(
+        help="the network before fine-tuning: a weights file for the same architecture, or a model as --model takes it",
+        example="baseline='baseline.pth'",
+    )
+    degradations: Any = option(
+        ("blur:2", "noise:25.5"),
+        "what the filters may remove, e.g. blur:2 noise:25.5 jpeg:30; scores are compared between them",
+    )
+    steps: Literal["auto"] | int = option(
+        "auto",
+        "gradients an image and degradation (the nodes of the path integral), or auto: until the tolerance is met",
+    )
+    tolerance: float = option(0.01, "estimated relative error of the mean scores at which auto stops")
+    crop: int | None = option(None, "centre crop of the images, side in HR pixels (default: whole images)")
+    clip: bool = option(False, "clip degraded inputs to [0, 1], as image files are; the paper's noise is not clipped")
+    biases: bool = option(False, "score biases too (experimental)")
+    precision: Literal["float32", "bfloat16"] = option("float32", "bfloat16 runs the network under autocast")
+    compat: Literal["faig"] | None = option(None, "faig: the published left rule, 100 steps")
+    any_order: bool = option(False, "take a target that does far worse than its baseline")
+    seed: int = option(0, "of the degradations")
+    degraded: Any = option(None, "ready-made inputs, name to (N,C,h,w), with gt instead of images", flag=False)
+    gt: Any = option(None, "ground truth (N,C,H,W) of the ready-made inputs", flag=False)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.steps, int) and self.steps < 2:
+            raise ValueError(f"steps is {self.steps}: an integral needs at least 2 gradients")
+        if not 0 < self.tolerance < math.inf:
+            raise ValueError(f"tolerance is {self.tolerance}: it must be above 0")
+        if self.crop is not None and self.crop < 1:
+            raise ValueError(f"crop is {self.crop}: it is a side in pixels")
+        parse_degradations(self.degradations)
+
+
+class Faig(Analysis[FaigOptions]):
+    """Which filters remove which degradation? Between a baseline and the target fine-tuned from it."""
+
+    name = "faig"
+    options_type = FaigOptions
+    result_type = FaigResult
+    takes = "hr"
+
+    def run(self, network: Network, images: Any, options: FaigOptions) -> FaigResult:
+        if options.compat and options.precision != "float32":
+            raise OptionError("compat='faig' is the published procedure: float32")
+        baseline = baseline_of(options.baseline, network)
+        path = StraightPath(baseline.module, network.module)
+        filters = Filters.of(network.module, biases=options.biases)
+        inputs = make_inputs(
+            network,
+            images,
+            options.degradations,
+            degraded=options.degraded,
+            gt=options.gt,
+            crop=options.crop,
+            clip=options.clip,
+            seed=options.seed,
+        )
+        engine = WeightGradients(network, path, precision=options.precision)
+        with tqdm(desc="FAIG", unit=" gradients", delay=2, disable=None, leave=False) as progress:
+            found = integrate(
+                engine,
+                filters,
+                inputs,
+                steps=None if options.steps == "auto" else int(options.steps),
+                tolerance=options.tolerance,
+                published=options.compat == "faig",
+                any_order=options.any_order,
+                progress=progress,
+            )
+        return _result(network, baseline, path, filters, inputs, found, options)
+
+    @classmethod
+    def figure(cls, result: Result) -> Any:
+        from sr_hooks.figures.faig import faig_figure
+
+        return faig_figure(cast("FaigResult", result))
+
+
+def _result(
+    network: Network,
+    baseline: Network,
+    path: StraightPath,
+    filters: Filters,
+    inputs: Inputs,
+    found: Integral,
+    options: FaigOptions,
+) -> FaigResult:
+    before, after = found.baseline_loss.sum(dim=0), found.target_loss.sum(dim=0)
+    change = after - before
+    gaps = [_gap(a, c) for a, c in zip(found.attributed.tolist(), change.tolist(), strict=True)]
+    scalars = {
+        "degradations": list(inputs.names),
+        "filters": filters.count,
+        "images": len(inputs),
+        "steps": max(found.counts),
+        "steps_by_image": list(found.counts),
+        "gradients": found.gradients,
+        "completeness_gap": max(gaps),
+        "completeness_gaps": gaps,
+        "error": found.error,
+        "top_overlap": found.overlap,
+        "split_half_overlap": overlap(_centred(found.halves[0]), _centred(found.halves[1])) if found.halves else None,
+        "baseline_loss": before.tolist(),
+        "target_loss": after.tolist(),
+        "attributed": found.attributed.tolist(),
+        "identical": not path.moving,
+        "compat": options.compat,
+        "layers": filters.plain(),
+    }
+    provenance = {
+        "baseline": baseline.describe(),
+        "seed": options.seed,
+        **inputs.describe(),
+    }
+    notes = _notes(network, baseline, filters)
+    result = FaigResult(
+        "faig", {"scores": found.scores.float().numpy()}, scalars, provenance, judge(scalars, notes, options.tolerance)
+    )
+    result._pair = Pair(baseline, network, provenance["baseline"]["sha256"], network.sha256())
+    return result
+
+
+def _centred(scores: torch.Tensor) -> torch.Tensor:
+    return scores - scores.mean(dim=0) if len(scores) > 1 else scores
+
+
+def _gap(attributed: float, change: float) -> float:
+    if change:
+        return abs(attributed - change) / abs(change)
+    return 0.0 if abs(attributed) < 1e-12 else math.inf
+
+
+def _notes(network: Network, baseline: Network, filters: Filters) -> list[str]:
+    notes = []
+    if network.clones_outputs:
+        notes.append("the network writes in place, so its layers' outputs were cloned to differentiate it")
+    theirs = dict(baseline.module.named_buffers())
+    moved = [
+        name
+        for name, value in network.module.named_buffers()
+        if value.is_floating_point() and name in theirs and not torch.equal(theirs[name].to(value), value)
+    ]
+    if moved:
+        notes.append(f"{len(moved)} buffers differ ({moved[0]}, ...) and stay the target's all along the path")
+    scored = {layer.parameter for layer in filters.layers}
+    plain = [
+        n
+        for n, part in network.module.named_modules()
+        if isinstance(part, (torch.nn.modules.conv._ConvNd, torch.nn.Linear))
+        and f"{n}.weight".lstrip(".") not in scored
+        and not any(p is part.weight for p in _parameters(network, scored))
+    ]
+    if plain:
+        notes.append(f"{len(plain)} layers have no weight of their own ({plain[0]}, ...) and are not scored")
+    return notes
+
+
+def _parameters(network: Network, names: set[str]) -> list[torch.Tensor]:
+    return [p for name, p in network.module.named_parameters() if name in names]
+
+
+def faig(
+    baseline: Any,
+    target: Any,
+    *,
+    images: Any = None,
+    degradations: Any = FaigOptions.degradations,
+    degraded: Mapping[str, Any] | None = None,
+    gt: Any = None,
+    steps: Literal["auto"] | int = "auto",
+    tolerance: float = FaigOptions.tolerance,
+    crop: int | None = None,
+    clip: bool = False,
+    biases: bool = False,
+    precision: Literal["float32", "bfloat16"] = "float32",
+    compat: Literal["faig"] | None = None,
+    any_order: bool = False,
+    seed: int = 0,
+) -> FaigResult:
+    """Score every filter for every degradation: how much its change, from baseline to target, removed of it.
+
+    For an image and a degradation, with theta(t) = theta_b + t * (theta - theta_b) and L the sum of squared
+    differences between the output and the ground truth, a filter's score is the sum over its kernel of
+    |(theta - theta_b) * integral of dL/dtheta dt| (arXiv 2108.01070, eq. 4 and 5), averaged over images. Filters
+    particular to one degradation are those with a large score for it less that for the others. Nodes lie denser
+    at the target, and are doubled until the scores and the ranking's top 1 % settle.
+
+    Not for: two networks trained apart (the straight line between them leads nowhere); networks of which the target
+    does not remove the degradation; saying that a filter is needed, which `verify` tests. The result takes up the
+    target's buffers all along.
+
+    Args:
+        baseline: the network before fine-tuning: a Network, a torch module, a weights file for the target's
+            architecture, or what `sr-hooks --model` takes.
+        target: the network after: a Network or a torch module.
+        images: HR images in [0, 1]: (N,C,H,W), a file's path, or a list of either, sizes may differ.
+        degradations: e.g. ("blur:2", "noise:25.5"); see sr_hooks.degradations. Any number, in one pass.
+        degraded: instead of images, name to ready-made LR inputs (N,C,h,w); they may leave [0, 1] as noise does.
+        gt: their ground truth (N,C,H,W) in [0, 1].
+        steps: gradients an image and degradation, or "auto": 10 to 80, as many as the tolerance needs.
+        tolerance: estimated relative L2 error, over all filters and degradations, at which "auto" stops; the error is
+            that of the mean over all images.
+        crop: side in HR pixels of a centre crop of images.
+        clip: degraded inputs to [0, 1], as image files are; the paper's noise is not clipped.
+        biases: score biases too (experimental, as are Linear rows).
+        precision: "bfloat16" runs the network under autocast.
+        compat: "faig" for the published left rule, 100 steps or `steps`.
+        any_order: do not refuse a target with more than twice the baseline's loss on every degradation.
+        seed: of the degradations.
+
+    Returns:
+        A FaigResult.
+
+    Raises:
+        SRHooksError: a subclass that says what is wrong with the pair, the images or an option.
+    """
+    given = {
+        "baseline": baseline,
+        "degradations": degradations,
+        "steps": steps,
+        "tolerance": tolerance,
+        "crop": crop,
+        "clip": clip,
+        "biases": biases,
+        "precision": precision,
+        "compat": compat,
+        "any_order": any_order,
+        "seed": seed,
+        "degraded": degraded,
+        "gt": gt,
+    }
+    return cast("FaigResult", execute(Faig, target, images, from_mapping(FaigOptions, given, where="faig")))
+
+
+@hookimpl
+def register_analyses() -> list[type[Analysis[Any]]]:
+    return [Faig]

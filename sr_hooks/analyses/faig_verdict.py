@@ -1,0 +1,60 @@
+"""A FAIG's verdict in words: settled or not, complete or not, and what to be careful about."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+__all__ = ["judge"]
+
+_GAP = 0.02
+_STABLE = 0.5
+
+
+def judge(scalars: dict[str, Any], notes: Sequence[str], tolerance: float) -> str:
+    """The sentence; it begins with "identical", "swapped?", "published procedure", "not settled" or "sound"."""
+    tail = "".join(f"; {note}" for note in (*_cautions(scalars), *notes)) + "."
+    if scalars["identical"]:
+        return (
+            "identical: baseline and target have the same weights, so every score is zero and no ranking means anything"
+            + tail
+        )
+    before, after = scalars["baseline_loss"], scalars["target_loss"]
+    if all(a > b for a, b in zip(after, before, strict=True)):
+        return (
+            "swapped? the target does worse than the baseline on every degradation, so it removes none of them" + tail
+        )
+    facts = f"{scalars['steps']} gradients an image and degradation, completeness gap {scalars['completeness_gap']:.2g}"
+    error, overlap = scalars["error"], scalars["top_overlap"]
+    if scalars["compat"]:
+        return f"published procedure: {facts}, no error estimate" + tail
+    if error is None:
+        return f"not judged: {facts}; this number of steps allows no error estimate" + tail
+    said = f"estimated error {error:.1%}, top 1 % settled to {overlap:.1%}"
+    if error > tolerance:
+        return f"not settled: {said}, against a tolerance of {tolerance:.1%}, after {facts}" + tail
+    if scalars["completeness_gap"] > _GAP:
+        return f"not settled: {said}, but {facts} is large" + tail
+    return f"sound: the integral has settled ({said}; {facts}); whether the filters matter, sr_hooks.verify says" + tail
+
+
+def _cautions(scalars: dict[str, Any]) -> list[str]:
+    out = []
+    names, before, after = scalars["degradations"], scalars["baseline_loss"], scalars["target_loss"]
+    worse = [n for n, b, a in zip(names, before, after, strict=True) if a > b]
+    if worse and len(worse) < len(names):
+        out.append(f"the target does not remove {', '.join(worse)}: its error there is no smaller than the baseline's")
+    if len(names) == 1:
+        out.append("one degradation only: scores say what the fine-tuning changed, not what is particular to it")
+    split = scalars["split_half_overlap"]
+    if split is not None and split < _STABLE:
+        out.append(f"two halves of the images share only {split:.0%} of their top 1 %: take more images")
+    if scalars["images"] == 1:
+        out.append("one image only: another may rank otherwise")
+    experimental = sum(1 for layer in scalars["layers"] if layer["experimental"])
+    if experimental:
+        out.append(
+            f"{experimental} of {len(scalars['layers'])} layers are Linear rows or biases, experimental and of "
+            "another size than 2-D kernels"
+        )
+    return out

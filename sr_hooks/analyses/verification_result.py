@@ -1,0 +1,111 @@
+"""What a verification found: losses with intervals, and whether FAIG's filters are better than chance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from sr_hooks.results import Result
+
+__all__ = ["VerifyResult", "interval", "judge"]
+
+FAIG, RANDOM = "FAIG", "random"
+_RESAMPLES = 2000
+
+
+def interval(values: np.ndarray, seed: int) -> tuple[float, float]:
+    """95 % percentile-bootstrap interval of the mean of (N,), resampling images; infinite for one image."""
+    if len(values) < 2:
+        return (-np.inf, np.inf)
+    rng = np.random.default_rng(seed)
+    means = values[rng.integers(len(values), size=(_RESAMPLES, len(values)))].mean(axis=1)
+    low, high = np.percentile(means, [2.5, 97.5])
+    return (float(low), float(high))
+
+
+class VerifyResult(Result):
+    """The trials, for R masked networks, C inputs, N images.
+
+    Arrays: `psnr` and `gradient_error` (R,C,N); `target_psnr`, `baseline_psnr` (C,N).
+
+    Scalars: `trials`, for each of the R: method, degradation it was chosen for (None: for whichever), top share, seed.
+    """
+
+    def loss(self, method: str, top: float, *, degradation: str | None = None) -> np.ndarray:
+        """(C,N) dB of PSNR lost by masking that choice, the mean over random seeds."""
+        found = [
+            self.arrays["target_psnr"] - self.arrays["psnr"][i]
+            for i, trial in enumerate(self.scalars["trials"])
+            if trial["method"] == method and trial["top"] == top and trial["degradation"] in (None, degradation)
+        ]
+        return np.mean(found, axis=0)
+
+    def table(self) -> list[dict[str, Any]]:
+        """One row for each method, degradation it chose for and share: dB lost on each input, with 95 % intervals."""
+        seed = self.provenance["seed"]
+        rows = []
+        for method, degradation, top in dict.fromkeys(
+            (t["method"], t["degradation"], t["top"]) for t in self.scalars["trials"]
+        ):
+            loss = self.loss(method, top, degradation=degradation)
+            row: dict[str, Any] = {"filters": method, "for": degradation or "any", "top": f"{top:.0%}"}
+            for column, name in enumerate(self.scalars["columns"]):
+                low, high = interval(loss[column], seed)
+                row[f"{name} PSNR"] = f"{(self.arrays['target_psnr'][column] - loss[column]).mean():.2f}"
+                row[f"{name} lost"] = f"{loss[column].mean():+.2f} [{low:+.2f}, {high:+.2f}]"
+            rows.append(row)
+        return rows
+
+    def headline(self) -> dict[str, Any]:
+        return {k: v for k, v in self.scalars.items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
+
+
+def judge(result: VerifyResult, degradations: Sequence[str]) -> tuple[str, dict[str, Any]]:
+    """The verdict, and the numbers behind it, at the smallest share: own loss less random's, and less the others' loss.
+
+    It begins with "better than chance", "in part better than chance" or "no better than chance".
+    """
+    columns, seed = result.scalars["columns"], result.provenance["seed"]
+    top = min(result.scalars["tops"])
+    numbers: dict[str, Any] = {}
+    said, passed = [], []
+    for name in degradations:
+        loss = result.loss(FAIG, top, degradation=name)
+        own = loss[columns.index(name)]
+        chance = result.loss(RANDOM, top)[columns.index(name)]
+        others = [loss[columns.index(other)] for other in degradations if other != name]
+        over_chance = interval(own - chance, seed)
+        facts: dict[str, Any] = {
+            "lost": float(own.mean()),
+            "random": float(chance.mean()),
+            "over_random": list(over_chance),
+        }
+        better = over_chance[0] > 0
+        text = f"{name}: {own.mean():+.2f} dB against {chance.mean():+.2f} for random"
+        if others:
+            spared = np.mean(others, axis=0)
+            facts |= {"others_lost": float(spared.mean()), "over_others": list(interval(own - spared, seed))}
+            better = better and facts["over_others"][0] > 0
+            text += f" and {spared.mean():+.2f} on the other degradations"
+        facts["better_than_chance"] = bool(better)
+        passed.append(better)
+        numbers[name] = facts
+        said.append(text)
+    images = result.arrays["target_psnr"].shape[1]
+    begin = (
+        "better than chance"
+        if all(passed)
+        else "in part better than chance"
+        if any(passed)
+        else "no better than chance"
+    )
+    which = ", ".join(n for n, p in zip(degradations, passed, strict=True) if p)
+    begin += f" (for {which})" if any(passed) and not all(passed) else ""
+    few = "; with one image there is no interval, so nothing can be concluded" if images == 1 else ""
+    return (
+        f"{begin}: masking FAIG's top {top:.0%} costs, {'; '.join(said)} "
+        f"({images} images, 95 % intervals by bootstrap){few}.",
+        numbers,
+    )

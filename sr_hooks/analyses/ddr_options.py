@@ -9,7 +9,7 @@ from typing import Any
 from sr_hooks.gram import Store
 from sr_hooks.options import option
 
-__all__ = ["DdrOptions", "parse_layers"]
+__all__ = ["DdrOptions", "DdrWatchOptions", "parse_layers"]
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,17 @@ class DdrOptions:
             raise ValueError("seed and subsamples must be 0 or more")
         if not (self.memory > 0 and self.perplexity > 0):
             raise ValueError("memory and perplexity must be above 0")
+
+
+@dataclass(frozen=True)
+class DdrWatchOptions(DdrOptions):
+    """Keys of a `ddr:` block in an option file: those of DDR, with lighter defaults. Seed 0 is the run's seed."""
+
+    patch: int = option(64, "side of a patch in ground-truth pixels")
+    patches: int = option(40, "patches, at most; they do not overlap")
+    permutations: int = option(199, "shufflings of the labels for the p-value")
+    subsamples: int = option(100, "half-samples of the patches for the interval")
+    tsne: int = option(0, "t-SNE runs, each from its own seed; 0 for none")
 
 
 def parse_layers(given: Any) -> list[Any]:

@@ -50,7 +50,7 @@ class DdrResult(Result):
 
     Arrays: `labels` (n,) index into `classes`; `groups` (n,) equal for the copies of one patch; for the i-th layer
     `scores_i` (n,k) principal component scores and, where asked, `tsne_i` (seeds,n,2); `examples` (K,C,h,w), one
-    network input of each class.
+    network input of each class. In a training run also `sketch_i` (n,512) and `frame_i` (n,2), see `DdrWatcher`.
     """
 
     @property
@@ -95,11 +95,16 @@ class DdrResult(Result):
         return names.index(name)
 
     def coordinates(self, name: str | None = None) -> np.ndarray:
-        """(n,2) for a picture of a layer, the last by default: t-SNE's first seed, or else two principal components."""
+        """(n,2) for a picture of a layer, the last by default.
+
+        t-SNE's first seed; of a training run, its fixed frame; or else two principal components.
+        """
         index = self._index(name)
         embedded = self.arrays.get(f"tsne_{index}")
         if embedded is not None and len(embedded):
             return embedded[0]
+        if f"frame_{index}" in self.arrays:
+            return self.arrays[f"frame_{index}"]
         scores = self.arrays.get(f"scores_{index}", np.zeros((len(self.arrays["labels"]), 0)))
         return np.pad(scores[:, :2], ((0, 0), (0, max(2 - scores.shape[1], 0))))
 
@@ -122,7 +127,7 @@ class DdrResult(Result):
         )
 
     def headline(self) -> dict[str, Any]:
-        """The last layer's numbers, and for several layers the most separated one."""
+        """The last layer's numbers; of several layers, the index of each and which is the most separated."""
         last = self.deepest
         found: dict[str, Any] = {"layer": last.layer, "chi": last.chi, "interval": None, "p": last.p}
         if last.low is not None and last.high is not None:
@@ -133,6 +138,7 @@ class DdrResult(Result):
         if len(self.layers) > 1 and known:
             best = max(known, key=lambda layer: layer.chi or 0.0)
             found |= {"layers": len(self.layers), "most_separated": f"{best.layer} (CHI {best.chi:.4g})"}
+            found |= {f"chi/{layer.layer}": layer.chi for layer in self.layers}
         if self.scalars.get("identification"):
             found["identified"] = self.scalars["identification"]["accuracy"]
         return {key: value for key, value in found.items() if value is not None}

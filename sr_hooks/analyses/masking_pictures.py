@@ -21,7 +21,7 @@ _SIDE = 96
 
 
 def pictures(result: VerifyResult, network: Network, path: StraightPath, found: FaigResult, inputs: Inputs) -> None:
-    """Add to a result `examples` (rows, C, 3, h, w) and `strip` (D, strengths, 3, h, w): uint8, centres of the first image.
+    """Add `examples` (rows, C, 3, h, w) and `strip` (D, strengths, 3, h, w) to a result: uint8, of the first image.
 
     Rows of the first: input, baseline, target, one masked network for each degradation, ground truth. The second runs
     each degradation's input through its own filters at theta_b + strength * (theta - theta_b).

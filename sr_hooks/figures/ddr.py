@@ -93,10 +93,12 @@ def scatter(axes: Any, result: DdrResult, index: int, coordinates: np.ndarray | 
             mine[:, 0], mine[:, 1], s=14, color=colour, marker=CLASS_MARKERS[k % len(CLASS_MARKERS)], label=plain(name),
             linewidth=0, alpha=0.85,
         )
-    embedded = coordinates is None and len(result.arrays.get(f"tsne_{index}", ())) > 0
+    embedded = len(result.arrays.get(f"tsne_{index}", ())) > 0
+    framed = coordinates is not None or f"frame_{index}" in result.arrays
     for number, write in enumerate((axes.set_xlabel, axes.set_ylabel)):
         share = f", {layer.explained[number]:.0%} of variance" if len(layer.explained) > number else ""
-        write(f"t-SNE {number + 1}, no unit" if embedded else f"component {number + 1}{share}", fontsize=7)
+        text = f"axis {number + 1} of the run" if framed else f"component {number + 1}{share}"
+        write(f"t-SNE {number + 1}, no unit" if embedded and coordinates is None else text, fontsize=7)
     axes.set_title(_title(layer), fontsize=9, color=INK)
     axes.tick_params(labelsize=6)
     axes.margins(0.06)

@@ -1,0 +1,41 @@
+"""One fixed linear map from features of any length to a few hundred numbers, the same in every run of a seed."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+__all__ = ["SIZE", "Sketch", "principal_frame"]
+
+SIZE = 512
+
+
+class Sketch:
+    """Count sketch (Charikar, Chen and Farach-Colton, 2002): each entry, with a drawn sign, is added to a drawn bin.
+
+    Linear, so that features of different iterations stand in one space, and drawn from the seed and the length
+    alone, so that a resumed run maps as before with nothing stored. Inner products are kept but for an error of some
+    1 / sqrt(512) of the vectors' norms: enough for a picture, not for an index.
+    """
+
+    def __init__(self, length: int, seed: int) -> None:
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + length)
+        self.bins = torch.randint(SIZE, (length,), generator=generator)
+        self.signs = torch.randint(2, (length,), generator=generator, dtype=torch.int8)
+
+    def __call__(self, features: torch.Tensor) -> torch.Tensor:
+        """(n,d) float32 to (n,SIZE) float32."""
+        out = torch.zeros(len(features), SIZE)
+        signs = self.signs.float().mul_(2).sub_(1)
+        for row, vector in zip(out, features, strict=True):
+            row.index_add_(0, self.bins, vector.mul(signs))
+        return out
+
+
+def principal_frame(sketches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean (SIZE,) and two principal axes (SIZE,2) of (n,SIZE) points, each axis's largest entry positive."""
+    mean = sketches.mean(axis=0)
+    _, _, axes = np.linalg.svd(sketches - mean, full_matrices=False)
+    axes = np.pad(axes[:2], ((0, max(2 - len(axes), 0)), (0, 0))).T
+    largest = axes[np.abs(axes).argmax(axis=0), [0, 1]]
+    return mean, axes * np.where(largest < 0, -1.0, 1.0)

@@ -79,8 +79,10 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--out", type=Path, default=Path("sr_hooks_demo"), help="folder (default: sr_hooks_demo)")
     command.set_defaults(command=_demo)
 
-    command = commands.add_parser("show", help="print a saved result")
-    command.add_argument("folder", type=Path, help="folder with a result.json")
+    command = commands.add_parser("show", help="print a saved result, or animate a watched run")
+    command.add_argument("folder", type=Path, help="folder with a result.json, or with a watched run's index.json")
+    command.add_argument("--gif", type=Path, metavar="FILE", help="of a watched run: write its pictures as a GIF")
+    command.add_argument("--analysis", metavar="NAME", help="with --gif: of which analysis, where the run has several")
     command.set_defaults(command=_show)
     return parser
 
@@ -234,6 +236,12 @@ def _demo(arguments: argparse.Namespace) -> None:
 
 
 def _show(arguments: argparse.Namespace) -> None:
+    if arguments.gif is not None:
+        from sr_hooks.film import film
+
+        count = film(arguments.folder, arguments.gif, analysis=arguments.analysis)
+        print(f"{count} pictures in {arguments.gif}")
+        return
     _print(read_result(arguments.folder), arguments.folder)
 
 

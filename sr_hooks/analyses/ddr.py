@@ -46,6 +46,13 @@ class Ddr(Analysis[DdrOptions]):
 
         return ddr_figure(cast("DdrResult", result))
 
+    @classmethod
+    def film(cls, results: list[Result]) -> list[Any]:
+        """Pictures (H,W,3) uint8 of a training run's results, on axes common to all; see `sr_hooks.film`."""
+        from sr_hooks.figures.ddr_film import ddr_film
+
+        return ddr_film(cast("list[DdrResult]", results))
+
 
 def ddr(
     network: Any,

@@ -85,8 +85,8 @@ def time_limit(seconds: float | None) -> Iterator[None]:
     def look(*_: object) -> None:
         if time.monotonic() > end:
             raise TimeLimitError(
-                f"broken off after its limit of {seconds:g} s, for which other processes waited: ask for less (fewer "
-                "images, layers or steps) or raise `limit`"
+                f"broken off after its limit of {seconds:g} s (in a distributed run the others wait): ask for less, "
+                "that is fewer images, layers or steps, or raise `limit`"
             )
 
     handle = register_module_forward_pre_hook(look)

@@ -111,7 +111,7 @@ class Session:
                     self.index.begin(iteration)
             if self.ranks.is_first:
                 self._sinks.open(self.plan.sinks, SinkContext(self.index, self.tensorboard, self.log, self.run))
-        for watched in self.watched:
+        for watched in self.watched if self.ranks.is_first else []:
             schedule = watched.plan.schedule
             when = f"every {schedule.every}" if schedule.every else "as scheduled"
             self.log.info(
@@ -262,6 +262,16 @@ class Session:
         return willing
 
     def _consider(self, event: Event) -> None:
+        before = [watched.last for watched in self.watched]
+        self._look_where_due(event)
+        if self.saves_when_due:
+            # Saving reduces, in which every rank must take part: the others know only of what was due on all of them.
+            shared = any(map(self._is_shared, self.watched))
+            ran = [w for w, last in zip(self.watched, before, strict=True) if w.last != last]
+            if any(map(self._is_shared, ran)) if shared else ran:
+                self.saving()
+
+    def _look_where_due(self, event: Event) -> None:
         for watched in self.watched:
             if not watched.is_wanted(event, self.iteration) or (watched.is_aside and not self._is_shared(watched)):
                 continue
@@ -293,8 +303,6 @@ class Session:
             watched.budget.pay(seconds)
             watched.put_off = None
             self._keep_time()
-        if self.saves_when_due:
-            self.saving()
 
     def _deliver(self, watched: Watched, results: list[Result]) -> None:
         for number, result in enumerate(results):

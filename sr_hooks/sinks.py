@@ -154,7 +154,8 @@ class LogSink(Sink):
     def write(self, result: Result, *, iteration: int, place: str) -> None:
         numbers = ", ".join(f"{name.replace('_', ' ')} {cell(value)}" for name, value in _numbers(result).items())
         which = result.provenance.get("watch", {}).get("network", "")
-        self.context.log.info("%s (%s): %s; %s", _called(place), which, numbers or "no numbers", result.verdict)
+        said = f"{numbers or 'no numbers'}; {result.verdict}".rstrip("; ")
+        self.context.log.info("sr_hooks: %s (%s): %s", _called(place), which, said)
 
 
 def _called(place: str) -> str:

@@ -72,6 +72,7 @@ class Watch:
         """Training has ended as it should: what is due `at_end` is done, and the watch closed."""
         self._stepping()
         self.session.end()
+        self.session.saving()
         self.close()
 
     def close(self) -> None:

@@ -75,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--json", action="store_true", help="for programs")
     command.set_defaults(command=_plugins)
 
-    command = commands.add_parser("demo", help="LAM of a shipped network on shipped photographs; needs nothing else")
+    command = commands.add_parser("demo", help="LAM and FAIG of shipped networks on photographs; needs nothing else")
     command.add_argument("--out", type=Path, default=Path("sr_hooks_demo"), help="folder (default: sr_hooks_demo)")
     command.set_defaults(command=_demo)
 

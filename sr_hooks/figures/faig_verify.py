@@ -1,4 +1,4 @@
-"""The figure of a verification: what masking costs, by method; masked results beside the target's; a modulation strip."""
+"""The figure of a verification: what masking costs, by method; masked results beside the target's; the strengths."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sr_hooks.analyses.verification_result import interval
+from sr_hooks.analyses.verification_result import FAIG, RANDOM, interval
 from sr_hooks.figures.faig import COLOURS, picture_grid
 from sr_hooks.figures.style import INK, caption, new_figure, plain
 
@@ -22,31 +22,32 @@ def verify_figure(result: VerifyResult) -> Any:
     """Above, dB lost on each input against the share masked, a line a choice; below, pictures of the first image."""
     pictured = "examples" in result.arrays
     columns = result.scalars["columns"]
-    figure = new_figure(11, 13.6 if pictured else 4.4)
+    figure = new_figure(11, 4.4)
     if not pictured:
         _curves(figure, result)
         caption(figure, result.verdict, width=165)
         return figure
-    rows, strip = result.scalars["example_rows"], result.scalars["strip"]
-    heights = (3.4, 1.25 * len(rows), 1.5 * len(strip["rows"]))
+    states, strip = result.scalars["example_states"], result.scalars["strip"]
+    heights = (3.4, 1.75 * len(columns), 1.6 * len(strip["rows"]))
     figure.set_size_inches(11, sum(heights) + 1.2)
     curves, grid, dials = figure.subfigures(3, 1, height_ratios=heights)
     _curves(curves, result)
-    picture_grid(
-        grid,
-        result.arrays["examples"],
-        rows,
-        [f"input: {plain(c)}" for c in columns],
-        "What the first image becomes (centre)",
-    )
-    strengths = [f"strength {s:g}" for s in strip["strengths"]]
     share = min(result.scalars["tops"])
+    picture_grid(
+        grid, result.arrays["examples"], [f"{plain(c)}\ninput" for c in columns], states,
+        f"The most detailed spot; masked: the top {share:.0%} of the filters for it have the baseline's weights",
+    )  # fmt: skip
+    strengths = [f"strength {s:g}" for s in strip["strengths"]]
     picture_grid(
         dials, result.arrays["strip"], strip["rows"], strengths,
         f"Its top {share:.0%} at baseline + strength × (target - baseline): 0 masks them, 1 is the target",
     )  # fmt: skip
     caption(figure, result.verdict, width=165)
     return figure
+
+
+def _colour(method: str, number: int) -> str:
+    return "#777777" if method == RANDOM else COLOURS[number % 6]
 
 
 def _curves(figure: Any, result: VerifyResult) -> None:
@@ -61,9 +62,9 @@ def _curves(figure: Any, result: VerifyResult) -> None:
             bounds = np.array([interval(loss, seed) for loss in losses]).T
             reach = np.abs(np.where(np.isfinite(bounds), bounds, means) - means)
             axes.errorbar(
-                spots + 0.05 * (number - len(choices) / 2), means, yerr=reach, color=COLOURS[number % 8],
+                spots + 0.05 * (number - len(choices) / 2), means, yerr=reach, color=_colour(method, number),
                 marker=_MARKS[number % 8], markersize=4, linewidth=1.2, elinewidth=0.8, capsize=2,
-                linestyle="-" if method == "FAIG" else "--",
+                linestyle="-" if method == FAIG else "--",
                 label=plain(f"{method} for {degradation}" if degradation else method),
             )  # fmt: skip
         axes.axhline(0, color=INK, linewidth=0.5)

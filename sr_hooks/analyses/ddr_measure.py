@@ -6,6 +6,7 @@ import numpy as np
 
 from sr_hooks import taps
 from sr_hooks.analyses.ddr_features import Features, Look, gram_matrices
+from sr_hooks.analyses.ddr_generalisation import generalisation
 from sr_hooks.analyses.ddr_options import DdrOptions, parse_layers
 from sr_hooks.analyses.ddr_result import DdrResult, LayerSeparability, as_scalars
 from sr_hooks.analyses.ddr_samples import Samples
@@ -38,9 +39,13 @@ def measure(network: Network, samples: Samples, options: DdrOptions, look: Look 
         "patch": options.patch,
         "layers": [as_scalars(layer) for layer in layers],
     }
+    apart = [
+        generalisation(name, samples.names, layers[-1].pairs).verdict
+        for name in samples.names[len(samples.degradations) :]
+        if layers[-1].pairs and layers[-1].chi is not None
+    ]
     verdict = judge(
-        layers, counts=samples.counts, asked=options.patches, permutations=options.permutations,
-        folders=len(samples.names) > len(samples.degradations) and bool(samples.degradations),
+        layers, counts=samples.counts, asked=options.patches, permutations=options.permutations, apart=apart
     )
     provenance = {
         "inputs_sha256": sha256_of(samples.inputs),

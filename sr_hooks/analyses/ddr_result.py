@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from sr_hooks.analyses.ddr_generalisation import Generalisation, generalisation
 from sr_hooks.errors import OptionError, TapError, nearest
 from sr_hooks.identification import Identification, identify
 from sr_hooks.results import Result
@@ -125,6 +126,14 @@ class DdrResult(Result):
             self.arrays[f"scores_{index}"], [kinds[k] for k in labels], [levels[k] for k in labels],
             self.arrays["groups"], folds=folds, seed=int(self.provenance["seed"]),
         )
+
+    def generalisation(self, label: str, layer: str | None = None) -> Generalisation:
+        """What the network takes a class for, usually a folder of real images; see `Generalisation`.
+
+        Raises:
+            OptionError: no such class, or constant features.
+        """
+        return generalisation(label, self.classes, self.layers[self._index(layer)].pairs or {})
 
     def headline(self) -> dict[str, Any]:
         """The last layer's numbers; of several layers, the index of each and which is the most separated."""

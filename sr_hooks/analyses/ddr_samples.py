@@ -149,6 +149,8 @@ def draw_samples(
     degradations = degradations if images is not None else ()
     if len(names) < 2:
         raise OptionError(f"one class ({', '.join(names) or 'none'}) has nothing to be told from: give two or more")
+    if any("|" in name for name in folders):
+        raise OptionError("a folder's label must not hold a |")
     if len(set(names)) < len(names):
         raise OptionError("a folder has the name of a degradation: give it another label")
     side = int(patch / network.scale)

@@ -14,18 +14,21 @@ _WEAK = 0.1  # of the variance; below, content outweighs degradation ten to one
 
 
 def judge(
-    layers: Sequence[LayerSeparability], *, counts: Sequence[int], asked: int, permutations: int, folders: bool
+    layers: Sequence[LayerSeparability], *, counts: Sequence[int], asked: int, permutations: int, apart: Sequence[str]
 ) -> str:
-    """The sentence; it begins with "features separate", "features do not separate" or "undefined"."""
+    """The sentence; it begins with "features (do not) separate", "undefined", "undecided" or "not tested".
+
+    `apart` says of each folder what the network takes it for.
+    """
     if permutations and 1 / (permutations + 1) >= LEVEL:
         return f"undecided: {permutations} permutations cannot give a p below {LEVEL}; take 199 or more" + _tail([])
-    notes = []
+    notes = list(apart)
     if min(counts) < asked:
         notes.append(f"{min(counts)} patches a class where {asked} were asked, the images hold no more")
     elif min(counts) < _FEW:
         notes.append(f"only {min(counts)} patches a class, so the interval is rough")
-    if folders:
-        notes.append("a folder's images show other content than the rest, which separates as a degradation does")
+    if apart:
+        notes.append("a folder shows other content than the rest, and content separates as degradation does")
     if len(layers) == 1:
         return _one(layers[0]) + _tail(notes)
     return _many(layers) + _tail(notes)

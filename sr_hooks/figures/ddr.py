@@ -42,9 +42,7 @@ def ddr_figure(result: DdrResult) -> Any:
     if deep:
         _depth(rows[1].subplots(), layers)
     name = result.provenance["network"]["name"]
-    figure.suptitle(
-        plain(f"{name}: do features cluster by degradation?"), fontsize=11, color=INK, x=0.01, ha="left"
-    )
+    figure.suptitle(plain(f"{name}: do features cluster by degradation?"), fontsize=11, color=INK, x=0.01, ha="left")
     caption(figure, result.verdict, width=150 if deep else 120)
     return figure
 
@@ -90,8 +88,14 @@ def scatter(axes: Any, result: DdrResult, index: int, coordinates: np.ndarray | 
         if len(corners):
             axes.fill(corners[:, 0], corners[:, 1], facecolor=colour, alpha=0.12, edgecolor=colour, linewidth=0.8)
         axes.scatter(
-            mine[:, 0], mine[:, 1], s=14, color=colour, marker=CLASS_MARKERS[k % len(CLASS_MARKERS)], label=plain(name),
-            linewidth=0, alpha=0.85,
+            mine[:, 0],
+            mine[:, 1],
+            s=14,
+            color=colour,
+            marker=CLASS_MARKERS[k % len(CLASS_MARKERS)],
+            label=plain(name),
+            linewidth=0,
+            alpha=0.85,
         )
     embedded = len(result.arrays.get(f"tsne_{index}", ())) > 0
     framed = coordinates is not None or f"frame_{index}" in result.arrays

@@ -11,6 +11,7 @@ from sr_hooks.options import option
 __all__ = ["Budget", "Schedule", "parse_share"]
 
 DEFAULT_BUDGET = "2%"
+_MARGIN = 1.25  # by which a run may be dearer than the last ones were, and the share is kept all the same
 
 
 @dataclass(frozen=True)
@@ -116,8 +117,8 @@ class Budget:
 
     @property
     def cost(self) -> float:
-        """Seconds that the next run is expected to take."""
-        return max(self.last, default=self.expected)
+        """Seconds that the next run is expected to take at most."""
+        return _MARGIN * max(self.last) if self.last else self.expected
 
     def affords(self, training: float) -> bool:
         """Whether a run now would keep the share, after so many seconds of training without analyses."""

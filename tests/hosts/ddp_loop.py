@@ -1,4 +1,4 @@
-"""A plain loop in two gloo processes: sums over ranks, and an analysis that would keep the other rank waiting forever."""
+"""A plain loop in two gloo processes: sums over ranks, and an analysis that would keep the other waiting for ever."""
 
 from __future__ import annotations
 

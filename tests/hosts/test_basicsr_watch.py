@@ -384,3 +384,42 @@ def test_a_run_that_is_interrupted_leaves_nothing(option_file: Callable[..., Pat
 def test_no_block_no_change(option_file: Callable[..., Path], tmp_path: Path) -> None:
     runs.train(option_file(train={"total_iter": 3}), tmp_path / "run", sr_hooks.analyze)
     assert not results(tmp_path / "run").exists()
+
+
+def test_auto_resume_takes_up_index_and_running_sums(
+    option_file: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """BasicSR itself cannot resume without a CUDA device, so its loading of the state is replaced."""
+    import basicsr.train as module
+    import torch
+    from basicsr.utils import check_resume
+
+    from tests.test_session import Plugin
+
+    def load_resume_state(opt: dict[str, Any]) -> Any:
+        states = sorted(Path("experiments/tiny/training_states").glob("*.state"), key=lambda path: int(path.stem))
+        if not states:
+            return None
+        opt["path"]["resume_state"] = str(states[-1])
+        state = torch.load(states[-1], weights_only=False)
+        check_resume(opt, state["iter"])
+        return state
+
+    monkeypatch.setattr(module, "load_resume_state", load_resume_state)
+    plugin, registry = Plugin(), sr_hooks.plugins.registry()
+    registry.register(plugin, "sums_of_tests")
+    try:
+        block = {"lam": {**LAM, "every": 4}, "sums": {"every": 2, "budget": "off", "image": 1}, "poke": False}
+        changes = {"logger": {"save_checkpoint_freq": 5}, "val": {"val_freq": 100}}
+        for total in (7, 12):  # the first dies at 7, two iterations past its checkpoint
+            file = option_file(block, train={"total_iter": total}, **changes)
+            runs.train(file, tmp_path / "run", sr_hooks.analyze)
+            (tmp_path / "run/experiments/tiny/models/net_g_latest.pth").unlink()
+    finally:
+        registry.manager.unregister(plugin)
+        registry._contributions.clear()
+        registry._origin.pop("sums_of_tests", None)
+    entries = read_index(results(tmp_path / "run"))
+    assert [(e["iteration"], e["run"]) for e in entries if e["analysis"] == "lam"] == [(4, 0), (8, 1), (12, 1)]
+    sums = {e["iteration"]: (e["headline"]["steps"], e["run"]) for e in entries if e["analysis"] == "sums"}
+    assert sums == {2: (2, 0), 4: (4, 0), 6: (6, 1), 8: (8, 1), 10: (10, 1), 12: (12, 1)}, "every step counted once"

@@ -52,12 +52,12 @@ def image_of(array: np.ndarray) -> np.ndarray:
     return np.clip(np.repeat(array, 3, axis=0) if array.shape[0] == 1 else array, 0, 1).transpose(1, 2, 0)
 
 
-def window_box(axes: Any, window: tuple[float, float, float, float], colour: str = WINDOW_COLOUR) -> None:
-    """Outline (top, left, height, width) with a white rim, so that it shows on any image."""
+def window_box(axes: Any, window: tuple[float, float, float, float], *, thin: bool = False) -> None:
+    """Outline (top, left, height, width) with a white rim, so that it shows on any image; thin, over a map."""
     from matplotlib.patches import Rectangle
 
     top, left, height, width = window
-    for line, edge in ((3.2, "white"), (1.6, colour)):
+    for line, edge in ((0.7, "white"),) if thin else ((2.6, "white"), (1.3, WINDOW_COLOUR)):
         axes.add_patch(Rectangle((left - 0.5, top - 0.5), width, height, fill=False, linewidth=line, edgecolor=edge))
 
 

@@ -1,0 +1,40 @@
+"""The demo, as a new user runs it."""
+
+from __future__ import annotations
+
+import sr_hooks
+from sr_hooks.cli import main
+from sr_hooks.demo import demo_network, photographs
+from sr_hooks.demo.train import set5_psnr
+
+
+def test_demo_writes_figures_and_a_table(tmp_path, capsys):
+    out = tmp_path / "demo"
+    assert main(["demo", "--out", str(out)]) == 0
+    printed = capsys.readouterr()
+    assert "diffusion index" in printed.out and printed.err == ""
+    folders = sorted(path.name for path in out.iterdir() if path.name.startswith("lam_"))
+    assert folders == ["lam_cat", "lam_coffee", "lam_rocket"]
+    for name in folders:
+        assert (out / name / "figure.png").stat().st_size > 10_000
+        result = sr_hooks.load(out / name)
+        assert result.verdict.startswith("sound") and result.window[2:] == (32, 32)
+    assert (out / "table.txt").is_file()
+
+
+def test_demo_again_replaces_its_own_folder_and_no_other(tmp_path, capsys):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/thesis.tex").write_text("mine")
+    assert main(["demo", "--out", str(tmp_path / "mine")]) == 2
+    assert "holds other files" in capsys.readouterr().err
+
+
+def test_the_shipped_baseline_is_as_good_as_promised(data):
+    """Set5 x4, Y-PSNR, at least 30.3 dB (bicubic: 28.4)."""
+    assert set5_psnr(demo_network("baseline").module, data / "set5") > 30.3
+
+
+def test_weights_and_photographs_are_small():
+    folder = photographs()[0].parents[1]
+    assert sum(path.stat().st_size for path in (folder / "weights").iterdir()) < 3_000_000
+    assert len(photographs()) == 4

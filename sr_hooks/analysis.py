@@ -23,7 +23,7 @@ from sr_hooks.options import as_plain, from_mapping
 from sr_hooks.results import Result
 from sr_hooks.windows import parse_windows
 
-__all__ = ["Analysis", "WatchContext", "Watcher", "execute", "find_analysis", "run", "sha256_of"]
+__all__ = ["Analysis", "WatchContext", "Watcher", "execute", "find_analysis", "provenance_of", "run", "sha256_of"]
 
 Options = TypeVar("Options")
 
@@ -215,7 +215,7 @@ def execute(kind: type[Analysis[Any]], network: Any, images: Any, options: Any) 
     with network.prepared(), torch.inference_mode(False):
         answer = kind().run(network, images, options)
     seconds = time.perf_counter() - start
-    common = _provenance(kind, network, options)
+    common = provenance_of(kind, network, options)
     for result in answer if isinstance(answer, list) else [answer]:
         if not isinstance(result, Result):
             raise PluginError(f"the analysis {kind.name} returned a {type(result).__name__}, not a Result")
@@ -224,7 +224,8 @@ def execute(kind: type[Analysis[Any]], network: Any, images: Any, options: Any) 
     return answer
 
 
-def _provenance(kind: type[Analysis[Any]], network: Network, options: Any) -> dict[str, Any]:
+def provenance_of(kind: type[Analysis[Any]], network: Network, options: Any) -> dict[str, Any]:
+    """What every result records; `execute` adds it, and watchers that do not run by it do so themselves."""
     return {
         "analysis": kind.name,
         "options": as_plain(options),

@@ -45,23 +45,35 @@ class StraightPath:
 
     Buffers (running statistics) are the target's all along.
 
-    Attributes:
-        start, end: parameter name to tensor, of baseline and target, in the target's state-dict order.
-        moving: the names of those that differ; the others have nothing to attribute.
-
-    Raises:
-        NetworkError: the two have not the same parameters, by name and shape.
+    Args:
+        start, end: parameter name to tensor, the same names and shapes; see `between` for two networks.
+        moving: the names of those that have gradients taken; None for those that differ, since the others have
+            nothing to attribute.
     """
 
-    def __init__(self, baseline: nn.Module, target: nn.Module) -> None:
-        self.end = {name: p.detach() for name, p in target.named_parameters()}
+    def __init__(
+        self, start: Mapping[str, torch.Tensor], end: Mapping[str, torch.Tensor], moving: Sequence[str] | None = None
+    ) -> None:
+        self.start, self.end = dict(start), dict(end)
+        if moving is None:
+            moving = [name for name, value in self.end.items() if not torch.equal(self.start[name], value)]
+        self.moving = list(moving)
+
+    @classmethod
+    def between(cls, baseline: nn.Module, target: nn.Module) -> StraightPath:
+        """The path from one network's weights to another's, in the target's state-dict order and on its device.
+
+        Raises:
+            NetworkError: the two have not the same parameters, by name and shape, or some are not finite.
+        """
+        end = {name: p.detach() for name, p in target.named_parameters()}
         given = {name: p.detach() for name, p in baseline.named_parameters()}
-        _compare(given, self.end, type(baseline).__name__, type(target).__name__)
-        self.start = {name: given[name].to(end) for name, end in self.end.items()}
-        self.moving = [name for name, end in self.end.items() if not torch.equal(self.start[name], end)]
-        broken = [n for n in self.end if not bool((self.start[n].isfinite() & self.end[n].isfinite()).all())]
+        _compare(given, end, type(baseline).__name__, type(target).__name__)
+        start = {name: given[name].to(value) for name, value in end.items()}
+        broken = [name for name in end if not bool((start[name].isfinite() & end[name].isfinite()).all())]
         if broken:
             raise NetworkError(f"{broken[0]} holds NaN or infinite weights in the baseline or the target")
+        return cls(start, end)
 
     def at(self, t: float) -> dict[str, torch.Tensor]:
         """The parameters at t of [0, 1]; at the ends they are the checkpoints' own."""

@@ -14,6 +14,7 @@ from sr_hooks.analyses.faig_inputs import Inputs, baseline_of, make_inputs
 from sr_hooks.analyses.faig_integral import Integral, integrate
 from sr_hooks.analyses.faig_result import FaigResult, Pair
 from sr_hooks.analyses.faig_verdict import judge
+from sr_hooks.analyses.faig_watch import FaigWatcher, FaigWatchOptions
 from sr_hooks.analyses.filters import Filters
 from sr_hooks.analysis import Analysis, execute
 from sr_hooks.degradations import parse_degradations
@@ -72,12 +73,15 @@ class Faig(Analysis[FaigOptions]):
     options_type = FaigOptions
     result_type = FaigResult
     takes = "hr"
+    watcher_type = FaigWatcher
+    watch_options_type = FaigWatchOptions
+    watch_images = 4
 
     def run(self, network: Network, images: Any, options: FaigOptions) -> FaigResult:
         if options.compat and options.precision != "float32":
             raise OptionError("compat='faig' is the published procedure: float32")
         baseline = baseline_of(options.baseline, network)
-        path = StraightPath(baseline.module, network.module)
+        path = StraightPath.between(baseline.module, network.module)
         filters = Filters.of(network.module, biases=options.biases)
         inputs = make_inputs(
             network,

@@ -44,7 +44,7 @@ class Pair:
                     f"the weights of the {role} {network.name} are not those that this FAIG result was computed from; "
                     "surgery needs the same: load them again and use result.attach(baseline, target)"
                 )
-        return StraightPath(self.baseline.module, self.target.module)
+        return StraightPath.between(self.baseline.module, self.target.module)
 
 
 class FaigResult(Result):
@@ -110,6 +110,10 @@ class FaigResult(Result):
         Raises:
             NetworkError: weights other than those it was computed from.
         """
+        if "baseline" not in self.provenance:
+            raise NetworkError(
+                "this result is of a training run's own way, not of a pair of networks: there is none to attach"
+            )
         target = Network.of(target)
         pair = Pair(
             baseline_of(baseline, target),
@@ -158,8 +162,12 @@ class FaigResult(Result):
 
     @property
     def completeness_gap(self) -> float:
-        """|signed sum over all parameters - loss's change| / |loss's change|, the largest over degradations."""
-        return float(self.scalars["completeness_gap"])
+        """|signed sum over all parameters - loss's change| / |loss's change|, the largest over degradations.
+
+        NaN for sums of a run's own training gradients, which have no one loss.
+        """
+        gap = self.scalars["completeness_gap"]
+        return float("nan") if gap is None else float(gap)
 
     @property
     def error(self) -> float | None:

@@ -57,7 +57,7 @@ def pictures(result: VerifyResult, network: Network, path: StraightPath, found: 
 
 
 def _liveliest(inputs: Inputs) -> tuple[int, tuple[int, int]]:
-    """The image, and top and left of its window of at most 96 x 96 pixels, where the truth has the largest gradients."""
+    """The image, and top and left of its window of at most 96 x 96 pixels, where the truth has most edges."""
     best = (-1.0, 0, (0, 0))
     for index, gt in enumerate(inputs.gt):
         edges = gradient_map(gt)

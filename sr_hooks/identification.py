@@ -18,8 +18,8 @@ class Identification:
 
     Attributes:
         kinds: the types told apart, e.g. ("clean", "blur", "noise").
-        accuracy: share of patches whose type is right, in [0, 1].
-        chance: accuracy of always naming the most frequent type.
+        accuracy: share of patches whose type is right, in [0, 1], averaged over types, whatever their numbers.
+        chance: what guessing gives, 1 / K.
         confusion: (K,K), true type by row, share of each row named as each column.
         level_r2: type to R2 of its level (blur std, noise std, ...), where it comes in three levels or more, clean
             counting as level 0. 1 is perfect, 0 no better than the mean, below 0 worse.
@@ -63,7 +63,7 @@ def identify(
     """
     try:
         from sklearn.linear_model import LogisticRegression, RidgeCV
-        from sklearn.metrics import accuracy_score, confusion_matrix, r2_score
+        from sklearn.metrics import confusion_matrix, r2_score
         from sklearn.model_selection import GroupKFold, StratifiedGroupKFold, cross_val_predict
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
@@ -74,7 +74,7 @@ def identify(
     if len(names) < 2 or folds < 2:
         raise OptionError("identification needs two types of degradation and two patches or more")
     split = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
+    probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000, class_weight="balanced"))
     named = cross_val_predict(probe, scores, truth, groups=groups, cv=split)
     level_r2 = {}
     strengths = np.array([np.nan if level is None else level for level in levels], dtype=np.float64)
@@ -89,5 +89,4 @@ def identify(
         )
         level_r2[name] = float(r2_score(strengths[rows], found))
     confusion = confusion_matrix(truth, named, labels=list(names), normalize="true")
-    chance = max(float((truth == name).mean()) for name in names)
-    return Identification(names, float(accuracy_score(truth, named)), chance, confusion, level_r2, folds)
+    return Identification(names, float(np.diag(confusion).mean()), 1 / len(names), confusion, level_r2, folds)

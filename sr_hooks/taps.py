@@ -269,14 +269,24 @@ def layers(module: nn.Module, forward: Callable[[], Any]) -> list[Layer]:
 
 def deep_feature(module: nn.Module, found: Iterable[Layer]) -> Tap:
     """`auto`: the deep feature before reconstruction, the input of the last convolution that ran."""
-    modules = dict(module.named_modules())
-    last = None
-    for layer in found:
-        if isinstance(modules[layer.name], (nn.Conv1d, nn.Conv2d, nn.Conv3d)):
-            last = layer
-    if last is None:
+    convolutions = _convolutions(module, list(found))
+    if not convolutions:
         raise NetworkError(f"{type(module).__name__} ran no convolution, so `auto` has no meaning: name the layers")
+    last = convolutions[-1]
     return Tap(last.name, last.calls - 1 if last.calls > 1 else None, at_input=True)
+
+
+def _convolutions(module: nn.Module, found: list[Layer]) -> list[Layer]:
+    """The convolutions that ran; where none did, the innermost layers that own a kernel.
+
+    ECBSR, like other networks that fold branches into one kernel, runs its convolutions as functions when evaluated.
+    """
+    modules = dict(module.named_modules())
+    ran = [layer for layer in found if isinstance(modules[layer.name], (nn.Conv1d, nn.Conv2d, nn.Conv3d))]
+    if ran:
+        return ran
+    owners = [layer for layer in found if any(p.ndim >= 4 for p in modules[layer.name].parameters())]
+    return [layer for layer in owners if not any(other.name.startswith(layer.name + ".") for other in owners)]
 
 
 def resolve(module: nn.Module, wanted: str | Iterable[str | Tap], forward: Callable[[], Any]) -> list[Tap]:
@@ -286,14 +296,13 @@ def resolve(module: nn.Module, wanted: str | Iterable[str | Tap], forward: Calla
         TapError: no such layer, one that does not run, or one that runs several times without `#k`.
     """
     found = {layer.name: layer for layer in layers(module, forward)}
-    modules = dict(module.named_modules())
     taps: list[Tap] = []
     for item in [wanted] if isinstance(wanted, (str, Tap)) else wanted:
         if item == "auto":
             taps.append(deep_feature(module, found.values()))
         elif item == "all":
-            convolutions = [n for n in found if isinstance(modules[n], (nn.Conv1d, nn.Conv2d, nn.Conv3d))]
-            taps += [t for n in convolutions for t in _every_call(found[n], at_input=False)]
+            convolutions = _convolutions(module, list(found.values()))
+            taps += [t for layer in convolutions for t in _every_call(layer, at_input=False)]
         else:
             tap = parse_tap(item)
             if any(c in tap.name for c in "*?["):

@@ -12,7 +12,7 @@ import torch
 from sr_hooks import taps
 from sr_hooks.analyses.ddr_samples import Samples
 from sr_hooks.errors import NetworkError, ResultError, TapError
-from sr_hooks.execution import calibrate, is_out_of_memory
+from sr_hooks.execution import Plan, calibrate, is_out_of_memory
 from sr_hooks.gram import Gram, Store, accumulate
 from sr_hooks.network import Network
 from sr_hooks.results import write_folder
@@ -32,10 +32,7 @@ class Features:
 
     def __init__(self, network: Network, samples: Samples, wanted: Sequence[taps.Tap]) -> None:
         self.network, self.samples, self.wanted = network, samples, [str(tap) for tap in wanted]
-        shape = samples.inputs.shape[1:]
-        self.plan = replace(calibrate(network, (shape[0], shape[1], shape[2])), batch=4)
-        if network.device.type != "cpu":
-            self.plan = replace(self.plan, batch=16)
+        self.plan = replace(_plan(network, samples.inputs), batch=4 if network.device.type == "cpu" else 16)
         if any(len(value) != 2 for value in self._forward(samples.inputs[:2]).values()):
             self.plan = replace(self.plan, batch=1)
         self.look: Look | None = None
@@ -89,6 +86,14 @@ class Features:
                 )
             found[tap] = flat
         return found
+
+
+def _plan(network: Network, inputs: torch.Tensor) -> Plan:
+    """The calibrated memory layout; the plain one for networks that do not run on the small corner used for it."""
+    try:
+        return calibrate(network, (inputs.shape[1], inputs.shape[2], inputs.shape[3]))
+    except Exception:
+        return Plan()
 
 
 def gram_matrices(

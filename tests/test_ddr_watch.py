@@ -98,7 +98,7 @@ def test_curves_reach_tensorboard(tmp_path: Path) -> None:
     events = EventAccumulator(str(tmp_path / "tb"))
     events.Reload()
     for layer in LAYERS:
-        endings = (f"chi/{layer}", f"chi/{layer.replace(':', '_')}")  # versions of TensorBoard differ in what they allow
+        endings = (f"chi/{layer}", f"chi/{layer.replace(':', '_')}")  # as TensorBoard allows
         tags = [tag for tag in events.Tags()["scalars"] if tag.endswith(endings)]
         assert len(tags) == 1
         curve = events.Scalars(tags[0])

@@ -19,6 +19,9 @@ def test_demo_writes_figures_and_a_table(tmp_path, capsys):
         assert (out / name / "figure.png").stat().st_size > 10_000
         result = sr_hooks.load(out / name)
         assert result.verdict.startswith("sound") and result.window[2:] == (32, 32)
+    target, baseline = (sr_hooks.load(out / f"ddr_{state}").layer("body.8.conv1") for state in ("target", "baseline"))
+    assert target.separates and target.chi > 5 * baseline.chi
+    assert (out / "ddr_target/figure.png").stat().st_size > 10_000
     assert (out / "table.txt").is_file()
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from sr_hooks.analyses.ddr import DdrResult, ddr
 from sr_hooks.analyses.faig import FaigResult, faig
 from sr_hooks.analyses.lam import lam
 from sr_hooks.analyses.verification import VerifyResult, verify
@@ -21,7 +22,7 @@ WINDOWS = (("cat", (84, 64, 32)), ("coffee", (164, 148, 32)), ("rocket", (84, 16
 
 
 def run_demo(out: Path) -> None:
-    """LAM of three windows on the baseline, FAIG from baseline to target; figures in `out`, a table on the terminal.
+    """LAM of three windows on the baseline, FAIG from it to the target, DDR of both; figures in `out`, a table printed.
 
     Raises:
         ResultError: the folder cannot be written; nothing is left behind.
@@ -39,6 +40,7 @@ def run_demo(out: Path) -> None:
 
     filters, check = _faig(files.values())
     results |= {"faig": filters, "faig_verify": check}
+    results |= {f"ddr_{state}": _ddr(state, files.values()) for state in ("baseline", "target")}
 
     def fill(part: Path) -> None:
         for name, result in results.items():
@@ -61,3 +63,9 @@ def _faig(photos: Iterable[Path]) -> tuple[FaigResult, VerifyResult]:
         demo_network("baseline"), demo_network("target"), images=left, degradations=("blur:4", "noise:25.5"), steps=20
     )
     return result, verify(result, right, tops=(0.01, 0.1), random_seeds=2, input_points=0)
+
+
+def _ddr(state: str, photos: Iterable[Path]) -> DdrResult:
+    """Block by block, on patches of 64x64; without t-SNE, which needs scikit-learn."""
+    images = [read_image(photo) for photo in photos]
+    return ddr(demo_network(state), images, layers=["body.*.conv1", "auto"], patch=64, patches=64, tsne=0)

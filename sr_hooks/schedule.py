@@ -71,6 +71,14 @@ class Schedule:
     def watches_end(self) -> bool:
         return bool(self.at_end) or self.is_silent
 
+    def described(self) -> str:
+        """When it is due, in words."""
+        moments = [f"at {', '.join(map(str, self.appointments))}"] if self.at is not None else []
+        moments += [f"every {self.every}"] if self.every is not None else []
+        moments += ["after validations"] if self.watches_validation else []
+        moments += ["at the end"] if self.watches_end else []
+        return ", ".join(moments) or "never"
+
     def is_appointed(self, iteration: int) -> bool:
         return iteration in self.appointments
 

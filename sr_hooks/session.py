@@ -113,9 +113,13 @@ class Session:
                 self._sinks.open(self.plan.sinks, SinkContext(self.index, self.tensorboard, self.log, self.run))
         for watched in self.watched if self.ranks.is_first else []:
             schedule = watched.plan.schedule
-            when = f"every {schedule.every}" if schedule.every else "as scheduled"
             self.log.info(
-                "sr_hooks: watching %s (%s weights, %s, budget %s)", watched.name, watched.which, when, schedule.budget
+                "sr_hooks: watching %s (%s weights; %s; budget %s), results in %s",
+                watched.name,
+                watched.which,
+                schedule.described(),
+                schedule.budget,
+                self.folder or "memory",
             )
         self._plan_next()
         self._began = time.perf_counter()

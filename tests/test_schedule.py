@@ -46,6 +46,12 @@ def test_moments() -> None:
     assert not schedule.watches_validation and not schedule.watches_end
 
 
+def test_in_words() -> None:
+    assert Schedule(every=10, at=[25, 3], at_end=True).described() == "at 3, 25, every 10, at the end"
+    assert Schedule().described() == "after validations, at the end"
+    assert Schedule(on_validation=False).described() == "never"
+
+
 def test_silence_means_validation_and_end() -> None:
     assert Schedule().watches_validation and Schedule().watches_end and Schedule().next_after(5) is None
     assert not Schedule(at_end=True).watches_validation

@@ -156,7 +156,7 @@ class Attached:
         names: list[str] = []
         for options in self._phases():
             dataset, label = self._dataset(options), options.get("name")
-            for index in range(min(count - len(images), len(dataset))):
+            for index in _by_name(dataset)[: count - len(images)]:
                 item = dataset[index]
                 if key not in item:
                     raise ImageError(f"the validation set {label} has no {key} images: name some with `image`")
@@ -190,6 +190,15 @@ class Attached:
         self._unwrap(*list(self._wrapped))
         if self.session is not None:
             self.session.close()
+
+
+def _by_name(dataset: Any) -> list[int]:
+    """Its indices in the order of its files' names: BasicSR lists folders as the file system does, in any order."""
+    paths = getattr(dataset, "paths", None)
+    indices = list(range(len(dataset)))
+    if isinstance(paths, list) and len(paths) == len(indices):
+        indices.sort(key=lambda index: str(paths[index]))
+    return indices
 
 
 def _iteration(args: Sequence[Any], kwargs: Mapping[str, Any]) -> int | None:

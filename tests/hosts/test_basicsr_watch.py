@@ -169,7 +169,7 @@ def test_tensorboard_is_read_back(option_file: Callable[..., Path], tmp_path: Pa
         ({"lam": {**LAM, "windows": [[90, 0, 8]]}}, ["x.yml: sr_hooks: lam", "window", "48 pixels high"]),
         ({"lam": {**LAM, "network": "ema"}}, ["x.yml: sr_hooks: lam", "ema", "raw"]),
         ({"lam": {**LAM, "image": "nowhere.png"}}, ["x.yml: sr_hooks: lam", "nowhere.png"]),
-        ({"ddr": {"layers": ["bodi.1"], "image": 1}}, ["x.yml: sr_hooks: ddr", "'bodi.1'", "body.1"]),
+        ({"ddr": {"layers": ["bodi.1"], "images": 2, "patch": 16}}, ["x.yml: sr_hooks: ddr", "'bodi.1'", "body.1"]),
     ],
 )
 def test_it_stops_before_training(

@@ -172,12 +172,13 @@ def write_weights(state: dict[str, torch.Tensor], path: str | Path, *, like: Wei
     named = {prefix + key: value.detach().cpu().contiguous() for key, value in state.items()}
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import save_file
+        with part.open("wb") as file:
+            if path.suffix == ".safetensors":
+                from safetensors.torch import save
 
-            save_file({key: value.clone() for key, value in named.items()}, part)
-        else:
-            torch.save(dict.fromkeys(places, named) if places[0] else named, part)
+                file.write(save({key: value.clone() for key, value in named.items()}))
+            else:
+                torch.save(dict.fromkeys(places, named) if places[0] else named, file)
         part.replace(path)
     except OSError as error:
         raise CheckpointError(f"cannot write the weights to {path}: {error.strerror or error}") from None

@@ -1,0 +1,220 @@
+"""FAIG against the published procedure: time at equal or lower error, and peak memory. MSRResNet x2.
+
+    python benchmarks/faig.py [--images 14] [--side 40] [--steps 100] [--both-passes] [--reference 64] [--memory-only]
+
+The published procedure, rendered from its description (arXiv 2108.01070): for each of two degradations a pass of its
+own, since each ranks its own filters; in a pass, for every image and both of its inputs, 100 steps by the left rule;
+in every step the network built anew, its interpolated weights loaded, and a backward to all parameters. The two passes
+are the same computation, so one is timed and counted twice unless --both-passes is given. Ours is `sr_hooks.faig`
+with its default tolerance: one pass, nodes as needed.
+
+One thread; the two sides take turns (ours, half the images of theirs, ours, the other half, ours). Errors are those of
+the mean contrast over all images, relative L2 against 64 Gauss-Legendre nodes an image. Needs BasicSR and the
+development data (SR_HOOKS_DATA, or shared/data beside or in the repository).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ[_name] = "1"
+
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+ARCHITECTURE = {"num_in_ch": 3, "num_out_ch": 3, "num_feat": 64, "num_block": 16, "upscale": 2}
+
+
+def data_folder() -> Path:
+    named = os.environ.get("SR_HOOKS_DATA")
+    for folder in [Path(named)] if named else [REPOSITORY.parent / "shared/data", REPOSITORY / "shared/data"]:
+        if (folder / "SOURCES.md").is_file():
+            return folder
+    raise SystemExit("the development data (shared/data, or SR_HOOKS_DATA) is not on this machine")
+
+
+def networks() -> tuple[Any, Any]:
+    """Baseline and target."""
+    from sr_hooks import Network
+
+    weights = data_folder() / "weights"
+    return tuple(  # type: ignore[return-value]
+        Network.from_basicsr("MSRResNet", ARCHITECTURE, weights=weights / f"msrresnet_x2_{state}.pth")
+        for state in ("baseline", "target")
+    )
+
+
+def inputs(target: Any, count: int, side: int) -> Any:
+    """Centre crops of photographs, with both degraded inputs."""
+    from sr_hooks.analyses.faig_inputs import make_inputs
+
+    photos = [str(p) for p in sorted((data_folder() / "bsds500/val").glob("*.jpg"))[:count]]
+    return make_inputs(target, photos, ("blur:2", "noise:25.5"), crop=2 * side)
+
+
+def published(baseline: Any, target: Any, data: Any, chosen: range, steps: int) -> np.ndarray:
+    """Sum over the chosen images of score for the first degradation less score for the second; one pass."""
+    from basicsr.archs import build_network
+
+    start, end = baseline.module.state_dict(), target.module.state_dict()
+    kernels = [name for name, value in end.items() if value.ndim == 4]
+    total = 0.0
+    for index in chosen:
+        pair = []
+        for lr in data.lr[index]:
+            sums = {name: torch.zeros_like(end[name]) for name in kernels}
+            for step in range(steps):
+                alpha = step / steps
+                network = build_network({"type": "MSRResNet", **ARCHITECTURE})
+                network.load_state_dict({k: alpha * start[k] + (1 - alpha) * end[k] for k in end}, strict=True)
+                network.eval()
+                network.zero_grad()
+                loss = torch.nn.functional.mse_loss(network(lr), data.gt[index], reduction="sum")
+                loss.backward()
+                for name, parameter in network.named_parameters():
+                    if name in sums:
+                        sums[name] += parameter.grad
+            scores = [(sums[k] / steps * (start[k] - end[k])).abs().sum(dim=(2, 3)).flatten() for k in kernels]
+            pair.append(torch.cat(scores).double().numpy())
+        total = total + pair[0] - pair[1]
+    return np.asarray(total)
+
+
+def ours(baseline: Any, target: Any, data: Any) -> tuple[np.ndarray, Any]:
+    """The mean contrast, and the result."""
+    import sr_hooks
+
+    degraded = {name: [row[i] for row in data.lr] for i, name in enumerate(data.names)}
+    result = sr_hooks.faig(baseline, target, degraded=degraded, gt=list(data.gt))
+    return result.contrast("blur:2", "noise:25.5").astype(np.float64), result
+
+
+def reference(baseline: Any, target: Any, data: Any, nodes: int) -> np.ndarray:
+    """The mean contrast by Gauss-Legendre."""
+    from sr_hooks.analyses.filters import Filters
+    from sr_hooks.weight_paths import StraightPath, WeightGradients
+
+    path, filters = StraightPath.between(baseline.module, target.module), Filters.of(target.module)
+    places, weights = np.polynomial.legendre.leggauss(nodes)
+    total = 0.0
+    with target.prepared():
+        engine = WeightGradients(target, path)
+        for index in range(len(data)):
+            sums = [[torch.zeros_like(path.end[name]) for name in path.moving] for _ in range(2)]
+            for place, weight in zip(places, weights, strict=True):
+                engine.move_to((float(place) + 1) / 2)
+                for row, lr in zip(sums, data.lr[index], strict=True):
+                    torch._foreach_add_(row, engine(lr, data.gt[index])[1], alpha=float(weight) / 2)
+            scores = [
+                filters.reduce(
+                    {n: (s * path.difference(n)).abs() for n, s in zip(path.moving, row, strict=True)}
+                ).numpy()
+                for row in sums
+            ]
+            total = total + scores[0] - scores[1]
+    return np.asarray(total) / len(data)
+
+
+def error(found: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
+    """Relative L2 error, and the top 1 % shared."""
+    count = round(0.01 * truth.size)
+    tops = [set(np.argsort(-v, kind="stable")[:count].tolist()) for v in (found, truth)]
+    return float(np.linalg.norm(found - truth) / np.linalg.norm(truth)), len(tops[0] & tops[1]) / count
+
+
+def memory(side: str, arguments: argparse.Namespace) -> float:
+    """MiB of resident memory above what it was with networks and inputs in place, at the peak, in a fresh process."""
+    command = [sys.executable, __file__, "--child", side, "--side", str(arguments.side)]
+    return float(
+        json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+    )
+
+
+def child(side: str, pixels: int) -> None:
+    baseline, target = networks()
+    data = inputs(target, 1, pixels)
+    with torch.no_grad():
+        target.module(data.lr[0][0])
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    if side == "ours":
+        ours(baseline, target, data)
+    else:
+        published(baseline, target, data, range(1), 10)
+    print(json.dumps((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024))
+
+
+def timed(call: Any) -> tuple[float, Any]:
+    start = time.perf_counter()
+    answer = call()
+    return time.perf_counter() - start, answer
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=14)
+    parser.add_argument("--side", type=int, default=40, help="of the LR images, in pixels")
+    parser.add_argument("--steps", type=int, default=100, help="of the published procedure; fewer for a quick look")
+    parser.add_argument("--both-passes", action="store_true", help="run the published procedure's second pass too")
+    parser.add_argument(
+        "--reference", type=int, default=64, help="Gauss-Legendre nodes to measure errors by; 0 for none"
+    )
+    parser.add_argument("--memory-only", action="store_true")
+    parser.add_argument("--child", choices=("ours", "published"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    from sr_hooks.loaders import import_basicsr
+
+    import_basicsr()
+    if arguments.child:
+        child(arguments.child, arguments.side)
+        return
+    peaks = {side: memory(side, arguments) for side in ("ours", "published")}
+    print(
+        f"peak memory, above networks and inputs: ours {peaks['ours']:.0f} MiB, published {peaks['published']:.0f} MiB"
+    )
+    if not arguments.memory_only:
+        compare(arguments)
+
+
+def compare(arguments: argparse.Namespace) -> None:
+    baseline, target = networks()
+    data = inputs(target, arguments.images, arguments.side)
+    half = len(data) // 2
+    mine, theirs, total = [], 0.0, 0.0
+    for part in (range(half), range(half, len(data)), None):
+        seconds, (found, result) = timed(lambda: ours(baseline, target, data))
+        mine.append(seconds)
+        if part is not None:
+            for _ in range(2 if arguments.both_passes else 1):
+                seconds, sums = timed(lambda part=part: published(baseline, target, data, part, arguments.steps))
+                theirs += seconds if arguments.both_passes else 2 * seconds
+            total = total + sums
+            print(
+                f"after {part.stop} images of theirs: {theirs:.0f} s; ours, all {len(data)}: {mine[-1]:.1f} s",
+                flush=True,
+            )
+    middle = float(np.median(mine))
+    print(
+        f"{len(data)} images of {arguments.side}x{arguments.side}: published {theirs:.0f} s ({arguments.steps} steps, "
+        f"2 passes), ours {middle:.1f} s ({', '.join(f'{s:.1f}' for s in mine)}; nodes by image "
+        f"{result.scalars['steps_by_image']}): {theirs / middle:.1f}x"
+    )
+    if arguments.reference:
+        truth = reference(baseline, target, data, arguments.reference)
+        for name, contrast in (("published", total / len(data)), ("ours", found)):
+            relative, shared = error(contrast, truth)
+            print(f"{name}: relative error {relative:.4f}, top 1 % shared {shared:.4f}")
+
+
+if __name__ == "__main__":
+    main()

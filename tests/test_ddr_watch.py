@@ -47,6 +47,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run without a folder writes below the working directory."""
+    monkeypatch.chdir(tmp_path)
+
+
 def results(folder: Path) -> list[Any]:
     return [sr_hooks.load(folder / entry["folder"]) for entry in read_index(folder)]
 
@@ -118,7 +124,8 @@ def test_film(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert not list(tmp_path.glob(".*"))
     assert main(["show", str(run), "--gif", str(tmp_path / "x.gif"), "--analysis", "lam"]) == 2
     assert "no results of 'lam'" in capsys.readouterr().err
-    assert main(["show", str(tmp_path), "--gif", str(tmp_path / "x.gif")]) == 2
+    (tmp_path / "none").mkdir()
+    assert main(["show", str(tmp_path / "none"), "--gif", str(tmp_path / "x.gif")]) == 2
     assert "no watched run" in capsys.readouterr().err
 
 

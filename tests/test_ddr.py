@@ -122,6 +122,12 @@ def test_folders_of_ones_own(target: sr_hooks.Network, photos: torch.Tensor, tmp
     assert both.chi == pytest.approx(general.all["clean"], rel=0.5)
 
 
+def test_a_folders_verdict_is_of_the_layer_that_separates_most(target, photos: torch.Tensor) -> None:
+    folders = {"phone": list(make_lr(photos, "noise:20", scale=4, seed=7).split(1))}
+    result = sr_hooks.ddr(target, photos, folders=folders, layers=["body.8.conv1", "auto"], **QUICK)
+    assert "at body.8.conv1, phone is not told from noise:20" in result.verdict
+
+
 def test_kept_features_are_those_that_were_measured(target, photos: torch.Tensor, tmp_path: Path) -> None:
     taps = ["body.0.conv1", "conv_last:in"]
     result = sr_hooks.ddr(target, photos, layers=taps, keep_features=tmp_path / "kept", **QUICK)
@@ -140,6 +146,13 @@ def test_kept_features_are_those_that_were_measured(target, photos: torch.Tensor
         sr_hooks.ddr(target, photos, keep_features=tmp_path / "full", **QUICK)
     with pytest.raises(ResultError, match="no kept features"):
         kept_features(tmp_path / "full", "x")
+    net = Tiny()
+    halfway = iter([None] * 20)
+    net.tail.register_forward_pre_hook(lambda *_: next(halfway))
+    network = sr_hooks.Network(net, scale=2, multiple=1, channels=3)
+    with pytest.raises(StopIteration):
+        sr_hooks.ddr(network, photographs(), keep_features=tmp_path / "broken", **QUICK)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["full", "kept"]
 
 
 def test_patches_do_not_overlap_and_take_turns(photos: torch.Tensor) -> None:

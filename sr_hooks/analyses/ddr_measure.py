@@ -39,10 +39,11 @@ def measure(network: Network, samples: Samples, options: DdrOptions, look: Look 
         "patch": options.patch,
         "layers": [as_scalars(layer) for layer in layers],
     }
+    best = max(layers, key=lambda layer: layer.chi or 0.0)
     apart = [
-        generalisation(name, samples.names, layers[-1].pairs).verdict
+        f"at {best.layer}, {generalisation(name, samples.names, best.pairs).verdict}"
         for name in samples.names[len(samples.degradations) :]
-        if layers[-1].pairs and layers[-1].chi is not None
+        if best.pairs and best.chi is not None
     ]
     verdict = judge(
         layers, counts=samples.counts, asked=options.patches, permutations=options.permutations, apart=apart

@@ -142,7 +142,8 @@ class DdrResult(Result):
         if last.low is not None and last.high is not None:
             found["interval"] = f"{last.low:.3g} to {last.high:.3g}"
         if last.tsne:
-            found["tsne_chi"] = f"{min(last.tsne):.3g} to {max(last.tsne):.3g} over {len(last.tsne)} seeds"
+            several = f"{min(last.tsne):.3g} to {max(last.tsne):.3g} over {len(last.tsne)} seeds"
+            found["tsne_chi"] = several if len(last.tsne) > 1 else f"{last.tsne[0]:.3g}, one seed"
         known = [layer for layer in self.layers if layer.chi is not None]
         if len(self.layers) > 1 and known:
             best = max(known, key=lambda layer: layer.chi or 0.0)

@@ -22,7 +22,7 @@ __all__ = ["Plan", "autocast", "calibrate", "is_out_of_memory"]
 _log = logging.getLogger("sr_hooks")
 _plans: dict[str, Plan] = {}
 _SIDE = 32  # the calibration runs on a corner of at most so many pixels
-_GAIN = 0.9  # a choice other than the plain one must cost at most this share of it
+_GAIN = 0.9  # a larger batch must cost at most this share a sample
 
 
 @dataclass(frozen=True)
@@ -82,27 +82,35 @@ def _key(network: Network, shape: tuple[int, int, int], precision: str) -> str:
 def _measure(network: Network, shape: tuple[int, int, int], precision: str) -> Plan:
     corner = (shape[0], min(shape[1], _SIDE), min(shape[2], _SIDE))
     sizes = (1, 4) if network.device.type == "cpu" else (4, 16)
-    plain, last = (_seconds(network, corner, precision, Plan(layout, sizes[0])) for layout in (False, True))
-    best = Plan(last < _GAIN * plain, sizes[0])
-    try:
-        larger = _seconds(network, corner, precision, Plan(best.channels_last, sizes[1]))
-    except Exception as error:
-        if not is_out_of_memory(error):
-            raise
-        return best
-    return Plan(best.channels_last, sizes[1]) if larger < _GAIN * min(plain, last) else best
+    best = Plan(False, sizes[0])
+    least = _seconds(network, corner, precision, best)
+    for plan in (Plan(True, sizes[0]), Plan(False, sizes[1]), Plan(True, sizes[1])):
+        try:
+            seconds = _seconds(network, corner, precision, plan)
+        except RuntimeError as error:  # too large, or a view() that this layout does not allow
+            _log.debug("%s does not run as %s: %s", network.name, plan, error)
+            continue
+        # A larger batch costs memory, so it must gain more than a layout must.
+        if seconds < least * (_GAIN if plan.batch > best.batch else 1):
+            best, least = plan, seconds
+    return best
 
 
 def _seconds(network: Network, shape: tuple[int, int, int], precision: str, plan: Plan) -> float:
-    """Seconds a sample of one forward and backward to the input, the better of two after a warm-up."""
+    """Seconds a sample of one forward and backward to the input, the best of two after a warm-up.
+
+    With one thread it is this process's own time, which other processes do not stretch.
+    """
+    clock = time.process_time if network.device.type == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
     best = float("inf")
     for attempt in range(3):
-        start = time.perf_counter()
-        network.differentiate(lambda: _forward_backward(network, shape, precision, plan))
+        start = clock()
+        with network.channels_last(plan.channels_last):
+            network.differentiate(lambda: _forward_backward(network, shape, precision, plan))
         if network.device.type == "cuda":
             torch.cuda.synchronize(network.device)
         if attempt:
-            best = min(best, time.perf_counter() - start)
+            best = min(best, clock() - start)
     return best / plan.batch
 
 

@@ -49,6 +49,10 @@ class Gradients:
 
     def __call__(self, points: torch.Tensor, wanted: Sequence[Sequence[int]]) -> list[dict[int, Sample]]:
         """For each of the points (K,C,h,w) the samples of the windows wanted there, by the window's index."""
+        with self.network.channels_last(self.plan.channels_last):
+            return self._in_batches(points, wanted)
+
+    def _in_batches(self, points: torch.Tensor, wanted: Sequence[Sequence[int]]) -> list[dict[int, Sample]]:
         done: list[dict[int, Sample]] = []
         while len(done) < len(points):
             part = slice(len(done), len(done) + self.plan.batch)

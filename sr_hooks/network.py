@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import torch
 from torch import nn
+from torch.func import functional_call
 
 from sr_hooks.checkpoints import Weights, write_weights
 from sr_hooks.errors import ImageError, NetworkError
@@ -70,6 +71,7 @@ class Network:
         if multiple is not None and multiple < 1:
             raise NetworkError(f"multiple is {multiple}; it must be at least 1")
         self.clones_outputs = False
+        self._stand_ins: dict[str, torch.Tensor] = {}
         self._scale = None if scale is None else number(scale)
         self._multiple = multiple
         self._channels = channels
@@ -217,7 +219,9 @@ class Network:
         inside = reflect_pad(x, 0, more_h, 0, more_w) if more_h or more_w else x
         inside = inside * self.input_range if self.input_range != 1 else inside
         with healed(self.module) if self.clones_outputs else nullcontext():
-            out = self._pick(self.module(inside.to(self.dtype)))
+            inside = inside.to(self.dtype)
+            out = functional_call(self.module, self._stand_ins, (inside,)) if self._stand_ins else self.module(inside)
+        out = self._pick(out)
         if scale is not None:
             expected = (round((h + more_h) * scale), round((w + more_w) * scale))
             if tuple(out.shape[-2:]) != expected:
@@ -261,6 +265,20 @@ class Network:
                 ) from error
         self.clones_outputs = True
         return self.differentiate(compute)
+
+    @contextmanager
+    def channels_last(self, wanted: bool = True) -> Iterator[None]:
+        """Run with copies of the weights laid out channels last; the module's own stay as they are, strides and all."""
+        try:
+            if wanted:
+                self._stand_ins = {
+                    name: parameter.detach().contiguous(memory_format=torch.channels_last)
+                    for name, parameter in self.module.named_parameters()
+                    if parameter.ndim == 4
+                }
+            yield
+        finally:
+            self._stand_ins = {}
 
     @contextmanager
     def prepared(self) -> Iterator[None]:

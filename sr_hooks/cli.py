@@ -232,6 +232,8 @@ def _plugins(arguments: argparse.Namespace) -> None:
 def _demo(arguments: argparse.Namespace) -> None:
     from sr_hooks.demo.show import run_demo
 
+    torch.set_num_threads(1)  # the network is small, and a second thread on a busy machine makes it slower
+
     run_demo(arguments.out)
 
 

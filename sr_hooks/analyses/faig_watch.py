@@ -13,7 +13,7 @@ import torch
 from sr_hooks.analyses.faig_inputs import Inputs, make_inputs
 from sr_hooks.analyses.faig_result import FaigResult
 from sr_hooks.analyses.filters import Filters
-from sr_hooks.analyses.trajectory import FreeSum, Trajectory
+from sr_hooks.analyses.trajectory import STILL, FreeSum, Trajectory
 from sr_hooks.analysis import Watcher, provenance_of
 from sr_hooks.degradations import parse_degradations
 from sr_hooks.errors import OptionError
@@ -23,6 +23,7 @@ from sr_hooks.options import option
 __all__ = ["FaigWatchOptions", "FaigWatcher"]
 
 TRAINING = "training loss"
+_GAP = 0.05
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class FaigWatchOptions:
 
     degradations: Any = option(("blur:2", "noise:25.5"), "of the probes")
     crop: int | None = option(96, "centre crop of the probe images, side in HR pixels at most; null for whole images")
-    refine: int = option(4, "how often at most a stretch between due steps is halved where its sum misses the change")
+    refine: int = option(5, "how often at most a stretch between due steps is halved where its sum misses the change")
     probes: bool = option(True, "gradients of the probes' loss at every due step")
     free: bool = option(False, "also sum the training loss's own gradients at every step, which cost next to nothing")
     biases: bool = option(False, "score biases too (experimental)")
@@ -118,7 +119,10 @@ class FaigWatcher(Watcher):
             f"trajectory: {way.points} points, the sum over all parameters misses the probe losses' change ({changes}) "
             f"by {max(gaps):.2g} at most; absolute values after the sum over {len(self.inputs)} images."
         )
-        if max(gaps) > 0.05:
+        still = [n for n, b, a in zip(self.inputs.names, before, after, strict=True) if abs(a - b) < STILL * b]
+        if still:
+            verdict = f"the loss hardly changed for {', '.join(still)}, so its gap means little; " + verdict
+        elif max(gaps) > _GAP:
             verdict = "not settled, watch more often or refine more; " + verdict
         facts = {
             "points": way.points,

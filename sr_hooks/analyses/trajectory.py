@@ -12,9 +12,10 @@ from sr_hooks.analyses.faig_inputs import Inputs
 from sr_hooks.network import Network
 from sr_hooks.weight_paths import StraightPath, WeightGradients
 
-__all__ = ["FreeSum", "Trajectory"]
+__all__ = ["STILL", "FreeSum", "Trajectory"]
 
 Tensors = list[torch.Tensor]
+STILL = 0.01  # share of the loss below which its change counts as none: relative to nothing, nothing is near
 _CLOSE = 0.005  # of the loss's change: what a sum may miss of it before a stretch is halved
 
 
@@ -41,7 +42,7 @@ class Trajectory:
         start_losses: at the first point.
     """
 
-    def __init__(self, network: Network, inputs: Inputs, *, refine: int = 4) -> None:
+    def __init__(self, network: Network, inputs: Inputs, *, refine: int = 5) -> None:
         self.inputs, self.refine = inputs, refine
         self.names = [name for name, p in network.module.named_parameters() if p.is_floating_point()]
         self._last = self._look(network, _path(_weights(network)), 1.0)
@@ -94,7 +95,8 @@ class Trajectory:
         ):
             found = sum(float((g.double() * s.double()).sum()) for g, s in zip(row, step, strict=True))
             stretch, whole = abs(found - (after - before)), abs(so_far + found - (after - start))
-            if stretch > _CLOSE * abs(after - before) and whole > _CLOSE * abs(after - start):
+            enough = max(abs(after - start), STILL * start)
+            if stretch > _CLOSE * max(abs(after - before), STILL * start) and whole > _CLOSE * enough:
                 return False
         return True
 

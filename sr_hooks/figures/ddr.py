@@ -17,6 +17,8 @@ __all__ = ["CLASS_COLOURS", "CLASS_MARKERS", "ddr_figure", "hull", "scatter"]
 CLASS_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
 CLASS_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 _MOST = 4  # scatters; of more layers, the most separated one and some from first to last
+_MOST_PAIRS = 10
+_FEW = 4  # classes, up to which there is room for filled hulls and a legend inside
 _LEAST = 1e-2  # where the axes of indices begin
 
 
@@ -37,7 +39,8 @@ def ddr_figure(result: DdrResult) -> Any:
         axes = part.subplots()
         scatter(axes, result, index)
         if index == shown[0]:
-            axes.legend(loc="best", fontsize=7, framealpha=0.8, title_fontsize=7)
+            below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.15), "ncols": 3, "frameon": False}
+            axes.legend(fontsize=7, **(below if len(result.classes) > _FEW else {"loc": "best", "framealpha": 0.8}))
     _pairs(parts[-1].subplots(), layers[best])
     if deep:
         _depth(rows[1].subplots(), layers)
@@ -48,11 +51,14 @@ def ddr_figure(result: DdrResult) -> Any:
 
 
 def _examples(part: Any, result: DdrResult) -> None:
-    axes = np.atleast_1d(part.subplots(len(result.classes), 1))
+    columns = 1 + (len(result.classes) > _FEW)
+    axes = np.atleast_1d(part.subplots(-(-len(result.classes) // columns), columns)).flatten()
+    for unused in axes[len(result.classes) :]:
+        unused.set_axis_off()
     for k, (name, image) in enumerate(zip(result.classes, result.arrays["examples"], strict=True)):
         axes[k].imshow(image_of(image), interpolation="nearest")
         panel(axes[k], plain(name))
-        axes[k].title.set_fontsize(7)
+        axes[k].title.set_fontsize(7 if columns == 1 else 5)
         for spine in axes[k].spines.values():
             spine.set(color=CLASS_COLOURS[k % len(CLASS_COLOURS)], linewidth=2)
 
@@ -86,13 +92,15 @@ def scatter(axes: Any, result: DdrResult, index: int, coordinates: np.ndarray | 
         colour = CLASS_COLOURS[k % len(CLASS_COLOURS)]
         corners = hull(mine)
         if len(corners):
-            axes.fill(corners[:, 0], corners[:, 1], facecolor=colour, alpha=0.12, edgecolor=colour, linewidth=0.8)
+            if len(result.classes) <= _FEW:
+                axes.fill(corners[:, 0], corners[:, 1], facecolor=colour, alpha=0.12, linewidth=0)
+            axes.plot(corners[:, 0], corners[:, 1], color=colour, linewidth=0.6, alpha=0.5)
         axes.scatter(
             mine[:, 0],
             mine[:, 1],
             s=14,
             color=colour,
-            marker=CLASS_MARKERS[k % len(CLASS_MARKERS)],
+            marker=CLASS_MARKERS[(k + k // len(CLASS_COLOURS)) % len(CLASS_MARKERS)],  # no pair comes twice
             label=plain(name),
             linewidth=0,
             alpha=0.85,
@@ -122,6 +130,9 @@ def _pairs(axes: Any, layer: LayerSeparability) -> None:
     from matplotlib.ticker import NullFormatter
 
     rows = [(plain(key.replace("|", " / ")), pair["chi"]) for key, pair in (layer.pairs or {}).items()]
+    if len(rows) > _MOST_PAIRS:  # then the first class, usually clean, against each other: they come first
+        first = next(iter(layer.pairs or {})).split("|")[0]
+        rows = [(name, value) for name, value in rows if name.startswith(plain(first) + " / ")]
     rows = [("all", layer.chi), *rows] if len(rows) > 1 else rows
     for at, (_, value) in enumerate(rows):
         if value is None:

@@ -73,12 +73,21 @@ def _train(script: str | None, flags: list[str]) -> None:
             if script is not None:
                 runpy.run_path(script, run_name="__main__")
             else:
-                import_basicsr()
-                from basicsr.train import train_pipeline
-
-                train_pipeline(str(Path.cwd()))
+                _pipeline()(str(Path.cwd()))
     finally:
         sys.argv, sys.path[:] = before
+
+
+def _pipeline() -> Any:
+    import_basicsr()
+    import basicsr.train as module
+
+    if not hasattr(module, "train_pipeline"):
+        raise OptionError(
+            f"the BasicSR in {Path(module.__file__ or '').parent} has no train_pipeline: give its training script, "
+            "sr-hooks train path/to/train.py -opt FILE"
+        )
+    return module.train_pipeline
 
 
 def _content(file: Path) -> dict[str, Any]:
@@ -142,10 +151,11 @@ def _outputs_here() -> Iterator[None]:
     try:
         import_basicsr()
         import basicsr.train as module
+
+        original = module.train_pipeline
     except Exception:
         yield  # a copy of BasicSR without it, or none: the script knows
         return
-    original = module.train_pipeline
     installed = {Path(sysconfig.get_path(kind)).resolve() for kind in ("purelib", "platlib")}
 
     @functools.wraps(original)

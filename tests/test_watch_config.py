@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -62,6 +64,16 @@ def test_messages_name_file_key_and_nearest(block: object, words: list[str]) -> 
     for word in words:
         assert word in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_watching_loads_no_host_and_no_plotting() -> None:
+    heavy = ["basicsr", "mmengine", "matplotlib", "sklearn", "tensorboard", "torchvision"]
+    code = (
+        "import sys, sr_hooks, sr_hooks.watching, sr_hooks.plugins\nsr_hooks.plugins.registry()\n"
+        f"print([name for name in {heavy} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr
 
 
 def test_merging_goes_key_by_key() -> None:

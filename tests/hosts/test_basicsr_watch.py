@@ -259,6 +259,30 @@ class TestLauncher:
         told = capsys.readouterr().err.strip().splitlines()
         assert len(told) == 1 and all(word in told[0] for word in words)
 
+    def test_a_copy_without_train_pipeline_needs_its_script(
+        self,
+        option_file: Callable[..., Path],
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        import basicsr.train as module
+
+        pipeline = module.train_pipeline
+        monkeypatch.delattr(module, "train_pipeline")
+        module.main = lambda: pipeline(".")
+        script = tmp_path / "theirs.py"
+        script.write_text("from basicsr.train import main\nmain()\n")
+        file = option_file({"lam": {**LAM, "at": 2}}, train={"total_iter": 3})
+        try:
+            with runs.inside(tmp_path / "here"):
+                assert command_line(["train", "-opt", str(file)]) == 2
+                assert "no train_pipeline" in capsys.readouterr().err
+                assert command_line(["train", str(script), "-opt", str(file)]) == 0
+        finally:
+            del module.main
+        assert seen(tmp_path / "here") == [(2, "lam")]
+
     def test_help(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert command_line(["train", "--help"]) == 0
         assert "torchrun" in capsys.readouterr().out

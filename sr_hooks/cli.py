@@ -16,12 +16,13 @@ import yaml
 import sr_hooks
 from sr_hooks import cli_train, plugins, taps
 from sr_hooks.analysis import execute
-from sr_hooks.errors import ImageError, OptionError, SRHooksError
+from sr_hooks.errors import ImageError, OptionError, SRHooksError, nearest
 from sr_hooks.images import downsample, read_image
 from sr_hooks.loaders import load_network
 from sr_hooks.network import Network
 from sr_hooks.options import add_flags, from_flags
 from sr_hooks.results import Result, check_folder, read_result
+from sr_hooks.run_index import read_index
 from sr_hooks.tables import text_table
 
 __all__ = ["main"]
@@ -79,10 +80,10 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--out", type=Path, default=Path("sr_hooks_demo"), help="folder (default: sr_hooks_demo)")
     command.set_defaults(command=_demo)
 
-    command = commands.add_parser("show", help="print a saved result, or animate a watched run")
+    command = commands.add_parser("show", help="print a saved result or a watched run, or animate the run")
     command.add_argument("folder", type=Path, help="folder with a result.json, or with a watched run's index.json")
     command.add_argument("--gif", type=Path, metavar="FILE", help="of a watched run: write its pictures as a GIF")
-    command.add_argument("--analysis", metavar="NAME", help="with --gif: of which analysis, where the run has several")
+    command.add_argument("--analysis", metavar="NAME", help="of a watched run: which of its analyses")
     command.set_defaults(command=_show)
     return parser
 
@@ -243,8 +244,24 @@ def _show(arguments: argparse.Namespace) -> None:
 
         count = film(arguments.folder, arguments.gif, analysis=arguments.analysis)
         print(f"{count} pictures in {arguments.gif}")
-        return
-    _print(read_result(arguments.folder), arguments.folder)
+    elif (arguments.folder / "index.json").is_file():
+        _print_run(arguments.folder, arguments.analysis)
+    else:
+        _print(read_result(arguments.folder), arguments.folder)
+
+
+def _print_run(folder: Path, analysis: str | None) -> None:
+    entries = read_index(folder)
+    names = list(dict.fromkeys(entry["analysis"] for entry in entries))
+    if analysis is not None and analysis not in names:
+        raise OptionError(f"the run has no results of {analysis!r}; {nearest(analysis, names)}")
+    for name in names if analysis is None else [analysis]:
+        rows = [
+            {"iteration": entry["iteration"], "folder": entry["folder"], **entry["headline"]}
+            for entry in sorted(entries, key=lambda entry: entry["iteration"])
+            if entry["analysis"] == name
+        ]
+        print(text_table(rows))
 
 
 if __name__ == "__main__":

@@ -136,7 +136,7 @@ def test_kept_features_are_those_that_were_measured(target, photos: torch.Tensor
     variance = float((features - features.mean(0)).double().square().sum())
     scores = result.arrays["scores_1"]
     assert (scores**2).sum() / variance == pytest.approx(sum(result.deepest.explained), rel=1e-5)
-    index = json.loads((tmp_path / "kept/index.json").read_text())
+    index = json.loads((tmp_path / "kept/features.json").read_text())
     assert index["labels"] == result.arrays["labels"].tolist() and index["names"] == list(result.classes)
     with pytest.raises(ResultError, match=r"are of body\.0\.conv1, conv_last:in, not of x"):
         kept_features(tmp_path / "kept", "x")

@@ -129,6 +129,15 @@ def test_film(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert "no watched run" in capsys.readouterr().err
 
 
+def test_a_run_is_shown_as_a_table(run: Path, capsys: pytest.CaptureFixture) -> None:
+    assert main(["show", str(run)]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0].split()[:3] == ["iteration", "folder", "chi"] and "chi/head" in printed[0]
+    assert [line.split()[:2] for line in printed[2:]] == [["2", "2/ddr"], ["4", "4/ddr"], ["6", "6/ddr"]]
+    assert main(["show", str(run), "--analysis", "lan"]) == 2
+    assert "no results of 'lan'" in capsys.readouterr().err
+
+
 def test_films_of_one_run_have_common_axes(run: Path) -> None:
     pytest.importorskip("matplotlib", reason="matplotlib is not installed")
     from sr_hooks.figures.ddr_film import common_frame, ddr_film

@@ -19,7 +19,7 @@ from sr_hooks.results import write_folder
 
 __all__ = ["Features", "gram_matrices", "kept_features"]
 
-INDEX = "index.json"
+INDEX = "features.json"
 Look = Callable[[str, int, torch.Tensor], None]
 
 

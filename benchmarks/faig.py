@@ -1,16 +1,20 @@
 """FAIG against the published procedure: time at equal or lower error, and peak memory. MSRResNet x2.
 
-    python benchmarks/faig.py [--images 14] [--side 40] [--steps 100] [--both-passes] [--reference 64] [--memory-only]
+    python benchmarks/faig.py [--images 14] [--side 40] [--both-passes] [--timed-steps 100] [--reference 64]
+                              [--memory-only | --errors-only]
 
 The published procedure, rendered from its description (arXiv 2108.01070): for each of two degradations a pass of its
 own, since each ranks its own filters; in a pass, for every image and both of its inputs, 100 steps by the left rule;
 in every step the network built anew, its interpolated weights loaded, and a backward to all parameters. The two passes
-are the same computation, so one is timed and counted twice unless --both-passes is given. Ours is `sr_hooks.faig`
+are the same computation, so one is timed and counted twice unless --both-passes is given; all steps cost the same,
+so that with --timed-steps 10 ten are run and counted ten times. Ours is `sr_hooks.faig`
 with its default tolerance: one pass, nodes as needed.
 
 One thread; the two sides take turns (ours, half the images of theirs, ours, the other half, ours). Errors are those of
-the mean contrast over all images, relative L2 against 64 Gauss-Legendre nodes an image. Needs BasicSR and the
-development data (SR_HOOKS_DATA, or shared/data beside or in the repository).
+the mean contrast over all images, relative L2 against 64 Gauss-Legendre nodes an image; where not all of their steps
+were run, theirs is taken from sr_hooks.faig(compat="faig"), which tests/test_faig.py holds to their arrays.
+
+Needs BasicSR and the development data (SR_HOOKS_DATA, or shared/data beside or in the repository).
 """
 
 from __future__ import annotations
@@ -32,6 +36,7 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+STEPS = 100
 ARCHITECTURE = {"num_in_ch": 3, "num_out_ch": 3, "num_feat": 64, "num_block": 16, "upscale": 2}
 
 
@@ -62,8 +67,11 @@ def inputs(target: Any, count: int, side: int) -> Any:
     return make_inputs(target, photos, ("blur:2", "noise:25.5"), crop=2 * side)
 
 
-def published(baseline: Any, target: Any, data: Any, chosen: range, steps: int) -> np.ndarray:
-    """Sum over the chosen images of score for the first degradation less score for the second; one pass."""
+def published(baseline: Any, target: Any, data: Any, chosen: range, steps: int, run: int) -> np.ndarray:
+    """Sum over the chosen images of score for the first degradation less score for the second; one pass.
+
+    Only the first `run` of the steps are run: with fewer than all of them, for the time alone.
+    """
     from basicsr.archs import build_network
 
     start, end = baseline.module.state_dict(), target.module.state_dict()
@@ -73,7 +81,7 @@ def published(baseline: Any, target: Any, data: Any, chosen: range, steps: int) 
         pair = []
         for lr in data.lr[index]:
             sums = {name: torch.zeros_like(end[name]) for name in kernels}
-            for step in range(steps):
+            for step in range(run):
                 alpha = step / steps
                 network = build_network({"type": "MSRResNet", **ARCHITECTURE})
                 network.load_state_dict({k: alpha * start[k] + (1 - alpha) * end[k] for k in end}, strict=True)
@@ -149,7 +157,7 @@ def child(side: str, pixels: int) -> None:
     if side == "ours":
         ours(baseline, target, data)
     else:
-        published(baseline, target, data, range(1), 10)
+        published(baseline, target, data, range(1), 100, 10)
     print(json.dumps((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024))
 
 
@@ -163,12 +171,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=14)
     parser.add_argument("--side", type=int, default=40, help="of the LR images, in pixels")
-    parser.add_argument("--steps", type=int, default=100, help="of the published procedure; fewer for a quick look")
+    parser.add_argument("--timed-steps", type=int, default=STEPS, help="how many of their 100 steps are run and timed")
     parser.add_argument("--both-passes", action="store_true", help="run the published procedure's second pass too")
     parser.add_argument(
         "--reference", type=int, default=64, help="Gauss-Legendre nodes to measure errors by; 0 for none"
     )
     parser.add_argument("--memory-only", action="store_true")
+    parser.add_argument("--errors-only", action="store_true")
     parser.add_argument("--child", choices=("ours", "published"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -178,42 +187,62 @@ def main() -> None:
     if arguments.child:
         child(arguments.child, arguments.side)
         return
-    peaks = {side: memory(side, arguments) for side in ("ours", "published")}
-    print(
-        f"peak memory, above networks and inputs: ours {peaks['ours']:.0f} MiB, published {peaks['published']:.0f} MiB"
-    )
-    if not arguments.memory_only:
-        compare(arguments)
-
-
-def compare(arguments: argparse.Namespace) -> None:
+    if not arguments.errors_only:
+        peaks = {side: memory(side, arguments) for side in ("ours", "published")}
+        print(
+            f"peak memory above networks and inputs, MiB: ours {peaks['ours']:.0f}, published {peaks['published']:.0f}"
+        )
+    if arguments.memory_only:
+        return
     baseline, target = networks()
     data = inputs(target, arguments.images, arguments.side)
+    found = None if arguments.errors_only else race(baseline, target, data, arguments)
+    if arguments.reference:
+        errors(baseline, target, data, arguments.reference, found)
+
+
+def race(baseline: Any, target: Any, data: Any, arguments: argparse.Namespace) -> np.ndarray | None:
+    """Both sides in turn; their mean contrast, where all their steps were run."""
     half = len(data) // 2
-    mine, theirs, total = [], 0.0, 0.0
+    mine: list[float] = []
+    theirs, total = 0.0, np.zeros(1)
+    factor = (1 if arguments.both_passes else 2) * STEPS / arguments.timed_steps
     for part in (range(half), range(half, len(data)), None):
-        seconds, (found, result) = timed(lambda: ours(baseline, target, data))
+        seconds, (_, result) = timed(lambda: ours(baseline, target, data))
         mine.append(seconds)
         if part is not None:
             for _ in range(2 if arguments.both_passes else 1):
-                seconds, sums = timed(lambda part=part: published(baseline, target, data, part, arguments.steps))
-                theirs += seconds if arguments.both_passes else 2 * seconds
+                seconds, sums = timed(
+                    lambda part=part: published(baseline, target, data, part, STEPS, arguments.timed_steps)
+                )
+                theirs += seconds * factor
             total = total + sums
             print(
-                f"after {part.stop} images of theirs: {theirs:.0f} s; ours, all {len(data)}: {mine[-1]:.1f} s",
+                f"after {part.stop} of their images: {theirs:.0f} s; ours, all {len(data)}: {mine[-1]:.1f} s",
                 flush=True,
             )
     middle = float(np.median(mine))
     print(
-        f"{len(data)} images of {arguments.side}x{arguments.side}: published {theirs:.0f} s ({arguments.steps} steps, "
-        f"2 passes), ours {middle:.1f} s ({', '.join(f'{s:.1f}' for s in mine)}; nodes by image "
-        f"{result.scalars['steps_by_image']}): {theirs / middle:.1f}x"
+        f"{len(data)} images, side {arguments.side}: published {theirs:.0f} s (2 passes of {STEPS} steps, "
+        f"{arguments.timed_steps} run), ours {middle:.1f} s ({', '.join(f'{s:.1f}' for s in mine)}; nodes by image "
+        f"{result.scalars['steps_by_image']}, {result.scalars['gradients']} gradients): {theirs / middle:.1f}x"
     )
-    if arguments.reference:
-        truth = reference(baseline, target, data, arguments.reference)
-        for name, contrast in (("published", total / len(data)), ("ours", found)):
-            relative, shared = error(contrast, truth)
-            print(f"{name}: relative error {relative:.4f}, top 1 % shared {shared:.4f}")
+    return total / len(data) if arguments.timed_steps == STEPS else None
+
+
+def errors(baseline: Any, target: Any, data: Any, nodes: int, theirs: np.ndarray | None) -> None:
+    import sr_hooks
+
+    truth = reference(baseline, target, data, nodes)
+    if theirs is None:
+        degraded = {name: [row[i] for row in data.lr] for i, name in enumerate(data.names)}
+        same = sr_hooks.faig(baseline, target, degraded=degraded, gt=list(data.gt), compat="faig")
+        theirs = same.contrast("blur:2", "noise:25.5").astype(np.float64)
+    mine, result = ours(baseline, target, data)
+    for name, contrast in (("published", theirs), ("ours", mine)):
+        relative, shared = error(contrast, truth)
+        print(f"{name}: relative error {relative:.4f}, top 1 % shared {shared:.4f}")
+    print(f"ours took {result.scalars['steps_by_image']} nodes and estimated its error as {result.error:.4f}")
 
 
 if __name__ == "__main__":

@@ -135,7 +135,7 @@ def _controls(
         return np.argsort(-scores, kind="stable")
 
     out = [
-        Choice("|weight change|", None, order(weight_change_scores(path, filters))),
+        Choice("weight change", None, order(weight_change_scores(path, filters))),
         Choice("relative change", None, order(relative_change_scores(path, filters))),
     ]
     if CLEAN in inputs.names and options.input_points and degradations != [CLEAN]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from sr_hooks.errors import OptionError
 from sr_hooks.results import Result
 
 __all__ = ["VerifyResult", "interval", "judge"]
@@ -35,26 +36,40 @@ class VerifyResult(Result):
 
     def loss(self, method: str, top: float, *, degradation: str | None = None) -> np.ndarray:
         """(C,N) dB of PSNR lost by masking that choice, the mean over random seeds."""
+        return self._mean(self.arrays["target_psnr"] - self.arrays["psnr"], method, top, degradation)
+
+    def gradient_error(self, method: str, top: float, *, degradation: str | None = None) -> np.ndarray:
+        """(C,N) 1000 * mean squared difference of gradient maps, masked against target: the paper's measure of loss."""
+        return self._mean(self.arrays["gradient_error"], method, top, degradation)
+
+    def _mean(self, values: np.ndarray, method: str, top: float, degradation: str | None) -> np.ndarray:
         found = [
-            self.arrays["target_psnr"] - self.arrays["psnr"][i]
+            values[i]
             for i, trial in enumerate(self.scalars["trials"])
             if trial["method"] == method and trial["top"] == top and trial["degradation"] in (None, degradation)
         ]
+        if not found:
+            raise OptionError(f"no trial masked the top {top:g} by {method} for {degradation or 'any'}")
         return np.mean(found, axis=0)
 
     def table(self) -> list[dict[str, Any]]:
-        """One row for each method, degradation it chose for and share: dB lost on each input, with 95 % intervals."""
+        """A row for each method, degradation it chose for and share.
+
+        On each input, the mean PSNR in dB, the dB lost and the gradient maps' error, both with 95 % intervals.
+        """
         seed = self.provenance["seed"]
         rows = []
         for method, degradation, top in dict.fromkeys(
             (t["method"], t["degradation"], t["top"]) for t in self.scalars["trials"]
         ):
             loss = self.loss(method, top, degradation=degradation)
+            error = self.gradient_error(method, top, degradation=degradation)
             row: dict[str, Any] = {"filters": method, "for": degradation or "any", "top": f"{top:.0%}"}
             for column, name in enumerate(self.scalars["columns"]):
-                low, high = interval(loss[column], seed)
+                (low, high), (least, most) = interval(loss[column], seed), interval(error[column], seed)
                 row[f"{name} PSNR"] = f"{(self.arrays['target_psnr'][column] - loss[column]).mean():.2f}"
                 row[f"{name} lost"] = f"{loss[column].mean():+.2f} [{low:+.2f}, {high:+.2f}]"
+                row[f"{name} gradient error"] = f"{error[column].mean():.2f} [{least:.2f}, {most:.2f}]"
             rows.append(row)
         return rows
 

@@ -184,8 +184,9 @@ def from_file(path: str | Path, **facts: Any) -> Network:
         else:
             reason = "spandrel does not recognise its architecture"
         raise CheckpointError(
-            f"{path}: {reason}. Name the architecture: Network.from_basicsr(arch, arguments, weights=...) or "
-            "Network.from_import('package.module:Class', arguments, weights=...)"
+            f"{path}: {reason}. Name the architecture: --model ARCHITECTURE --weights {Path(path).name} on the command "
+            "line, Network.from_basicsr(arch, arguments, weights=...) or Network.from_import('package.module:Class', "
+            "arguments, weights=...) in Python"
         ) from None
     known = {
         "scale": found.scale,

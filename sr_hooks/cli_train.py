@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from sr_hooks.errors import OptionError, RunStopped, SRHooksError
+from sr_hooks.force_yml import forced
 from sr_hooks.loaders import import_basicsr
 from sr_hooks.watch_config import BLOCK, merge, option_file, parse_block
 from sr_hooks.watching import watched_run
@@ -60,16 +61,15 @@ def _train(script: str | None, flags: list[str]) -> None:
     if script is not None and not Path(script).is_file():
         raise OptionError(f"no training script {script}")
     content = _content(file)
-    flags, new, all_of_ours = _forced(flags, content)
     where = f"{file}: {BLOCK}"
-    block = merge(_mapping(content.get(BLOCK), where), all_of_ours)
+    block = merge(_mapping(content.get(BLOCK), where), forced(flags, content).block)
     parse_block(block, where=where, base=file.parent)  # now, and not after minutes of imports and data
     before = sys.argv, sys.path[:]
     sys.argv = [script or "sr-hooks train", *flags]
     if script is not None:
         sys.path.insert(0, str(Path(script).resolve().parent))
     try:
-        with _outputs_here(), watched_run(file=file, called="--force_yml", **new):
+        with _outputs_here(), watched_run(file=file):
             if script is not None:
                 runpy.run_path(script, run_name="__main__")
             else:
@@ -106,43 +106,6 @@ def _mapping(block: Any, where: str) -> Any:
     if block is not None and not isinstance(block, dict):
         parse_block(block, where=where)  # says what it should be
     return block
-
-
-def _forced(flags: list[str], content: dict[str, Any]) -> tuple[list[str], dict[str, Any], dict[str, Any]]:
-    """Take from --force_yml what BasicSR could not do: it makes no new keys above the last one.
-
-    Returns:
-        The flags that remain, what was taken out as a block, and all that concerns the block, taken out or not.
-    """
-    kept: list[str] = []
-    taken: dict[str, Any] = {}
-    ours: dict[str, Any] = {}
-    inside = False
-    for text in flags:
-        inside = text == "--force_yml" or (inside and text[:1] != "-")
-        if not inside or not text.startswith(f"{BLOCK}:"):
-            kept.append(text)
-            continue
-        path, equals, value = text.partition("=")
-        keys = [key.strip() for key in path.split(":")[1:]]
-        if not equals or not all(keys) or len(keys) > 2:
-            raise OptionError(f"--force_yml {text} is not understood: write {BLOCK}:analysis:key=value")
-        change = {keys[0]: _value(value)} if len(keys) == 1 else {keys[0]: {keys[1]: _value(value)}}
-        ours = merge(ours, change)
-        block = content.get(BLOCK)
-        if isinstance(block, dict) and (len(keys) == 1 or isinstance(block.get(keys[0]), dict)):
-            kept.append(text)
-        else:
-            taken = merge(taken, change)
-    empty = [i for i, t in enumerate(kept) if t == "--force_yml" and (i + 1 == len(kept) or kept[i + 1][:1] == "-")]
-    return [text for i, text in enumerate(kept) if i not in empty], taken, ours
-
-
-def _value(text: str) -> Any:
-    try:
-        return yaml.safe_load(text.strip())
-    except yaml.YAMLError:
-        return text
 
 
 @contextmanager

@@ -168,6 +168,11 @@ class Session:
                 with watched.isolated("resuming"):
                     watched.watcher.load_state_dict(found[1][watched.name])
 
+    @property
+    def wants_steps(self) -> bool:
+        """Whether any watcher is to be called around optimizer steps."""
+        return any(w.overrides("before_step") or w.overrides("after_step") for w in self.watched)
+
     def attach(self, optimizer: torch.optim.Optimizer) -> None:
         """Call watchers around this optimizer's steps, where there are any that want it."""
         for method, register in (

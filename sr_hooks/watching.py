@@ -19,6 +19,7 @@ from torch import nn
 from sr_hooks.adapters import basicsr as basicsr_adapter
 from sr_hooks.adapters.loop import Watch, first_step, trained_variable, trains, variable
 from sr_hooks.errors import NetworkError, OptionError, SRHooksError
+from sr_hooks.force_yml import without_ours
 from sr_hooks.loaders import import_basicsr
 from sr_hooks.ranks import stopping
 from sr_hooks.session import Session, bare
@@ -59,6 +60,10 @@ def analyze(function: Any = None, *, config: Any = None, network: str | None = N
         return functools.partial(analyze, config=config, network=network, **options)
     if not callable(function) or inspect.isclass(function) or isinstance(function, nn.Module):
         raise OptionError(f"analyze goes on the function that trains, not on a {type(function).__name__}")
+    if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
+        raise OptionError(
+            f"{function.__name__} only trains once it is awaited or iterated: put analyze on what does that"
+        )
 
     @functools.wraps(function)
     def watched(*args: Any, **kwargs: Any) -> Any:
@@ -76,7 +81,6 @@ def watched_run(
     config: Any = None,
     network: str | None = None,
     file: Path | None = None,
-    called: str = "keywords",
     **options: Any,
 ) -> Iterator[None]:
     """What `analyze` does, as a context.
@@ -84,12 +88,13 @@ def watched_run(
     Args:
         code: of the function in whose variables a plain loop's network is sought.
         file: the option file, where it is not among the process's arguments.
-        called: how messages call `options`.
     """
     loop = {key: options.pop(key) for key in _LOOP_KEYS if key in options}
+    taken: dict[str, Any] = {}
+    file = file or option_file()
 
     def planner(host: Mapping[str, Any]) -> WatchPlan:
-        return _plan(config, options, host=host, file=file or option_file(), called=called)
+        return _plan(config, options, host=host, file=file, forced=taken)
 
     with ExitStack() as stack:
         call_off: Callable[[], None] = lambda: None  # noqa: E731
@@ -102,6 +107,8 @@ def watched_run(
                 with contextlib.suppress(SRHooksError):
                     import_basicsr()
                     importlib.import_module("basicsr.models")
+            with stopping():
+                taken.update(stack.enter_context(without_ours(file)))
             stack.enter_context(basicsr_adapter.hunting(planner, call_off))
         yield
 
@@ -227,9 +234,9 @@ def _plan(
     *,
     host: Mapping[str, Any] | None = None,
     file: Path | None = None,
-    called: str = "keywords",
+    forced: Mapping[str, Any] | None = None,
 ) -> WatchPlan:
-    """The blocks of option file, config and keywords on top of each other."""
+    """The blocks of option file, config, keywords and --force_yml on top of each other."""
     blocks: list[Any] = []
     sources: list[str] = []
     base = file.parent if file is not None else Path()
@@ -245,7 +252,10 @@ def _plan(
         sources.append("config")
     if options:
         blocks.append(options)
-        sources.append(called)
+        sources.append("keywords")
+    if forced:
+        blocks.append(forced)
+        sources.append("--force_yml")
     for block, source in zip(blocks, sources, strict=True):
         if not isinstance(block, Mapping):
             parse_block(block, where=source)

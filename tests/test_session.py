@@ -447,3 +447,8 @@ class TestDecorator:
     def test_only_functions(self) -> None:
         with pytest.raises(OptionError, match="function that trains"):
             sr_hooks.analyze(Net())
+
+        async def train() -> None: ...
+
+        with pytest.raises(OptionError, match="awaited"):
+            sr_hooks.analyze(train)

@@ -131,7 +131,8 @@ class Attached:
         )
         with stopping():
             session.start(coming - 1 if coming else 0)
-            session.attach(self._optimizer())
+            if session.wants_steps:
+                session.attach(self._optimizer())
         self.session = session
         return session
 

@@ -86,6 +86,7 @@ class Watch:
     def _hide(self) -> None:
         if self._handler is not None:
             self.session.log.removeHandler(self._handler)
+            self.session.log.setLevel(logging.NOTSET)
             self._handler = None
 
     def __enter__(self) -> Watch:

@@ -225,6 +225,18 @@ class TestLauncher:
             assert command_line(["train", str(script), "-opt", str(file)]) == 0
         assert seen(tmp_path / "here") == [(2, "lam")]
 
+    def test_force_yml_with_the_decorator(self, option_file: Callable[..., Path], tmp_path: Path) -> None:
+        from basicsr.train import train_pipeline
+
+        forced = ["sr_hooks:lam:windows=[[10, 12, 8]]", "sr_hooks:lam:at=2", "train:total_iter=3"]
+        with runs.inside(tmp_path / "here", "-opt", str(option_file()), "--force_yml", *forced):
+            before = list(sys.argv)
+            sr_hooks.analyze(train_pipeline)(str(tmp_path / "here"))
+            assert sys.argv == before
+        assert seen(tmp_path / "here") == [
+            (2, "lam"),
+        ]
+
     @pytest.mark.parametrize("has_block", [True, False])
     def test_force_yml(self, option_file: Callable[..., Path], tmp_path: Path, has_block: bool) -> None:
         block = {"lam": {**LAM, "every": 2}} if has_block else None

@@ -205,6 +205,10 @@ def test_bad_requests(result, pieces):
     ):
         with pytest.raises(OptionError, match=message):
             verify(result, pieces[1], **request)
+    lr = torch.nn.functional.avg_pool2d(pieces[0][:1], 4)
+    ready = faig(demo_network("baseline"), demo_network("target"), degraded={"a": lr}, gt=pieces[0][:1], steps=2)
+    with pytest.raises(OptionError, match="ready-made"):
+        verify(ready, pieces[1])
     with pytest.raises(OptionError, match="holds no networks"):
         verify("nowhere", pieces[1])
 

@@ -115,6 +115,15 @@ def _attached(options: VerifyOptions, network: Network) -> FaigResult:
         raise OptionError(f"result must be a FaigResult or its folder, not a {type(found).__name__}")
     if found.scalars["identical"]:
         raise OptionError("baseline and target of this result are identical: there is nothing to verify")
+    if found.scalars.get("path") == "trajectory":
+        raise OptionError(
+            "this result is of a training run's way, not of a pair of networks: run faig on two checkpoints"
+        )
+    if options.degraded is None and found.provenance["options"].get("degraded") is not None:
+        raise OptionError(
+            "this result was made of ready-made inputs, so how to degrade images is not known: verify it with "
+            f"degraded={{{', '.join(map(repr, found.degradations))}: ...}} and gt="
+        )
     if options.baseline is not None:
         found.attach(options.baseline, network)
     return found

@@ -71,7 +71,7 @@ def preserved(*modules: nn.Module, report: Callable[[str], None] | None = None) 
 
 def _streams() -> Undo:
     python, arrays, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() and torch.cuda.is_initialized() else None
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
 
     def undo() -> list[str]:
         random.setstate(python)

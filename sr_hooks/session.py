@@ -171,7 +171,7 @@ class Session:
     @property
     def wants_steps(self) -> bool:
         """Whether any watcher is to be called around optimizer steps."""
-        return any(w.overrides("before_step") or w.overrides("after_step") for w in self.watched)
+        return any(w.wants("before_step") or w.wants("after_step") for w in self.watched)
 
     def attach(self, optimizer: torch.optim.Optimizer) -> None:
         """Call watchers around this optimizer's steps, where there are any that want it."""
@@ -179,7 +179,7 @@ class Session:
             ("before_step", optimizer.register_step_pre_hook),
             ("after_step", optimizer.register_step_post_hook),
         ):
-            mine = [watched for watched in self.watched if watched.overrides(method)]
+            mine = [watched for watched in self.watched if watched.wants(method)]
             if mine:
                 self._handles.append(register(self._step_hook(mine, method)))
 

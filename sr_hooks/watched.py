@@ -62,6 +62,10 @@ class Watched:
         """Whether its watcher does more than nothing at this method."""
         return getattr(type(self.watcher), method) is not getattr(Watcher, method)
 
+    def wants(self, method: str) -> bool:
+        """Whether it is to be called at this method of every optimizer step."""
+        return self.overrides(method) and self.watcher.wants_steps()
+
     def is_wanted(self, event: Event, iteration: int) -> bool:
         """Whether the schedule asks for it, the budget apart."""
         schedule = self.plan.schedule

@@ -83,6 +83,9 @@ class FaigWatcher(Watcher):
         share = self.inputs.gt[0].numel() / self.context.images[0].numel()
         return 6 * forward * share * len(self.inputs) * len(self.inputs.names)
 
+    def wants_steps(self) -> bool:
+        return self.options.free
+
     def before_step(self, network: Network, optimizer: torch.optim.Optimizer, iteration: int) -> None:
         if not self.options.free or self.context.rank != 0:
             return

@@ -144,10 +144,8 @@ class WeightGradients:
         moving = frozenset(self.path.moving)
         for name, value in self.path.at(t).items():
             weights[name] = value.detach().requires_grad_() if name in moving else value
-        healed = self._view is not None and self._view.clones_outputs
         self._weights = weights
         self._view = at_weights(self.network, weights)
-        self._view.clones_outputs = healed or self.network.clones_outputs
 
     def __call__(self, lr: torch.Tensor, gt: torch.Tensor) -> tuple[float, list[torch.Tensor]]:
         """The loss of (1,C,h,w) against (1,C,H,W), and its gradients in the order of `path.moving`."""
@@ -160,6 +158,7 @@ class WeightGradients:
                 return loss.detach(), torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True)
 
         loss, gradients = view.differentiate(compute)
+        self.network.clones_outputs = view.clones_outputs
         self.count += 1
         return float(loss), list(gradients)
 

@@ -332,6 +332,29 @@ def test_every_kind_of_convolution(gt):
             assert torch.equal(value, expected), (layer, name)
 
 
+class InPlace(nn.Module):
+    """Adds in place to what its own backward needs, as one of 41 pretrained networks tried did."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(4)
+        self.conv = nn.Conv2d(3, 3, 3, padding=1)
+        self.act = nn.Sigmoid()
+        self.tail = nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 3, 3, padding=1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = self.act(self.conv(x))
+        h += x
+        return self.tail(h)
+
+
+def test_writing_in_place_is_healed_and_derived_weights_are_named(gt):
+    baseline = InPlace()
+    result = faig(baseline, moved(baseline), images=gt, steps=20, any_order=True)
+    assert result.completeness_gap < 0.01 and [layer.name for layer in result.filters.layers] == ["conv"]
+    assert "in place" in result.verdict and "1 layers compute their weights from others (tail" in result.verdict
+
+
 # -- what is refused ---------------------------------------------------------------------------------
 
 

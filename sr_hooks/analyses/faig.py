@@ -7,13 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
-import torch
 from tqdm import tqdm
 
 from sr_hooks.analyses.faig_inputs import Inputs, baseline_of, make_inputs
 from sr_hooks.analyses.faig_integral import Integral, integrate
 from sr_hooks.analyses.faig_result import FaigResult, Pair
-from sr_hooks.analyses.faig_verdict import judge
+from sr_hooks.analyses.faig_verdict import judge, notes_on, relative_gap
 from sr_hooks.analyses.faig_watch import FaigWatcher, FaigWatchOptions
 from sr_hooks.analyses.filters import Filters
 from sr_hooks.analysis import Analysis, execute
@@ -24,7 +23,7 @@ from sr_hooks.network import Network
 from sr_hooks.options import from_mapping, option
 from sr_hooks.results import Result
 from sr_hooks.weight_paths import StraightPath, WeightGradients
-from sr_hooks.weight_quadrature import overlap
+from sr_hooks.weight_quadrature import centred, overlap
 
 __all__ = ["Faig", "FaigOptions", "FaigResult", "faig"]
 
@@ -125,7 +124,7 @@ def _result(
 ) -> FaigResult:
     before, after = found.baseline_loss.sum(dim=0), found.target_loss.sum(dim=0)
     change = after - before
-    gaps = [_gap(a, c) for a, c in zip(found.attributed.tolist(), change.tolist(), strict=True)]
+    gaps = [relative_gap(a, c) for a, c in zip(found.attributed.tolist(), change.tolist(), strict=True)]
     scalars = {
         "degradations": list(inputs.names),
         "filters": filters.count,
@@ -137,7 +136,7 @@ def _result(
         "completeness_gaps": gaps,
         "error": found.error,
         "top_overlap": found.overlap,
-        "split_half_overlap": overlap(_centred(found.halves[0]), _centred(found.halves[1])) if found.halves else None,
+        "split_half_overlap": overlap(*map(centred, found.halves)) if found.halves else None,
         "baseline_loss": before.tolist(),
         "target_loss": after.tolist(),
         "attributed": found.attributed.tolist(),
@@ -145,56 +144,13 @@ def _result(
         "compat": options.compat,
         "layers": filters.plain(),
     }
-    provenance = {
-        "baseline": baseline.describe(),
-        "seed": options.seed,
-        **inputs.describe(),
-    }
-    notes = _notes(network, baseline, filters)
+    provenance = {"baseline": baseline.describe(), "seed": options.seed, **inputs.describe()}
+    notes = notes_on(network, baseline)
     result = FaigResult(
         "faig", {"scores": found.scores.float().numpy()}, scalars, provenance, judge(scalars, notes, options.tolerance)
     )
     result._pair = Pair(baseline, network, provenance["baseline"]["sha256"], network.sha256())
     return result
-
-
-def _centred(scores: torch.Tensor) -> torch.Tensor:
-    return scores - scores.mean(dim=0) if len(scores) > 1 else scores
-
-
-def _gap(attributed: float, change: float) -> float:
-    if change:
-        return abs(attributed - change) / abs(change)
-    return 0.0 if abs(attributed) < 1e-12 else math.inf
-
-
-def _notes(network: Network, baseline: Network, filters: Filters) -> list[str]:
-    notes = []
-    if network.clones_outputs:
-        notes.append("the network writes in place, so its layers' outputs were cloned to differentiate it")
-    theirs = dict(baseline.module.named_buffers())
-    moved = [
-        name
-        for name, value in network.module.named_buffers()
-        if value.is_floating_point() and name in theirs and not torch.equal(theirs[name].to(value), value)
-    ]
-    if moved:
-        notes.append(f"{len(moved)} buffers differ ({moved[0]}, ...) and stay the target's all along the path")
-    scored = {layer.parameter for layer in filters.layers}
-    plain = [
-        n
-        for n, part in network.module.named_modules()
-        if isinstance(part, (torch.nn.modules.conv._ConvNd, torch.nn.Linear))
-        and f"{n}.weight".lstrip(".") not in scored
-        and not any(p is part.weight for p in _parameters(network, scored))
-    ]
-    if plain:
-        notes.append(f"{len(plain)} layers have no weight of their own ({plain[0]}, ...) and are not scored")
-    return notes
-
-
-def _parameters(network: Network, names: set[str]) -> list[torch.Tensor]:
-    return [p for name, p in network.module.named_parameters() if name in names]
 
 
 def faig(

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["judge"]
+import torch
+from torch import nn
+
+from sr_hooks.network import Network
+
+__all__ = ["judge", "notes_on", "relative_gap"]
 
 _GAP = 0.02
 _STABLE = 0.5
@@ -58,3 +64,30 @@ def _cautions(scalars: dict[str, Any]) -> list[str]:
             "another size than 2-D kernels"
         )
     return out
+
+
+def relative_gap(attributed: float, change: float) -> float:
+    """|attributed - change| / |change|; 0 where neither is, infinite where only the change is not."""
+    if change:
+        return abs(attributed - change) / abs(change)
+    return 0.0 if abs(attributed) < 1e-12 else math.inf
+
+
+def notes_on(network: Network, baseline: Network) -> list[str]:
+    """What the two networks have about them that a reader of the scores should know."""
+    notes = []
+    if network.clones_outputs:
+        notes.append("the network writes in place, so its layers' outputs were cloned to differentiate it")
+    theirs = dict(baseline.module.named_buffers())
+    moved = [
+        name
+        for name, value in network.module.named_buffers()
+        if value.is_floating_point() and name in theirs and not torch.equal(theirs[name].to(value), value)
+    ]
+    if moved:
+        notes.append(f"{len(moved)} buffers differ ({moved[0]}, ...) and stay the target's all along the path")
+    kinds = (nn.modules.conv._ConvNd, nn.Linear)
+    derived = [n for n, p in network.module.named_modules() if isinstance(p, kinds) and "weight" not in p._parameters]
+    if derived:
+        notes.append(f"{len(derived)} layers compute their weights from others ({derived[0]}, ...) and are not scored")
+    return notes

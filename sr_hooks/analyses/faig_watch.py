@@ -12,6 +12,7 @@ import torch
 
 from sr_hooks.analyses.faig_inputs import Inputs, make_inputs
 from sr_hooks.analyses.faig_result import FaigResult
+from sr_hooks.analyses.faig_verdict import relative_gap
 from sr_hooks.analyses.filters import Filters
 from sr_hooks.analyses.trajectory import STILL, FreeSum, Trajectory
 from sr_hooks.analysis import Watcher, provenance_of
@@ -114,7 +115,7 @@ class FaigWatcher(Watcher):
         assert self.inputs is not None
         scores = torch.stack([self.filters.reduce(way.values(row)) for row in range(len(self.inputs.names))])
         attributed, before, after = way.attributed(), way.start_losses, way.losses
-        gaps = [_gap(a, n - b) for a, b, n in zip(attributed, before, after, strict=True)]
+        gaps = [relative_gap(a, n - b) for a, b, n in zip(attributed, before, after, strict=True)]
         changes = ", ".join(
             f"{name} {b:.4g} to {n:.4g}" for name, b, n in zip(self.inputs.names, before, after, strict=True)
         )
@@ -191,7 +192,3 @@ class FaigWatcher(Watcher):
             self.trajectory.load_state_dict(state["trajectory"])
         if self.options.free and "free" in state and self.context.rank == 0:
             self.free.load_state_dict(state["free"], lambda name, value: value.to(self._device))
-
-
-def _gap(attributed: float, change: float) -> float:
-    return abs(attributed - change) / abs(change) if change else (0.0 if abs(attributed) < 1e-12 else float("inf"))

@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from sr_hooks.analysis import WatchContext
+from sr_hooks.bare import plain_copy
 from sr_hooks.errors import OptionError
 from sr_hooks.guarding import preserved
 from sr_hooks.network import Network
@@ -26,9 +27,9 @@ from sr_hooks.run_index import RunIndex
 from sr_hooks.schedule import Budget
 from sr_hooks.sinks import SinkContext, Sinks
 from sr_hooks.watch_config import Planned, WatchPlan, located
-from sr_hooks.watched import Event, Watched, forward_seconds, plain_copy, results_of
+from sr_hooks.watched import Event, Watched, forward_seconds, results_of
 
-__all__ = ["ImageSource", "Session", "bare"]
+__all__ = ["ImageSource", "Session"]
 
 ImageSource = Callable[[Planned], tuple[Sequence[torch.Tensor], Sequence[str]]]
 """Gives the images that an analysis looks at, and their names."""
@@ -36,17 +37,6 @@ ImageSource = Callable[[Planned], tuple[Sequence[torch.Tensor], Sequence[str]]]
 _DISTRIBUTED_LIMIT = 300.0
 _FIRST_PICTURE = 1.0  # seconds to import matplotlib and draw, in the estimate of a first run
 _NEVER = 1 << 62
-
-
-def bare(module: Any) -> Any:
-    """The network itself: out of DistributedDataParallel, DataParallel and torch.compile, whose weights it shares."""
-    while True:
-        if isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
-            module = module.module
-        elif isinstance(module, nn.Module) and "_orig_mod" in module._modules:
-            module = module._orig_mod
-        else:
-            return module
 
 
 @dataclass
@@ -155,9 +145,7 @@ class Session:
             return
         self._trained = float(index.time.get("training", 0))
         for watched in self.watched:
-            account = index.time.get(watched.name, {})
-            watched.budget.spent = float(account.get("spent", 0))
-            watched.budget.last = [float(seconds) for seconds in account.get("last", [])]
+            watched.take_up(index.time.get(watched.name, {}))
         needing = [watched for watched in self.watched if watched.overrides("load_state_dict")]
         found = index.load_state(iteration) if needing else None
         if needing and (found is None or found[0] != iteration):
@@ -328,10 +316,8 @@ class Session:
     def _keep_time(self) -> None:
         if self.index is None or not self.ranks.is_first:
             return
-        self.index.time = {"training": round(self.training, 3)}
-        for watched in self.watched:
-            account = {"spent": round(watched.budget.spent, 3), "last": [round(s, 4) for s in watched.budget.last]}
-            self.index.time[watched.name] = account
+        accounts = {watched.name: watched.account() for watched in self.watched}
+        self.index.time = {"training": round(self.training, 3), **accounts}
         try:
             self.index.write()
         except Exception as error:

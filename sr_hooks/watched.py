@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from torch import nn
 
 from sr_hooks.analysis import Watcher
 from sr_hooks.errors import PluginError
@@ -23,7 +21,7 @@ from sr_hooks.results import Result
 from sr_hooks.schedule import Budget
 from sr_hooks.watch_config import Planned
 
-__all__ = ["Event", "Watched", "forward_seconds", "plain_copy", "results_of"]
+__all__ = ["Event", "Watched", "forward_seconds", "results_of"]
 
 Event = Literal["step", "validation", "end"]
 
@@ -96,6 +94,15 @@ class Watched:
             max(self.budget.share * training - self.budget.spent, 0.0),
         )
 
+    def account(self) -> dict[str, Any]:
+        """What it has spent, as the index keeps it for a later process of the run."""
+        return {"spent": round(self.budget.spent, 3), "last": [round(seconds, 4) for seconds in self.budget.last]}
+
+    def take_up(self, account: Mapping[str, Any]) -> None:
+        """Go on from such an account."""
+        self.budget.spent = float(account.get("spent", 0))
+        self.budget.last = [float(seconds) for seconds in account.get("last", [])]
+
     @contextmanager
     def isolated(self, doing: str) -> Iterator[None]:
         """A fault inside is logged, the first with its traceback, and counted; with `on_error: raise` it passes."""
@@ -145,14 +152,3 @@ def forward_seconds(network: Network, images: Sequence[torch.Tensor], takes: str
         network(corner).sum().item()
         seconds = time.perf_counter() - start
     return seconds * (image[0, 0].numel() / corner[0, 0].numel())
-
-
-def plain_copy(module: nn.Module) -> nn.Module:
-    """A module of the same architecture and weights, without hooks or gradients, in evaluation mode."""
-    other = copy.deepcopy(module)
-    for part in other.modules():
-        for kind in ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks"):
-            getattr(part, kind).clear()
-    for parameter in other.parameters():
-        parameter.grad = None
-    return other.eval()

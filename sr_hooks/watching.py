@@ -18,11 +18,12 @@ from torch import nn
 
 from sr_hooks.adapters import basicsr as basicsr_adapter
 from sr_hooks.adapters.loop import Watch, first_step, trained_variable, trains, variable
+from sr_hooks.bare import bare
 from sr_hooks.errors import NetworkError, OptionError, SRHooksError
 from sr_hooks.force_yml import without_ours
 from sr_hooks.loaders import import_basicsr
 from sr_hooks.ranks import stopping
-from sr_hooks.session import Session, bare
+from sr_hooks.session import Session
 from sr_hooks.watch_config import BLOCK, WatchPlan, merge, option_file, parse_block, read_block
 from sr_hooks.watch_images import image_source
 

@@ -19,9 +19,10 @@ from typing import Any
 
 import torch
 
+from sr_hooks.bare import bare
 from sr_hooks.errors import ImageError, NetworkError
 from sr_hooks.ranks import stopping
-from sr_hooks.session import Session, bare
+from sr_hooks.session import Session
 from sr_hooks.watch_config import WatchPlan
 from sr_hooks.watch_images import image_source
 

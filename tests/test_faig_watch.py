@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import distributed
 from torch.nn import functional as F
 
 import sr_hooks
@@ -21,7 +22,9 @@ from sr_hooks.degradations import make_lr
 from sr_hooks.errors import ImageError, NetworkError, OptionError
 from sr_hooks.images import downsample, read_image, write_image
 from sr_hooks.run_index import read_index
+from tests.conftest import REPOSITORY
 from tests.hosts import runs
+from tests.hosts.test_distributed import torchrun
 from tests.networks import Tiny
 
 PROBES = ("blur:2", "noise:25.5")
@@ -203,3 +206,26 @@ def test_a_real_basicsr_fine_tuning_of_60_iterations(basicsr, tmp_path):
         assert result.completeness_gap < 0.01, result.verdict
     changed = np.subtract(probes[-1].scalars["target_loss"], probes[-1].scalars["baseline_loss"])
     assert np.abs(changed).max() > 0.1
+
+
+def test_two_processes(basicsr, tmp_path):
+    """Rank 0 holds sums of gradients that are already the mean over ranks; the other is not kept waiting."""
+    if not (distributed.is_available() and distributed.is_gloo_available()):
+        pytest.skip("this torch has no gloo")
+    content = runs.options(
+        runs.make_data(tmp_path / "pictures"),
+        runs.NETWORKS["MSRResNet"],
+        train={"total_iter": 6},
+        logger={"print_freq": 5, "save_checkpoint_freq": 100},
+        val={"val_freq": 100},
+    )
+    block = {"faig": {"every": 3, "budget": "off", "free": True, "crop": 32}, "sinks": ["folder"]}
+    file = runs.write({**content, "sr_hooks": block}, tmp_path / "two.yml")
+    script = str(REPOSITORY / "tests/hosts/ddp_basicsr.py")
+    flags = ["-m", "sr_hooks", "train", script, "-opt", str(file), "--launcher", "pytorch"]
+    done = torchrun(tmp_path / "two", *flags)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
+    place = tmp_path / "two/experiments/tiny/sr_hooks"
+    found = [sr_hooks.load(place / entry["folder"]) for entry in read_index(place)]
+    assert [r.steps for r in found if r.degradations == ["training loss"]] == [3, 6]
+    assert all(np.isfinite(r.arrays["scores"]).all() and r.arrays["scores"].any() for r in found)

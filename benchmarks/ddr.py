@@ -1,11 +1,12 @@
 """DDR's principal components against "collect all features, flatten, scikit-learn's PCA(50)": time and peak memory.
 
-    python benchmarks/ddr.py [--patches 100] [--channels 24] [--side 128] [--rounds 3] [--memory-only]
+    python benchmarks/ddr.py [--patches 100] [--channels 24] [--side 128] [--rounds 3] [--weights FILE]
 
 Both sides run the same network on the same inputs with one thread. Times are taken in turn in one process, memory in a
 process of its own for each side: the peak of the resident set above what it was with everything imported, the network
 and its inputs in place. The published procedure keeps each image's feature, stacks them and projects
 (arXiv 2108.00406). The network is shallow on purpose: the deeper it is, the more both times are its forward pass.
+With --weights, of BasicSR's MSRResNet x2 (16 blocks, 64 features), that network takes its place.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import resource
 import subprocess
 import sys
 import time
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -28,15 +30,24 @@ import torch  # noqa: E402
 from torch import nn  # noqa: E402
 
 DEGRADATIONS = ("clean", "blur:2", "noise:20")
+TAP = "conv_last:in"
 
 
-def network(channels: int) -> nn.Module:
-    """Enlarges by 2; the input of the last convolution has `channels` channels in output pixels."""
+def network(arguments: argparse.Namespace) -> nn.Module:
+    """Enlarges by 2; the input of `conv_last` has `channels` channels in output pixels."""
     torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Conv2d(3, 4 * channels, 3, padding=1), nn.PixelShuffle(2), nn.LeakyReLU(0.1),
-        nn.Conv2d(channels, channels, 3, padding=1), nn.LeakyReLU(0.1), nn.Conv2d(channels, 3, 3, padding=1),
-    ).eval()
+    if arguments.weights is not None:
+        from sr_hooks import Network
+
+        given = {"num_in_ch": 3, "num_out_ch": 3, "num_feat": 64, "num_block": 16, "upscale": 2}
+        return Network.from_basicsr("MSRResNet", given, weights=arguments.weights).module.eval()
+    width = arguments.channels
+    layers = {
+        "conv_first": nn.Conv2d(3, 4 * width, 3, padding=1), "shuffle": nn.PixelShuffle(2), "act": nn.LeakyReLU(0.1),
+        "conv": nn.Conv2d(width, width, 3, padding=1), "act_last": nn.LeakyReLU(0.1),
+        "conv_last": nn.Conv2d(width, 3, 3, padding=1),
+    }  # fmt: skip
+    return nn.Sequential(OrderedDict(layers)).eval()
 
 
 def samples(patches: int, side: int) -> Any:
@@ -62,7 +73,7 @@ def ours(net: nn.Module, data: Any) -> np.ndarray:
 
     wrapped = Network(net, scale=2, multiple=1, channels=3)
     with wrapped.prepared():
-        gram = gram_matrices(Features(wrapped, data, [taps.parse_tap("5:in")]), memory=1.5, store="auto")["5:in"]
+        gram = gram_matrices(Features(wrapped, data, [taps.parse_tap(TAP)]), memory=1.5, store="auto")[TAP]
     found = principal_components(gram)
     assert found is not None
     return found.scores
@@ -73,7 +84,8 @@ def published(net: nn.Module, data: Any, solver: str = "auto") -> np.ndarray:
     from sklearn.decomposition import PCA
 
     kept: list[np.ndarray] = []
-    handle = net[5].register_forward_hook(lambda module, args, out: kept.append(args[0].numpy().reshape(-1)))  # type: ignore[index]
+    last = net.get_submodule("conv_last")
+    handle = last.register_forward_hook(lambda module, args, out: kept.append(args[0].numpy().reshape(-1)))
     with torch.no_grad():
         for one in data.inputs.split(1):
             net(one)
@@ -97,7 +109,7 @@ def peak(side: str, arguments: argparse.Namespace) -> dict[str, float]:
     import sr_hooks.analyses.ddr  # noqa: F401
 
     torch.set_num_threads(1)
-    data, net = samples(arguments.patches, arguments.side), network(arguments.channels)
+    data, net = samples(arguments.patches, arguments.side), network(arguments)
     sklearn.decomposition.PCA(2).fit_transform(np.random.default_rng(0).standard_normal((8, 4)))
     with torch.no_grad():
         net(data.inputs[:1])
@@ -113,17 +125,19 @@ def main() -> None:
     parser.add_argument("--channels", type=int, default=24)
     parser.add_argument("--side", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--memory-only", action="store_true")
+    parser.add_argument("--weights", type=Path)
     parser.add_argument("--peak-of", choices=sorted(SIDES), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.peak_of:
         print(json.dumps(peak(arguments.peak_of, arguments)))
         return
+    arguments.channels = 64 if arguments.weights else arguments.channels
     n, d = 3 * arguments.patches, arguments.channels * arguments.side**2
     print(f"n = {n} features of d = {d:,} values, {4 * n * d / 1e6:.0f} MB as float32")
     peaks = {}
     for side in SIDES:
-        flags = [f"--{k}={getattr(arguments, k)}" for k in ("patches", "channels", "side")]
+        given = {key: getattr(arguments, key) for key in ("patches", "channels", "side", "weights")}
+        flags = [f"--{key}={value}" for key, value in given.items() if value is not None]
         out = subprocess.run(
             [sys.executable, __file__, f"--peak-of={side}", *flags], check=True, capture_output=True, text=True
         )
@@ -131,10 +145,8 @@ def main() -> None:
         print(f"memory, {side}: {peaks[side]['above']:.0f} MB above the start, {peaks[side]['peak']:.0f} MB in all")
     print(f"memory ratio above the start: {peaks['published']['above'] / peaks['ours']['above']:.2f}")
     print(f"memory ratio in all: {peaks['published']['peak'] / peaks['ours']['peak']:.2f}")
-    if arguments.memory_only:
-        return
     torch.set_num_threads(1)
-    data, net = samples(arguments.patches, arguments.side), network(arguments.channels)
+    data, net = samples(arguments.patches, arguments.side), network(arguments)
     times: dict[str, list[float]] = {side: [] for side in SIDES}
     scores = {}
     for _ in range(arguments.rounds):

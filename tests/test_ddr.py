@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +90,15 @@ def test_tsne_stands_beside_with_its_spread(target: sr_hooks.Network, photos: to
     assert min(layer.tsne) <= layer.tsne_median <= max(layer.tsne)
     assert result.arrays["tsne_0"].shape == (2, 90, 2)
     assert np.array_equal(result.coordinates(), result.arrays["tsne_0"][0])
+
+
+def test_scikit_learn_is_asked_for_before_anything_is_computed(target, photos: torch.Tensor, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    with pytest.raises(OptionError, match=r"need scikit-learn: pip install 'sr_hooks\[ddr\]', or go without: tsne=0"):
+        sr_hooks.ddr(target, photos, **{**QUICK, "tsne": 1})
+    assert sr_hooks.ddr(target, photos, **QUICK).chi is not None
+    with pytest.raises(OptionError, match="the probe needs scikit-learn"):
+        sr_hooks.ddr(target, photos, **QUICK).identify()
 
 
 def test_identification(target: sr_hooks.Network, photos: torch.Tensor) -> None:

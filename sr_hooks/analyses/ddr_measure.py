@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 import numpy as np
 
 from sr_hooks import taps
@@ -13,6 +15,7 @@ from sr_hooks.analyses.ddr_samples import Samples
 from sr_hooks.analyses.ddr_verdict import judge
 from sr_hooks.analysis import sha256_of
 from sr_hooks.embedding import tsne
+from sr_hooks.errors import OptionError
 from sr_hooks.gram import Gram, principal_components
 from sr_hooks.network import Network
 from sr_hooks.separability import calinski_harabasz, separability
@@ -22,6 +25,10 @@ __all__ = ["measure"]
 
 def measure(network: Network, samples: Samples, options: DdrOptions, look: Look | None = None) -> DdrResult:
     """The result for samples that are drawn already; `look` sees every batch of features (see `gram_matrices`)."""
+    if (options.tsne or options.identify) and importlib.util.find_spec("sklearn") is None:
+        raise OptionError(
+            "t-SNE and the probe need scikit-learn: pip install 'sr_hooks[ddr]', or go without: tsne=0, identify=False"
+        )
     first = samples.inputs[:1].to(network.device)
     wanted = taps.resolve(network.module, parse_layers(options.layers), lambda: network(first))
     features = Features(network, samples, wanted)

@@ -23,7 +23,17 @@ from sr_hooks.options import as_plain, from_mapping
 from sr_hooks.results import Result
 from sr_hooks.windows import parse_windows
 
-__all__ = ["Analysis", "WatchContext", "Watcher", "execute", "find_analysis", "provenance_of", "run", "sha256_of"]
+__all__ = [
+    "Analysis",
+    "WatchContext",
+    "Watcher",
+    "execute",
+    "find_analysis",
+    "joined",
+    "provenance_of",
+    "run",
+    "sha256_of",
+]
 
 Options = TypeVar("Options")
 
@@ -112,9 +122,8 @@ class Watcher:
             iteration: optimizer steps done.
         """
         images = self.context.images
-        if self.kind.takes != "lr":
-            same = len({image.shape for image in images}) == 1
-            return execute(self.kind, network, torch.cat(images) if same else list(images), self.options)
+        if self.kind.joins_images():
+            return execute(self.kind, network, joined(images), self.options)
         results: list[Result] = []
         for name, image in zip(self.context.image_names, images, strict=True):
             answer = execute(self.kind, network, image, self.options)
@@ -165,6 +174,7 @@ class Analysis(Generic[Options]):
         options_type: a frozen dataclass; its fields are flags and keys, documented with `sr_hooks.options.option`.
         result_type: Result or a subclass.
         takes: what the images are, for help texts and the command line: "lr" (inputs) or "hr" (ground truth).
+        together: whether all images make one answer, rather than one each; None for HR images together, LR one by one.
         watcher_type: how it is asked in a training run; by default it is simply run on the watched images.
         watch_options_type: a frozen dataclass of the keys that its block in an option file has; None for options_type.
         watch_names: other names that options have in such a block, e.g. {"windows": "window"}.
@@ -175,6 +185,7 @@ class Analysis(Generic[Options]):
     options_type: ClassVar[type]
     result_type: ClassVar[type[Result]] = Result
     takes: ClassVar[str] = "lr"
+    together: ClassVar[bool | None] = None
     watcher_type: ClassVar[type[Watcher]] = Watcher
     watch_options_type: ClassVar[type | None] = None
     watch_names: ClassVar[Mapping[str, str]] = {}
@@ -186,6 +197,11 @@ class Analysis(Generic[Options]):
         Each result's `provenance` need hold only what the analysis itself adds.
         """
         raise PluginError(f"the analysis {type(self).__name__} defines no run()")
+
+    @classmethod
+    def joins_images(cls) -> bool:
+        """Whether `run` is given all images at once: a batch where their sizes agree, else a list."""
+        return cls.takes == "hr" if cls.together is None else cls.together
 
     @classmethod
     def figure(cls, result: Result) -> Any:
@@ -245,6 +261,11 @@ def provenance_of(kind: type[Analysis[Any]], network: Network, options: Any) -> 
         "dtype": str(network.dtype).removeprefix("torch."),
         "threads": torch.get_num_threads(),
     }
+
+
+def joined(images: Sequence[torch.Tensor]) -> torch.Tensor | list[torch.Tensor]:
+    """(1,C,h,w) images as one batch where their sizes agree, as a list where not."""
+    return torch.cat(list(images)) if len({image.shape for image in images}) == 1 else list(images)
 
 
 def sha256_of(image: torch.Tensor) -> str:

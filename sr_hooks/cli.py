@@ -15,7 +15,7 @@ import yaml
 
 import sr_hooks
 from sr_hooks import cli_train, plugins, taps
-from sr_hooks.analysis import execute
+from sr_hooks.analysis import execute, joined
 from sr_hooks.errors import ImageError, OptionError, SRHooksError, nearest
 from sr_hooks.images import downsample, read_image
 from sr_hooks.loaders import load_network
@@ -152,19 +152,16 @@ def _analyse(name: str, kind: Any, arguments: argparse.Namespace) -> None:
     if getattr(arguments, "hr", False):
         images = [downsample(image, network.scale) for image in images]
     named: list[tuple[str, Result]] = []
-    if kind.takes == "lr":
+    if kind.joins_images():
+        answer = execute(kind, network, joined(images), options)
+        named = [(f"{name}_{i}", r) for i, r in enumerate(answer)] if isinstance(answer, list) else [(name, answer)]
+    else:
         for file, image in zip(files, images, strict=True):
             answer = execute(kind, network, image, options)
             found = answer if isinstance(answer, list) else [answer]
             for index, result in enumerate(found):
                 result.provenance["input_file"] = file.name
                 named.append((file.stem + (f"_{index}" if len(found) > 1 else ""), result))
-    else:
-        if len({image.shape for image in images}) == 1:
-            answer = execute(kind, network, torch.cat(images), options)
-        else:
-            answer = execute(kind, network, images, options)
-        named = [(f"{name}_{i}", r) for i, r in enumerate(answer)] if isinstance(answer, list) else [(name, answer)]
     _save(named, out)
 
 

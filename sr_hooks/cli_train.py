@@ -68,6 +68,8 @@ def _train(script: str | None, flags: list[str]) -> None:
     sys.argv = [script or "sr-hooks train", *flags]
     if script is not None:
         sys.path.insert(0, str(Path(script).resolve().parent))
+    elif Path("basicsr").is_dir():
+        sys.path.insert(0, str(Path.cwd()))  # inside a clone of BasicSR, that one, as with python -m
     try:
         with _outputs_here(), watched_run(file=file):
             if script is not None:

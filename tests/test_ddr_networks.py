@@ -41,7 +41,7 @@ def test_separability_grows_with_blur(basicsr, data: Path) -> None:
     chi = [result.deepest.pairs[f"clean|blur:{level}"]["chi"] for level in (1, 2, 3, 4)]
     assert chi[0] < 5 < 20 < chi[1] < chi[2] < chi[3]
     probe = result.identify()
-    assert probe.accuracy > probe.chance and probe.level_r2["blur"] > 0.3
+    assert probe.accuracy > probe.chance + 0.1 and probe.level_r2["blur"] > 0.4
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)

@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import pluggy
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from sr_hooks.analysis import Analysis
-    from sr_hooks.network import Network
-    from sr_hooks.objectives import Objective
-    from sr_hooks.paths import ImagePath
-    from sr_hooks.results import Result
 
 __all__ = ["API_VERSION", "hookimpl", "hookspec"]
 
@@ -25,18 +17,18 @@ hookimpl = pluggy.HookimplMarker("sr_hooks")
 
 
 @hookspec
-def register_analyses() -> list[type[Analysis]]:  # type: ignore[empty-body]
-    """Analysis classes: each gets a command, option flags, a place in the schedule, figures and reports."""
+def register_analyses() -> list[type[Any]]:  # type: ignore[empty-body]
+    """Subclasses of sr_hooks.Analysis: each gets a command, option flags, a place in the schedule, figures and reports."""
 
 
 @hookspec
-def register_objectives() -> Mapping[str, Callable[[str | None], Objective]]:  # type: ignore[empty-body]
-    """Name to factory; `name:argument` calls factory("argument")."""
+def register_objectives() -> Mapping[str, Callable[[str | None], Any]]:  # type: ignore[empty-body]
+    """Name to factory of an Objective; `name:argument` calls factory("argument")."""
 
 
 @hookspec
-def register_paths() -> Mapping[str, Callable[[str | None, int], ImagePath]]:  # type: ignore[empty-body]
-    """Name to factory; `name:argument` with a seed calls factory("argument", seed)."""
+def register_paths() -> Mapping[str, Callable[[str | None, int], Any]]:  # type: ignore[empty-body]
+    """Name to factory of an ImagePath; `name:argument` with a seed calls factory("argument", seed)."""
 
 
 @hookspec
@@ -45,8 +37,8 @@ def register_degradations() -> Mapping[str, Callable[..., Any]]:  # type: ignore
 
 
 @hookspec
-def register_network_loaders() -> Mapping[str, Callable[..., Network | None]]:  # type: ignore[empty-body]
-    """Name to loader(spec, arguments, weights=, **facts); a loader returns None for a spec that is not its own."""
+def register_network_loaders() -> Mapping[str, Callable[..., Any]]:  # type: ignore[empty-body]
+    """Name to loader(spec, arguments, weights=, **facts) -> Network, or None for a spec that is not its own."""
 
 
 @hookspec
@@ -55,10 +47,10 @@ def register_sinks() -> Mapping[str, Callable[..., Any]]:  # type: ignore[empty-
 
 
 @hookspec
-def before_analysis(analysis: str, network: Network, options: Any) -> None:
+def before_analysis(analysis: str, network: Any, options: Any) -> None:
     """Called before an analysis runs."""
 
 
 @hookspec
-def after_analysis(result: Result) -> None:
+def after_analysis(result: Any) -> None:
     """Called with each result, before it is handed out."""

@@ -20,7 +20,7 @@ from sr_hooks.figures.style import (
 )
 
 if TYPE_CHECKING:
-    from sr_hooks.analyses.lam import LamResult
+    from sr_hooks.analyses.lam_result import LamResult
 
 __all__ = ["lam_figure"]
 

@@ -58,7 +58,8 @@ class RunIndex:
         except FileNotFoundError:
             raise ResultError(f"no watched run in {self.folder}: there is no {_FILE}") from None
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ResultError(f"{self.path} is damaged: {type(error).__name__}: {error}") from None
+            kind = type(error).__name__
+            raise ResultError(f"{self.path} is damaged ({kind}: {error}): move it away to begin a new one") from None
 
     def begin(self, start: int) -> None:
         """A process begins at iteration `start`; what an earlier one left unfinished is cleared away."""

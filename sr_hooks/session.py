@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from sr_hooks.analysis import WatchContext
-from sr_hooks.bare import plain_copy
-from sr_hooks.errors import OptionError
+from sr_hooks.binding import ImageSource, RunFacts, bind
 from sr_hooks.guarding import preserved
 from sr_hooks.network import Network
 from sr_hooks.ranks import Ranks, time_limit
@@ -26,17 +25,21 @@ from sr_hooks.results import Result
 from sr_hooks.run_index import RunIndex
 from sr_hooks.schedule import Budget
 from sr_hooks.sinks import SinkContext, Sinks
-from sr_hooks.watch_config import Planned, WatchPlan, located
-from sr_hooks.watched import Event, Watched, forward_seconds, results_of
+from sr_hooks.watch_config import Planned, WatchPlan
+from sr_hooks.watched import Event, Watched, results_of
 
-__all__ = ["ImageSource", "Session"]
-
-ImageSource = Callable[[Planned], tuple[Sequence[torch.Tensor], Sequence[str]]]
-"""Gives the images that an analysis looks at, and their names."""
+__all__ = ["Session"]
 
 _DISTRIBUTED_LIMIT = 300.0
 _FIRST_PICTURE = 1.0  # seconds to import matplotlib and draw, in the estimate of a first run
 _NEVER = 1 << 62
+
+
+@contextmanager
+def _plain(network: Network) -> Iterator[None]:
+    """No autocast and no grad mode of the host: the same answer from wherever it is asked."""
+    with torch.inference_mode(False), torch.enable_grad(), torch.autocast(network.device.type, enabled=False):
+        yield
 
 
 @dataclass
@@ -115,29 +118,9 @@ class Session:
         self._began = time.perf_counter()
 
     def _watch(self, planned: Planned) -> Watched:
-        which = planned.schedule.network or ("ema" if "ema" in self._networks else "raw")
-        if which not in self._networks:
-            has = ", ".join(self._networks)
-            raise OptionError(f"{planned.where}: network is {which!r}, and this run has only {has}")
-        network = self._networks[which]
-        with located(planned.where), network.prepared():
-            images, names = self.images(planned)
-            context = WatchContext(
-                images=tuple(images),
-                image_names=tuple(names),
-                seed=self.seed,
-                folder=self.folder,
-                base=self.plan.base,
-                make_network=lambda: plain_copy(network.module),
-                where=planned.where,
-                rank=self.ranks.rank,
-                world_size=self.ranks.size,
-                total_iterations=self.total,
-            )
-            watcher = planned.kind.watcher_type(planned.kind, planned.options, context)
-            watcher.check(network)
-            expected = watcher.estimate(forward_seconds(network, context.images, planned.kind.takes))
-            expected += _FIRST_PICTURE if {*self.plan.sinks} - {"log"} else 0.0
+        facts = RunFacts(self.folder, self.plan.base, self.seed, self.total, self.ranks)
+        watcher, which, expected = bind(planned, self._networks, self.images, facts)
+        expected += _FIRST_PICTURE if {*self.plan.sinks} - {"log"} else 0.0
         return Watched(planned, watcher, which, Budget(planned.schedule.share, expected), self.log)
 
     def _resume(self, index: RunIndex, iteration: int) -> None:
@@ -289,8 +272,9 @@ class Session:
         limit = watched.plan.schedule.limit or (_DISTRIBUTED_LIMIT if self.ranks.size > 1 else None)
         try:
             with watched.isolated(f"iteration {self.iteration}"):
-                with time_limit(limit), preserved(*self.networks.values(), report=changes.append):
-                    answer = watched.watcher.due(self._networks[watched.which], self.iteration)
+                network = self._networks[watched.which]
+                with time_limit(limit), preserved(*self.networks.values(), report=changes.append), _plain(network):
+                    answer = watched.watcher.due(network, self.iteration)
                 self._deliver(watched, results_of(watched.name, answer))
         finally:
             if changes:

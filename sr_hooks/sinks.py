@@ -7,12 +7,14 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
 from sr_hooks import plugins
+from sr_hooks.errors import SRHooksError
 from sr_hooks.hookspecs import hookimpl
 from sr_hooks.results import Result
 from sr_hooks.run_index import RunIndex
@@ -106,7 +108,7 @@ class FolderSink(Sink):
         if index is None:
             return
         index.strike(place)
-        result.save(index.folder / place)
+        self._save(result, index.folder / place)
         index.add(
             {
                 "iteration": iteration,
@@ -118,6 +120,16 @@ class FolderSink(Sink):
                 "verdict": result.verdict,
             }
         )
+
+    def _save(self, result: Result, folder: Path) -> None:
+        try:
+            result.save(folder)
+        except SRHooksError:
+            raise
+        except Exception as error:  # in drawing: the numbers are sound
+            result.save(folder, figure=False)
+            kind = type(error).__name__
+            self.context.log.warning("sr_hooks: no figure of %s: %s: %s", result.analysis, kind, error)
 
 
 class TensorBoardSink(Sink):
@@ -138,13 +150,14 @@ class TensorBoardSink(Sink):
     def _picture(self, result: Result, place: str) -> np.ndarray | None:
         """What the folder sink drew, or drawn now."""
         if self.context.index is not None:
-            drawn = cv2.imread(str(self.context.index.folder / place / "figure.png"))
+            path = self.context.index.folder / place / "figure.png"
+            drawn = cv2.imread(str(path)) if path.is_file() else None
             if drawn is not None:
                 return drawn[:, :, ::-1].copy()
         try:
             figure = result.figure()
-        except ModuleNotFoundError:
-            return None
+        except Exception:
+            return None  # no matplotlib, or a plugin that cannot draw: the scalars are there
         return None if figure is None else pixels(figure)
 
 

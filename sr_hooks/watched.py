@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,18 +14,15 @@ import torch
 from sr_hooks.analysis import Watcher
 from sr_hooks.errors import PluginError
 from sr_hooks.execution import is_out_of_memory
-from sr_hooks.images import downsample
-from sr_hooks.network import Network
 from sr_hooks.results import Result
 from sr_hooks.schedule import Budget
 from sr_hooks.watch_config import Planned
 
-__all__ = ["Event", "Watched", "forward_seconds", "results_of"]
+__all__ = ["Event", "Watched", "results_of"]
 
 Event = Literal["step", "validation", "end"]
 
 FAULTS = 3
-_CROP = 128  # pixels, of the image on which a forward pass is timed
 
 
 @dataclass
@@ -138,17 +134,3 @@ def results_of(name: str, answer: Any) -> list[Result]:
         if not isinstance(result, Result):
             raise PluginError(f"the watcher of {name} returned a {type(result).__name__}, not a Result")
     return found
-
-
-def forward_seconds(network: Network, images: Sequence[torch.Tensor], takes: str) -> float:
-    """Seconds of one forward pass on the first image, from one on a corner of it."""
-    if not images:
-        image = torch.full((1, network.channels, 64, 64), 0.5)
-    else:
-        image = images[0] if takes == "lr" else downsample(images[0], network.scale)
-    corner = image[..., :_CROP, :_CROP].to(network.device)
-    with torch.no_grad():
-        start = time.perf_counter()
-        network(corner).sum().item()
-        seconds = time.perf_counter() - start
-    return seconds * (image[0, 0].numel() / corner[0, 0].numel())

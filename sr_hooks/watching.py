@@ -29,6 +29,7 @@ from sr_hooks.watch_images import image_source
 
 __all__ = ["Watch", "analyze", "watch", "watched_run"]
 
+_above: list[dict[str, Any]] = []  # what --force_yml said to the launcher that runs a decorated script
 _LOOP_KEYS = ("ema", "folder", "name", "tensorboard", "start")
 
 
@@ -109,7 +110,9 @@ def watched_run(
                     import_basicsr()
                     importlib.import_module("basicsr.models")
             with stopping():
-                taken.update(stack.enter_context(without_ours(file)))
+                taken.update(merge(*_above, stack.enter_context(without_ours(file))))
+            _above.append(taken)
+            stack.callback(_above.pop)
             stack.enter_context(basicsr_adapter.hunting(planner, call_off))
         yield
 

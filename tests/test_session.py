@@ -354,6 +354,26 @@ def test_refused_before_training(given: dict[str, Any], error: type[Exception], 
     assert not optimizer._optimizer_step_post_hooks and not Path("out").exists()
 
 
+def test_the_hosts_modes_do_not_reach_the_analysis() -> None:
+    maps = []
+    for name in ("plain", "modes"):
+        net = Net()
+        net.load_state_dict({k: torch.full_like(v, 0.05) for k, v in net.state_dict().items()})
+        optimizer = torch.optim.SGD(net.parameters(), 0.0)
+        lam = {"windows": [[8, 8, 8]], "on_validation": True, "steps": 5}
+        with sr_hooks.watch(net, optimizer, image=IMAGE, folder=name, budget="off", lam=lam) as watching:
+            net(IMAGE).sum().backward()
+            optimizer.step()
+            if name == "modes":
+                with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+                    watching.validated()
+                    assert torch.is_autocast_enabled("cpu") and not torch.is_grad_enabled()
+            else:
+                watching.validated()
+        maps.append(sr_hooks.load(f"{name}/1/lam").arrays["attribution"])
+    np.testing.assert_array_equal(*maps)
+
+
 def test_no_images_is_refused() -> None:
     net = Net()
     with pytest.raises(OptionError, match="image must be given"):

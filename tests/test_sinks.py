@@ -76,6 +76,15 @@ def test_folder_and_index(tmp_path: Path) -> None:
     assert sr_hooks.load(tmp_path / entries[1]["folder"]).scalars["n"] == 10
 
 
+def test_a_figure_that_cannot_be_drawn_costs_no_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(Result, "figure", lambda self: 1 / 0)
+    FolderSink(context(tmp_path)).write(result(3), iteration=5, place="5/count")
+    assert sr_hooks.load(tmp_path / "5/count").scalars["n"] == 3
+    assert any("no figure of count: ZeroDivisionError" in message for message in caplog.messages)
+
+
 def test_a_result_is_struck_off_while_it_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sink = FolderSink(context(tmp_path))
     sink.write(result(), iteration=5, place="5/count")

@@ -237,6 +237,17 @@ class TestLauncher:
             (2, "lam"),
         ]
 
+    def test_a_decorated_script_is_watched_once(self, option_file: Callable[..., Path], tmp_path: Path) -> None:
+        script = tmp_path / "decorated.py"
+        script.write_text(
+            "import sr_hooks\nfrom basicsr.train import train_pipeline\n\n@sr_hooks.analyze\ndef main():\n"
+            "    train_pipeline('.')\n\nmain()\n"
+        )
+        forced = ["sr_hooks:lam:windows=[[10, 12, 8]]", "sr_hooks:lam:at=2", "train:total_iter=3"]
+        with runs.inside(tmp_path / "here"):
+            assert command_line(["train", str(script), "-opt", str(option_file()), "--force_yml", *forced]) == 0
+        assert seen(tmp_path / "here") == [(2, "lam")]
+
     @pytest.mark.parametrize("has_block", [True, False])
     def test_force_yml(self, option_file: Callable[..., Path], tmp_path: Path, has_block: bool) -> None:
         block = {"lam": {**LAM, "every": 2}} if has_block else None

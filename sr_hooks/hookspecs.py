@@ -18,7 +18,7 @@ hookimpl = pluggy.HookimplMarker("sr_hooks")
 
 @hookspec
 def register_analyses() -> list[type[Any]]:  # type: ignore[empty-body]
-    """Subclasses of sr_hooks.Analysis: each gets a command, option flags, a place in the schedule, figures and reports."""
+    """Subclasses of sr_hooks.Analysis: each gets a command, flags, a place in the schedule, figures and reports."""
 
 
 @hookspec

@@ -93,7 +93,8 @@ def test_tsne_stands_beside_with_its_spread(target: sr_hooks.Network, photos: to
 
 
 def test_scikit_learn_is_asked_for_before_anything_is_computed(target, photos: torch.Tensor, monkeypatch) -> None:
-    monkeypatch.setitem(sys.modules, "sklearn", None)
+    for name in ("sklearn", "sklearn.linear_model"):  # the second may have been imported by another test
+        monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(OptionError, match=r"need scikit-learn: pip install 'sr_hooks\[ddr\]', or go without: tsne=0"):
         sr_hooks.ddr(target, photos, **{**QUICK, "tsne": 1})
     assert sr_hooks.ddr(target, photos, **QUICK).chi is not None

@@ -14,18 +14,21 @@ from PIL import Image
 
 import sr_hooks
 
-DPI = 100
+DPI = 85
 
 
 def save_small(figure: Any, path: Path) -> None:
-    """A PNG of at most 200 KB, in as many colours as fit."""
+    """A PNG, or where that is larger than 200 KB a JPEG, at the best quality that is not."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI)
     picture = Image.open(buffer).convert("RGB")
-    for colours in (256, 128, 64, 32):
-        picture.quantize(colours, dither=Image.Dither.NONE).save(path, optimize=True)
-        if path.stat().st_size <= 200_000:
+    for suffix, options in ((".png", {"optimize": True}), *((".jpg", {"quality": q}) for q in range(90, 40, -5))):
+        out = path.with_suffix(suffix)
+        picture.save(out, **options)
+        if out.stat().st_size <= 200_000:
+            print(f"{out.name}: {out.stat().st_size} bytes {options}")
             return
+        out.unlink()
     raise SystemExit(f"{path} is larger than 200 KB")
 
 
@@ -42,11 +45,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--faig", type=Path, required=True)
     parser.add_argument("--verify", type=Path, required=True)
+    parser.add_argument("--demo", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
-    save_small(sr_hooks.load(arguments.faig).figure(), arguments.out / "faig.png")
+    save_small(sr_hooks.load(arguments.faig).figure(), arguments.out / "faig")
     proof = sr_hooks.load(arguments.verify)
-    save_small(proof.figure(), arguments.out / "faig_verify.png")
+    proof.arrays.pop("examples", None)
+    save_small(proof.figure(), arguments.out / "faig_masking")
+    save_small(sr_hooks.load(arguments.demo / "faig_verify").figure(), arguments.out / "faig_demo")
     for state in ("target", "baseline"):
         means = proof.arrays[f"{state}_psnr"].mean(axis=1)
         print(f"{state}: " + ", ".join(f"{n} {m:.2f}" for n, m in zip(proof.scalars["columns"], means, strict=True)))

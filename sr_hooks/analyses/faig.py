@@ -175,7 +175,7 @@ def faig(
 
     For an image and a degradation, with theta(t) = theta_b + t * (theta - theta_b) and L the sum of squared
     differences between the output and the ground truth, a filter's score is the sum over its kernel of
-    |(theta - theta_b) * integral of dL/dtheta dt| (arXiv 2108.01070, eq. 4 and 5), averaged over images. Filters
+    |(theta - theta_b) * integral of dL/dtheta dt| (arXiv 2108.01070), averaged over images. Filters
     particular to one degradation are those with a large score for it less that for the others. Nodes lie denser
     at the target, and are doubled until the scores and the ranking's top 1 % settle.
 

@@ -68,7 +68,7 @@ def integrate(
 ) -> Integral:
     """Scores of all filters: |integral of the loss's gradient times the weights' change|, summed per kernel.
 
-    FAIG's equations 4 and 5 (arXiv 2108.01070): the absolute value comes after the path sum and before the sum over the
+    FAIG's definition (arXiv 2108.01070): the absolute value comes after the path sum and before the sum over the
     kernel, image by image. Beyond the weights it holds one sum of gradients a degradation and some vectors of one
     number a filter, however many nodes and images there are.
 

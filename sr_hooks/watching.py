@@ -101,9 +101,12 @@ def watched_run(
     with ExitStack() as stack:
         call_off: Callable[[], None] = lambda: None  # noqa: E731
         with stopping():
-            plan = _plan(config, options) if network is not None or config is not None or options else WatchPlan()
-        if network is not None or plan.analyses:
-            call_off = stack.enter_context(_plain_loop(code, network, plan, loop))
+            if isinstance(config, (str, Path)):
+                read_block(config)
+            if network is not None:
+                _plan(config, options)  # else they may lie on top of an option file's block, and not be whole
+        if network is not None or config is not None or options:
+            call_off = stack.enter_context(_plain_loop(code, network, lambda: _plan(config, options), loop))
         if network is None:
             if importlib.util.find_spec("basicsr") is not None and not basicsr_adapter.model_classes():
                 with contextlib.suppress(SRHooksError):
@@ -196,7 +199,9 @@ def _watch_loop(
 
 
 @contextmanager
-def _plain_loop(code: Any, network: str | None, plan: WatchPlan, loop: dict[str, Any]) -> Iterator[Callable[[], None]]:
+def _plain_loop(
+    code: Any, network: str | None, plan: Callable[[], WatchPlan], loop: dict[str, Any]
+) -> Iterator[Callable[[], None]]:
     """Wait for the first step of an optimizer that holds the network's weights, and watch from there."""
     watching: list[Watch] = []
     is_off: list[bool] = []
@@ -210,7 +215,7 @@ def _plain_loop(code: Any, network: str | None, plan: WatchPlan, loop: dict[str,
             for key in ("ema", "tensorboard"):
                 if isinstance(given.get(key), str):
                     given[key] = variable(given[key], frame, code, called=key)
-            watching.append(_watch_loop(module, optimizer, plan, **given))
+            watching.append(_watch_loop(module, optimizer, plan(), **given))
             return True
 
     with ExitStack() as stack:

@@ -115,6 +115,16 @@ def test_schedule_with_validation_and_end(option_file: Callable[..., Path], tmp_
     assert not any(callable(value) and name in dir(type(model)) for name, value in vars(model).items())
 
 
+def test_keywords_and_config_lie_on_top_of_the_block(option_file: Callable[..., Path], tmp_path: Path) -> None:
+    file = option_file({"lam": {**LAM, "every": 2}}, train={"total_iter": 7})
+    config = runs.write({"lam": {"every": 5, "tolerance": 0.5}}, tmp_path / "watch.yml")
+    runs.train(file, tmp_path / "run", lambda call: sr_hooks.analyze(call, config=config, lam={"every": 3}))
+    assert seen(tmp_path / "run") == [(3, "lam"), (6, "lam")]
+    assert sr_hooks.load(results(tmp_path / "run") / "3/lam").provenance["options"]["tolerance"] == 0.5
+    with pytest.raises(RunStopped, match=r"x.yml: sr_hooks [+] keywords: lam: unknown key 'evry'"):
+        runs.train(file, tmp_path / "bad", lambda call: sr_hooks.analyze(call, lam={"evry": 3}))
+
+
 def test_watch_takes_a_model(option_file: Callable[..., Path], tmp_path: Path) -> None:
     def around(call: Callable[[], Any]) -> Callable[[], None]:
         def run() -> None:

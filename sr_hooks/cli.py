@@ -18,7 +18,6 @@ from sr_hooks import cli_train, plugins, taps
 from sr_hooks.analysis import execute, joined
 from sr_hooks.errors import ImageError, OptionError, SRHooksError, nearest
 from sr_hooks.images import downsample, read_image
-from sr_hooks.loaders import load_network
 from sr_hooks.network import Network
 from sr_hooks.options import add_flags, from_flags
 from sr_hooks.results import Result, check_folder, read_result
@@ -132,7 +131,7 @@ def _network(arguments: argparse.Namespace) -> Network:
     facts = {
         key: value for key in ("scale", "input_range", "multiple") if (value := getattr(arguments, key)) is not None
     }
-    network = load_network(arguments.model, given or None, weights=arguments.weights, **facts)
+    network = Network.load(arguments.model, given or None, weights=arguments.weights, **facts)
     name = arguments.device
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"

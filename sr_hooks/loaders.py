@@ -1,4 +1,4 @@
-"""Networks from BasicSR, from checkpoint files, from any importable class; and the verb that picks among them."""
+"""Modules from BasicSR, from checkpoint files, from any importable class; and the verb that picks among them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import inspect
 import sys
 import types
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,20 @@ import torch
 import yaml
 from torch import nn
 
-from sr_hooks import plugins
-from sr_hooks.checkpoints import load_weights, read_weights
-from sr_hooks.errors import CheckpointError, NetworkError, SRHooksError, nearest
-from sr_hooks.network import Network
+from sr_hooks.checkpoints import Weights, load_weights, read_weights
+from sr_hooks.errors import CheckpointError, NetworkError, nearest
 
-__all__ = ["from_basicsr", "from_file", "from_import", "import_basicsr", "load_network"]
+__all__ = ["Loaded", "from_basicsr", "from_file", "from_import", "from_spec", "import_basicsr"]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A module in evaluation mode, what to call it, where its weights are from, and what its file says of it."""
+
+    module: nn.Module
+    name: str
+    weights: Weights | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 def import_basicsr() -> types.ModuleType:
@@ -49,8 +58,7 @@ def from_basicsr(
     arguments: Mapping[str, Any] | None = None,
     *,
     weights: str | Path | None = None,
-    **facts: Any,
-) -> Network:
+) -> Loaded:
     """See Network.from_basicsr."""
     target = str(arch_or_option_file)
     place = None
@@ -72,7 +80,7 @@ def from_basicsr(
     known = [key.removesuffix("_basicsr") for key, _ in ARCH_REGISTRY]  # some are registered with that suffix
     if name not in known:
         raise NetworkError(f"BasicSR has no architecture {name!r}; {nearest(name, known)}")
-    return _finish(_build(ARCH_REGISTRY.get(name), arguments, name), name, weights, place, facts)
+    return _finish(_build(ARCH_REGISTRY.get(name), arguments, name), name, weights, place)
 
 
 def _from_option_file(path: Path) -> tuple[dict[str, Any], str | None, str | None]:
@@ -97,8 +105,7 @@ def from_import(
     arguments: Mapping[str, Any] | None = None,
     *,
     weights: str | Path | None = None,
-    **facts: Any,
-) -> Network:
+) -> Loaded:
     """See Network.from_import."""
     where, _, name = target.rpartition(":")
     if not where or not name:
@@ -108,7 +115,7 @@ def from_import(
     if cls is None:
         classes = [n for n, v in vars(module).items() if inspect.isclass(v) and issubclass(v, nn.Module)]
         raise NetworkError(f"{where} has no {name}; {nearest(name, classes)}")
-    return _finish(_build(cls, arguments, name), name, weights, None, facts)
+    return _finish(_build(cls, arguments, name), name, weights, None)
 
 
 def _module_from_file(path: Path) -> types.ModuleType:
@@ -150,26 +157,21 @@ def _build(cls: Any, arguments: Mapping[str, Any] | None, name: str) -> nn.Modul
     return module.eval()
 
 
-def _finish(
-    module: nn.Module, name: str, weights: str | Path | None, place: str | None, facts: dict[str, Any]
-) -> Network:
-    read = None
-    if weights is not None:
-        read = read_weights(weights, place=place)
-        load_weights(module, read)
-        name = f"{name} {read.path.stem}"
-    return Network(module, name=facts.pop("name", None) or name, weights=read, **facts)
+def _finish(module: nn.Module, name: str, weights: str | Path | None, place: str | None) -> Loaded:
+    if weights is None:
+        return Loaded(module, name)
+    read = read_weights(weights, place=place)
+    load_weights(module, read)
+    return Loaded(module, f"{name} {read.path.stem}", read)
 
 
-def from_file(path: str | Path, **facts: Any) -> Network:
+def from_file(path: str | Path) -> Loaded:
     """See Network.from_file."""
     read = read_weights(path)
     demo = _demo_network(read.state)
     if demo is not None:
         load_weights(demo, read)
-        return Network(
-            demo.eval(), name=facts.pop("name", None) or f"CompactResNet {read.path.stem}", weights=read, **facts
-        )
+        return Loaded(demo.eval(), f"CompactResNet {read.path.stem}", read)
     try:
         import spandrel
     except ImportError:
@@ -188,13 +190,12 @@ def from_file(path: str | Path, **facts: Any) -> Network:
             "line, Network.from_basicsr(arch, arguments, weights=...) or Network.from_import('package.module:Class', "
             "arguments, weights=...) in Python"
         ) from None
-    known = {
+    facts = {
         "scale": found.scale,
         "multiple": max(found.size_requirements.multiple_of, 1),
         "channels": found.input_channels,
     }
-    name = facts.pop("name", None) or f"{found.architecture.name} {read.path.stem}"
-    return Network(found.model.eval(), name=name, weights=read, **{**known, **facts})
+    return Loaded(found.model.eval(), f"{found.architecture.name} {read.path.stem}", read, facts)
 
 
 def _demo_network(state: Mapping[str, torch.Tensor]) -> nn.Module | None:
@@ -203,40 +204,16 @@ def _demo_network(state: Mapping[str, torch.Tensor]) -> nn.Module | None:
     return CompactResNet.from_shapes(state)
 
 
-def load_network(
-    spec: str,
-    arguments: Mapping[str, Any] | None = None,
-    *,
-    weights: str | Path | None = None,
-    **facts: Any,
-) -> Network:
-    """A network from what a person types: a file, an option file, an import path, an architecture's name.
-
-    Plugins' loaders are asked first; each returns None for what is not its own.
-    """
-    for name, loader in plugins.contributions("register_network_loaders").items():
-        try:
-            network = loader(spec, arguments, weights=weights, **facts)
-        except SRHooksError:
-            raise
-        except Exception as error:
-            raise NetworkError(
-                f"the network loader {name} failed on {spec}: {type(error).__name__}: {error}"
-            ) from error
-        if network is not None:
-            return network
+def from_spec(spec: str, arguments: Mapping[str, Any] | None = None, *, weights: str | Path | None = None) -> Loaded:
+    """See Network.load."""
     if spec.endswith((".yml", ".yaml")):
-        return from_basicsr(spec, arguments, weights=weights, **facts)
+        return from_basicsr(spec, arguments, weights=weights)
     if spec.endswith((".pth", ".pt", ".ckpt", ".safetensors", ".bin")):
         if arguments or weights:
-            raise NetworkError(
-                f"{spec} is a checkpoint; give the architecture as the model and this file as the weights"
-            )
-        return from_file(spec, **facts)
+            raise NetworkError(f"{spec} is a checkpoint: give the architecture as the model, this as the weights")
+        return from_file(spec)
     if ":" in spec:
-        return from_import(spec, arguments, weights=weights, **facts)
+        return from_import(spec, arguments, weights=weights)
     if Path(spec).exists():
-        raise NetworkError(
-            f"{spec} is no model: give a .pth, .pt or .safetensors file, an option file, or file.py:Class"
-        )
-    return from_basicsr(spec, arguments, weights=weights, **facts)
+        raise NetworkError(f"{spec} is no model: give a .pth or .safetensors file, an option file, or file.py:Class")
+    return from_basicsr(spec, arguments, weights=weights)

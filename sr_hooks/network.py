@@ -12,16 +12,17 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
+from sr_hooks import loaders, plugins
 from sr_hooks.checkpoints import Weights, write_weights
-from sr_hooks.errors import ImageError, NetworkError
+from sr_hooks.errors import ImageError, NetworkError, SRHooksError
 from sr_hooks.images import reflect_pad
+from sr_hooks.outputs import Selector, pick_image
 from sr_hooks.probing import number, probe, range_of
 from sr_hooks.taps import healed
 
 __all__ = ["Network"]
 
 T = TypeVar("T")
-Selector = int | str | Callable[[Any], torch.Tensor]
 
 
 class Network:
@@ -96,16 +97,12 @@ class Network:
 
         With an option file and no `weights`, its `path: pretrain_network_g` is loaded where it is set.
         """
-        from sr_hooks import loaders
-
-        return loaders.from_basicsr(arch_or_option_file, arguments, weights=weights, **facts)
+        return cls._of(loaders.from_basicsr(arch_or_option_file, arguments, weights=weights), facts)
 
     @classmethod
     def from_file(cls, path: str | Path, **facts: Any) -> Network:
         """Any checkpoint file of an architecture that spandrel recognises."""
-        from sr_hooks import loaders
-
-        return loaders.from_file(path, **facts)
+        return cls._of(loaders.from_file(path), facts)
 
     @classmethod
     def from_import(
@@ -117,9 +114,38 @@ class Network:
         **facts: Any,
     ) -> Network:
         """`package.module:Class` or `path/to/file.py:Class`, built with `arguments`. This runs the code there."""
-        from sr_hooks import loaders
+        return cls._of(loaders.from_import(target, arguments, weights=weights), facts)
 
-        return loaders.from_import(target, arguments, weights=weights, **facts)
+    @classmethod
+    def load(
+        cls,
+        spec: str,
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        weights: str | Path | None = None,
+        **facts: Any,
+    ) -> Network:
+        """What a person types: a checkpoint, an option file, an import path, an architecture's name.
+
+        Plugins' loaders are asked first; each returns None for what is not its own.
+        """
+        for name, loader in plugins.contributions("register_network_loaders").items():
+            try:
+                network = loader(spec, arguments, weights=weights, **facts)
+            except SRHooksError:
+                raise
+            except Exception as error:
+                raise NetworkError(
+                    f"the network loader {name} failed on {spec}: {type(error).__name__}: {error}"
+                ) from error
+            if network is not None:
+                return cls.of(network)
+        return cls._of(loaders.from_spec(spec, arguments, weights=weights), facts)
+
+    @classmethod
+    def _of(cls, loaded: loaders.Loaded, stated: Mapping[str, Any]) -> Network:
+        facts = {"name": loaded.name, **loaded.facts, **stated}
+        return cls(loaded.module, weights=loaded.weights, **facts)
 
     # -- what is known of it -----------------------------------------------------------------------
 
@@ -221,7 +247,7 @@ class Network:
         with healed(self.module) if self.clones_outputs else nullcontext():
             inside = inside.to(self.dtype)
             out = functional_call(self.module, self._stand_ins, (inside,)) if self._stand_ins else self.module(inside)
-        out = self._pick(out)
+        out = pick_image(out, self.output, self.name)
         if scale is not None:
             expected = (round((h + more_h) * scale), round((w + more_w) * scale))
             if tuple(out.shape[-2:]) != expected:
@@ -231,21 +257,6 @@ class Network:
                 )
             out = out[..., : round(h * scale), : round(w * scale)]
         return out / self.input_range if self.input_range != 1 else out
-
-    def _pick(self, out: Any) -> torch.Tensor:
-        if self.output is not None:
-            try:
-                out = self.output(out) if callable(self.output) else out[self.output]
-            except (KeyError, IndexError, TypeError) as error:
-                raise NetworkError(f"{self.name} returned {_kind(out)}; output={self.output!r} is not in it") from error
-        if not isinstance(out, torch.Tensor):
-            raise NetworkError(
-                f"{self.name} returned {_kind(out)}, not one image: say which with Network(module, output=0), "
-                "an index, a key or a function"
-            )
-        if out.ndim != 4:
-            raise NetworkError(f"{self.name} returned a tensor of shape {tuple(out.shape)}, not (N,C,H,W)")
-        return out
 
     def differentiate(self, compute: Callable[[], T]) -> T:
         """compute(), which runs the network and a backward; once more with cloned outputs if it writes in place.
@@ -343,11 +354,3 @@ def _first_tensor(module: nn.Module) -> torch.Tensor:
 
 def _size(out: torch.Tensor) -> str:
     return f"{out.shape[-2]}x{out.shape[-1]}"
-
-
-def _kind(value: Any) -> str:
-    if isinstance(value, (tuple, list)):
-        return f"a {type(value).__name__} of {len(value)}"
-    if isinstance(value, Mapping):
-        return f"a {type(value).__name__} with keys {', '.join(map(repr, list(value)[:6]))}"
-    return f"a {type(value).__name__}"

@@ -15,7 +15,6 @@ from sr_hooks.checkpoints import load_weights, read_weights
 from sr_hooks.degradations import make_lr, parse_degradations
 from sr_hooks.errors import CheckpointError, ImageError, NetworkError, OptionError, SRHooksError
 from sr_hooks.images import as_batch
-from sr_hooks.loaders import load_network
 from sr_hooks.network import Network
 
 __all__ = ["Inputs", "baseline_of", "make_inputs"]
@@ -178,7 +177,7 @@ def baseline_of(given: Any, target: Network) -> Network:
             "baseline must be a Network, a torch module, a weights file of the target's architecture, or a model"
         )
     if not str(given).endswith(_FILES):
-        return load_network(str(given))
+        return Network.load(str(given))
     weights = read_weights(given)
     twin = copy.copy(target)
     twin.module = copy.deepcopy(target.module)
@@ -186,7 +185,7 @@ def baseline_of(given: Any, target: Network) -> Network:
         load_weights(twin.module, weights)
     except CheckpointError as mismatch:
         try:  # a file whose names its loader changes, as spandrel does for some architectures
-            return load_network(str(given))
+            return Network.load(str(given))
         except SRHooksError:
             raise mismatch from None
     twin.name, twin.weights = f"{type(target.module).__name__} {weights.path.stem}", weights

@@ -16,11 +16,9 @@ _HERE = Path(__file__).parent
 
 def demo_network(state: str = "target") -> Network:
     """The shipped network: `baseline` (clean bicubic x4) or `target` (fine-tuned from it on blur and noise)."""
-    from sr_hooks.loaders import from_file
-
     if state not in ("baseline", "target"):
         raise NetworkError(f"the demo network has the states baseline and target, not {state!r}")
-    return from_file(_HERE / "weights" / f"{state}.safetensors", name=f"CompactResNet {state}")
+    return Network.from_file(_HERE / "weights" / f"{state}.safetensors", name=f"CompactResNet {state}")
 
 
 def photographs() -> list[Path]:

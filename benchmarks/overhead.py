@@ -6,8 +6,8 @@ Prints, for a training of MSRResNet (16 blocks of 64 features where BasicSR is i
 one thread, 4 patches of 24x24):
 
 1. the time that one step's events take when nothing is due, as a share of an iteration (claimed: under 0.5 %), through
-   BasicSR's adapter and through an optimizer's step hook, both as the plain cost of the added calls and as the
-   difference between interleaved iterations with and without;
+   BasicSR's adapter and through an optimizer's step hook; and the difference between interleaved iterations of a
+   smaller network with and without;
 2. analysis time over training time at three budgets, with LAM due at every iteration of a smaller network (claimed: the
    budget, to a tenth).
 """
@@ -30,7 +30,7 @@ import sr_hooks
 from sr_hooks.adapters.basicsr import Attached
 from sr_hooks.demo import demo_network
 from sr_hooks.errors import SRHooksError
-from sr_hooks.watch_config import parse_block
+from sr_hooks.watch_config import WatchPlan, parse_block
 
 LAM = {"windows": [[16, 16, 8]], "steps": 5, "image": torch.rand(1, 3, 16, 16)}
 NEVER = 10**9
@@ -68,6 +68,12 @@ def seconds(call: Any, *arguments: Any) -> float:
     return time.perf_counter() - begin
 
 
+def cpu_seconds(call: Any, *arguments: Any) -> float:
+    begin = time.thread_time()
+    call(*arguments)
+    return time.thread_time() - begin
+
+
 def per_call(call: Any, count: int = 20_000) -> float:
     """Seconds of one call, the best of five."""
     best = float("inf")
@@ -80,45 +86,48 @@ def per_call(call: Any, count: int = 20_000) -> float:
 
 
 def armed(rounds: int) -> None:
-    model = Model(network())
-    for i in range(3):
-        model.optimize_parameters(i)
-    plain_times, armed_times = [], []
     plan = parse_block({"lam": {**LAM, "every": NEVER}, "sinks": ["log"]})
-    watched = Model(model.net_g)
-    attached = Attached(watched, {"name": "armed"}, plan)
-    attached._begin(1)
-    for i in range(rounds):
-        pair = [(plain_times, model), (armed_times, watched)]
-        for times, each in pair if i % 2 else reversed(pair):
-            times.append(seconds(each.optimize_parameters, i + 1))
-    iteration = statistics.median(plain_times)
-    quartiles = statistics.quantiles([a - p for a, p in zip(armed_times, plain_times, strict=True)], n=4)
+    model = Model(network())
+    iteration = statistics.median(seconds(model.optimize_parameters, i) for i in range(8))
 
     empty = SimpleNamespace(net_g=model.net_g, optimizer_g=model.optimizer_g, optimize_parameters=lambda i: None)
     bare = per_call(lambda: empty.optimize_parameters(5))
-    attached_empty = Attached(empty, {"name": "empty"}, plan)
-    attached_empty._begin(1)
-    adapter = per_call(lambda: empty.optimize_parameters(5)) - bare
-    attached_empty.close()
-    attached.close()
-
-    parameter = torch.nn.Parameter(torch.zeros(1))
-    optimizer = torch.optim.SGD([parameter, *model.net_g.parameters()], 0.0)
-    for p in model.net_g.parameters():
-        p.grad = None
-    bare = per_call(optimizer.step, 300)
+    with Attached(empty, {"name": "empty"}, plan) as attached:
+        attached._begin(1)
+        adapter = per_call(lambda: empty.optimize_parameters(5)) - bare
+    block = {"lam": {**LAM, "every": NEVER}, "sinks": ["log"]}
     with (
         TemporaryDirectory() as folder,
-        sr_hooks.watch(model.net_g, optimizer, lam={**LAM, "every": NEVER}, sinks=["log"], folder=folder) as watch,
+        sr_hooks.watch(model.net_g, model.optimizer_g, folder=folder, **block) as watch,
     ):
         hook = per_call(watch._stepped)
-    print(f"iteration                            {1e3 * iteration:8.2f} ms (median of {rounds})")
-    for name, cost in (("BasicSR's adapter", adapter), ("optimizer hook", hook)):
-        print(f"{name:36s} {1e6 * cost:8.2f} us = {cost / iteration:.5%} of an iteration")
+    print(f"iteration of the network       {1e3 * iteration:8.2f} ms")
+    for name, cost in (("BasicSR's adapter", adapter), ("optimizer's step hook", hook)):
+        print(f"{name:30s} {1e6 * cost:8.2f} us = {cost / iteration:.5%} of it")
+    interleaved(plan, rounds)
+
+
+def interleaved(plan: WatchPlan, rounds: int) -> None:
+    """One model, its step called in turn as it is and wrapped, in this thread's CPU time: others may be busy."""
+    model = Model(network(16, 4))
+    attached = Attached(model, {"name": "armed"}, plan)
+    attached._begin(1)
+    wrapped = model.optimize_parameters
+    plain = Model.optimize_parameters.__get__(model)
+    differences, iterations = [], []
+    for i in range(rounds + 10):
+        times = {call: cpu_seconds(call, i + 1) for call in ((plain, wrapped) if i % 2 else (wrapped, plain))}
+        if i >= 10:
+            differences.append(times[wrapped] - times[plain])
+            iterations.append(times[plain])
+    attached.close()
+    differences.sort()
+    half = round(0.98 * rounds**0.5)
+    low, middle, high = (differences[rounds // 2 + shift] for shift in (-half, 0, half))
+    size = statistics.median(iterations)
     print(
-        f"interleaved, with minus without      {1e6 * quartiles[1]:8.0f} us = {quartiles[1] / iteration:.3%}, median; "
-        f"the quartiles, {1e6 * quartiles[0]:.0f} to {1e6 * quartiles[2]:.0f} us, are the machine's noise"
+        f"interleaved, a smaller network {1e3 * size:8.2f} ms an iteration; with minus without {middle / size:+.3%}, "
+        f"95 % interval {low / size:+.3%} to {high / size:+.3%} (median of {rounds} pairs)"
     )
 
 
@@ -150,7 +159,7 @@ def kept(share: str, duration: float) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=30.0, help="of training for each budget")
-    parser.add_argument("--rounds", type=int, default=60, help="pairs of interleaved iterations")
+    parser.add_argument("--rounds", type=int, default=1500, help="pairs of interleaved iterations")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     logging.getLogger("sr_hooks").addHandler(logging.NullHandler())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import pickle
 import re
@@ -15,7 +16,7 @@ from torch import nn
 
 from sr_hooks.errors import CheckpointError
 
-__all__ = ["Weights", "load_weights", "read_weights", "write_weights"]
+__all__ = ["Weights", "load_weights", "read_weights", "sha256_of_weights", "write_weights"]
 
 _PLACES = ("params_ema", "params", "state_dict", "model_state_dict", "model", "net_g_ema", "net_g", "generator", "net")
 
@@ -184,3 +185,14 @@ def write_weights(state: dict[str, torch.Tensor], path: str | Path, *, like: Wei
         raise CheckpointError(f"cannot write the weights to {path}: {error.strerror or error}") from None
     finally:
         part.unlink(missing_ok=True)
+
+
+def sha256_of_weights(module: nn.Module) -> str:
+    """SHA-256 over names, kinds, shapes and bytes of all weights and buffers, in state-dict order."""
+    digest = hashlib.sha256()
+    for key, value in module.state_dict().items():
+        if isinstance(value, torch.Tensor):
+            value = value.detach().cpu().contiguous()
+            digest.update(f"{key} {value.dtype} {tuple(value.shape)};".encode())
+            digest.update(value.flatten().view(torch.uint8).numpy().data if value.numel() else b"")
+    return digest.hexdigest()

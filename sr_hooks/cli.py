@@ -22,7 +22,7 @@ from sr_hooks.network import Network
 from sr_hooks.options import add_flags, from_flags
 from sr_hooks.results import Result, check_folder, read_result
 from sr_hooks.run_index import read_index
-from sr_hooks.tables import text_table
+from sr_hooks.tables import label, text_table
 
 __all__ = ["main"]
 
@@ -180,11 +180,7 @@ def _save(named: list[tuple[str, Result]], out: Path) -> None:
 
 def _print(result: Result, folder: Path) -> None:
     for key, value in result.headline().items():
-        print(
-            f"{key.replace('_', ' '):20s} {value:.4g}"
-            if isinstance(value, float)
-            else f"{key.replace('_', ' '):20s} {value}"
-        )
+        print(f"{label(key):20s} {value:.4g}" if isinstance(value, float) else f"{label(key):20s} {value}")
     print(f"{'verdict':20s} {result.verdict}")
     print(f"{'folder':20s} {folder}")
 

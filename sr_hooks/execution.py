@@ -83,7 +83,11 @@ def _measure(network: Network, shape: tuple[int, int, int], precision: str) -> P
     corner = (shape[0], min(shape[1], _SIDE), min(shape[2], _SIDE))
     sizes = (1, 4) if network.device.type == "cpu" else (4, 16)
     best = Plan(False, sizes[0])
-    least = _seconds(network, corner, precision, best)
+    try:
+        least = _seconds(network, corner, precision, best)
+    except RuntimeError as error:  # it takes no images as small as this
+        _log.debug("%s is not calibrated: %s", network.name, error)
+        return Plan()
     for plan in (Plan(True, sizes[0]), Plan(False, sizes[1]), Plan(True, sizes[1])):
         try:
             seconds = _seconds(network, corner, precision, plan)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -13,7 +12,7 @@ from torch import nn
 from torch.func import functional_call
 
 from sr_hooks import loaders, plugins
-from sr_hooks.checkpoints import Weights, write_weights
+from sr_hooks.checkpoints import Weights, sha256_of_weights, write_weights
 from sr_hooks.errors import ImageError, NetworkError, SRHooksError
 from sr_hooks.images import reflect_pad
 from sr_hooks.outputs import Selector, pick_image
@@ -185,13 +184,7 @@ class Network:
 
     def sha256(self) -> str:
         """SHA-256 over names, kinds, shapes and bytes of all weights and buffers, in state-dict order."""
-        digest = hashlib.sha256()
-        for key, value in self.module.state_dict().items():
-            if isinstance(value, torch.Tensor):
-                value = value.detach().cpu().contiguous()
-                digest.update(f"{key} {value.dtype} {tuple(value.shape)};".encode())
-                digest.update(value.flatten().view(torch.uint8).numpy().data if value.numel() else b"")
-        return digest.hexdigest()
+        return sha256_of_weights(self.module)
 
     def describe(self) -> dict[str, Any]:
         """What a result records of the network."""

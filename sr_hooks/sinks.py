@@ -18,7 +18,7 @@ from sr_hooks.errors import SRHooksError
 from sr_hooks.hookspecs import hookimpl
 from sr_hooks.results import Result
 from sr_hooks.run_index import RunIndex
-from sr_hooks.tables import cell
+from sr_hooks.tables import cell, label
 
 __all__ = ["FolderSink", "LogSink", "Sink", "SinkContext", "Sinks", "TensorBoardSink"]
 
@@ -165,7 +165,7 @@ class LogSink(Sink):
     """One line a result."""
 
     def write(self, result: Result, *, iteration: int, place: str) -> None:
-        numbers = ", ".join(f"{name.replace('_', ' ')} {cell(value)}" for name, value in _numbers(result).items())
+        numbers = ", ".join(f"{label(name)} {cell(value)}" for name, value in _numbers(result).items())
         which = result.provenance.get("watch", {}).get("network", "")
         said = f"{numbers or 'no numbers'}; {result.verdict}".rstrip("; ")
         self.context.log.info("sr_hooks: %s (%s): %s", _called(place), which, said)

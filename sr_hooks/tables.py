@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["cell", "text_table"]
+__all__ = ["cell", "label", "text_table"]
 
 
 def cell(value: Any) -> str:
@@ -15,11 +15,16 @@ def cell(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
+def label(name: str) -> str:
+    """A number's name for people; a tap's name is left as taps are written."""
+    return name.replace("_", " ") if name.isidentifier() else name
+
+
 def text_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Aligned columns under their names; numbers to the right."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
     cells = [[cell(row.get(column)) for column in columns] for row in rows]
-    heads = [column.replace("_", " ") for column in columns]
+    heads = [label(column) for column in columns]
     widths = [max(len(heads[i]), *(len(row[i]) for row in cells)) for i in range(len(columns))]
     right = [all(isinstance(row.get(column), (int, float, type(None))) for row in rows) for column in columns]
 

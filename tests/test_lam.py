@@ -183,6 +183,18 @@ def test_bfloat16_stays_close(baseline, lr):
     full = sr_hooks.lam(baseline, lr, window=(72, 56, 16), steps=13)
     half = sr_hooks.lam(baseline, lr, window=(72, 56, 16), steps=13, precision="bfloat16")
     assert np.linalg.norm(half.attribution - full.attribution) < 0.1 * np.linalg.norm(full.attribution)
+    assert full.precision_deviation is None and 0 < half.precision_deviation < 0.1
+    assert half.verdict.startswith("sound")
+
+
+def test_bfloat16_says_where_it_does_not_do(data, basicsr, photo):
+    """A network that undoes blur magnifies the rounding of its input: its map in bfloat16 is noise."""
+    network = sr_hooks.Network.from_basicsr(
+        "MSRResNet", {"upscale": 2}, weights=data / "weights/msrresnet_x2_target.pth"
+    )
+    lr = sr_hooks.images.downsample(photo, 2)[..., 40:72, 40:72]
+    result = sr_hooks.lam(network, lr, window=(24, 24, 16), steps=5, precision="bfloat16")
+    assert result.precision_deviation > 0.2 and result.verdict.startswith("imprecise")
 
 
 def test_denoiser_at_scale_one_and_grey_input(lr):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from sr_hooks.analyses.lam_result import LamResult
 from sr_hooks.analyses.lam_verdict import judge
 from sr_hooks.analysis import Analysis, execute, sha256_of
 from sr_hooks.errors import NetworkError, OptionError
-from sr_hooks.execution import calibrate
+from sr_hooks.execution import Plan, calibrate
 from sr_hooks.gradients import Gradients
 from sr_hooks.hookspecs import hookimpl
 from sr_hooks.images import as_batch
@@ -120,12 +121,34 @@ class _Explanation:
         )
         gradients = Gradients(self.network, self.objective, self.windows, plan, self.options.precision)
         rules, nonfinite = self._bisect(gradients)
+        deviations = [self._deviation(index, rule.nodes, plan) for index, rule in enumerate(rules)]
         return [
             self._result(
-                index, rules[index].integral(), rules[index].nodes, rules[index].error, nonfinite[index], gradients
+                index,
+                rules[index].integral(),
+                rules[index].nodes,
+                rules[index].error,
+                nonfinite[index],
+                gradients,
+                deviations[index],
             )
             for index in range(len(self.windows))
         ]
+
+    def _deviation(self, index: int, nodes: list[Node], plan: Plan) -> float | None:
+        """Of a reduced precision: how far the weightiest node's gradient lies from the float32 one, relative L2."""
+        if self.options.precision == "float32":
+            return None
+        steps = [float((b.point - a.point).norm()) for a, b in itertools.pairwise(nodes)]
+        weights = [
+            float(node.gradient.norm()) * (before + after)
+            for node, before, after in zip(nodes, [0.0, *steps], [*steps, 0.0], strict=True)
+        ]
+        node = nodes[weights.index(max(weights))]
+        exact = Gradients(self.network, self.objective, self.windows, plan, "float32")
+        gradient = exact(node.point, [[index]])[0][index].gradient
+        size = float(gradient.norm())
+        return float((node.gradient - gradient).norm()) / size if size > 0 else 0.0
 
     def _bisect(self, gradients: Gradients) -> tuple[list[Bisection], list[int]]:
         path = make_path(self.options.path, seed=self.options.seed)
@@ -169,6 +192,7 @@ class _Explanation:
         error: float | None,
         nonfinite: int,
         gradients: Gradients,
+        deviation: float | None = None,
     ) -> LamResult:
         window = self.windows[index]
         h, w = self.image.shape[-2:]
@@ -195,6 +219,7 @@ class _Explanation:
             "gini": concentration,
             "completeness_gap": gap,
             "error": error,
+            "precision_deviation": deviation,
             "objective_change": change,
             "steps": len(nodes) - (1 if self.options.compat else 0),
             "nonfinite": nonfinite,

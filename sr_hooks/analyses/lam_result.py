@@ -56,6 +56,11 @@ class LamResult(Result):
         return cast("float | None", self.scalars["error"])
 
     @property
+    def precision_deviation(self) -> float | None:
+        """With bfloat16: relative L2 distance of the weightiest gradient to the float32 one; None for float32."""
+        return cast("float | None", self.scalars.get("precision_deviation"))
+
+    @property
     def nonfinite(self) -> int:
         """Gradient entries along the path that were NaN or infinite and were taken as 0."""
         return int(self.scalars["nonfinite"])
@@ -70,5 +75,14 @@ class LamResult(Result):
         return measures.kde(self.map, bandwidth)
 
     def headline(self) -> dict[str, Any]:
-        keys = ("diffusion_index", "effective_pixels", "gini", "completeness_gap", "error", "steps", "nonfinite")
-        return {key: self.scalars[key] for key in keys if self.scalars[key] is not None}
+        keys = (
+            "diffusion_index",
+            "effective_pixels",
+            "gini",
+            "completeness_gap",
+            "error",
+            "precision_deviation",
+            "steps",
+            "nonfinite",
+        )
+        return {key: self.scalars[key] for key in keys if self.scalars.get(key) is not None}

@@ -10,10 +10,11 @@ __all__ = ["judge"]
 
 _SANE = (-0.5, 1.5)  # beyond, an output for images in [0, 1] has left its domain
 _GAP = 0.05
+_DEVIATION = 0.2
 
 
 def judge(scalars: dict[str, Any], values: np.ndarray, broken_outputs: int, tolerance: float) -> str:
-    """The sentence; it begins with "sound", "not converged", "out of range" or "degenerate"."""
+    """The sentence; it begins with "sound", "not converged", "imprecise", "out of range" or "degenerate"."""
     low, high = scalars["output_range"]
     notes = []
     if scalars["nonfinite"]:
@@ -34,6 +35,12 @@ def judge(scalars: dict[str, Any], values: np.ndarray, broken_outputs: int, tole
     error = scalars["error"]
     if error is None:
         return f"published procedure: {facts}, no error estimate, output within [{low:.2f}, {high:.2f}]" + tail
+    deviation = scalars["precision_deviation"]
+    if deviation is not None and deviation > _DEVIATION:
+        return (
+            f"imprecise: in the reduced precision the weightiest gradient is {deviation:.0%} off the float32 one, so "
+            f"the map is not to be trusted; use precision='float32' ({facts})" + tail
+        )
     if error > tolerance:
         return f"not converged: estimated error {error:.1%} above the tolerance {tolerance:.1%} after {facts}" + tail
     if scalars["completeness_gap"] > _GAP:

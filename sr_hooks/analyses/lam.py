@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -136,19 +135,17 @@ class _Explanation:
         ]
 
     def _deviation(self, index: int, nodes: list[Node], plan: Plan) -> float | None:
-        """Of a reduced precision: how far the weightiest node's gradient lies from the float32 one, relative L2."""
+        """Of a reduced precision: relative L2 distance of the weightiest node's share of the map to the float32 one."""
         if self.options.precision == "float32":
             return None
-        steps = [float((b.point - a.point).norm()) for a, b in itertools.pairwise(nodes)]
-        weights = [
-            float(node.gradient.norm()) * (before + after)
-            for node, before, after in zip(nodes, [0.0, *steps], [*steps, 0.0], strict=True)
-        ]
-        node = nodes[weights.index(max(weights))]
+        ends = zip([nodes[0], *nodes[:-1]], [*nodes[1:], nodes[-1]], strict=True)
+        strides = [after.point - before.point for before, after in ends]
+        shares = [node.gradient * stride for node, stride in zip(nodes, strides, strict=True)]
+        heaviest = max(range(len(nodes)), key=lambda i: float(shares[i].norm()))
         exact = Gradients(self.network, self.objective, self.windows, plan, "float32")
-        gradient = exact(node.point, [[index]])[0][index].gradient
-        size = float(gradient.norm())
-        return float((node.gradient - gradient).norm()) / size if size > 0 else 0.0
+        share = exact(nodes[heaviest].point, [[index]])[0][index].gradient * strides[heaviest]
+        size = float(share.norm())
+        return float((shares[heaviest] - share).norm()) / size if size > 0 else 0.0
 
     def _bisect(self, gradients: Gradients) -> tuple[list[Bisection], list[int]]:
         path = make_path(self.options.path, seed=self.options.seed)

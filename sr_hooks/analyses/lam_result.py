@@ -57,7 +57,7 @@ class LamResult(Result):
 
     @property
     def precision_deviation(self) -> float | None:
-        """With bfloat16: relative L2 distance of the weightiest gradient to the float32 one; None for float32."""
+        """With bfloat16: relative L2 distance of the map's weightiest part to float32; None for float32."""
         return cast("float | None", self.scalars.get("precision_deviation"))
 
     @property

@@ -38,7 +38,7 @@ def judge(scalars: dict[str, Any], values: np.ndarray, broken_outputs: int, tole
     deviation = scalars["precision_deviation"]
     if deviation is not None and deviation > _DEVIATION:
         return (
-            f"imprecise: in the reduced precision the weightiest gradient is {deviation:.0%} off the float32 one, so "
+            f"imprecise: in the reduced precision the weightiest part of the map is {deviation:.0%} off float32, so "
             f"the map is not to be trusted; use precision='float32' ({facts})" + tail
         )
     if error > tolerance:

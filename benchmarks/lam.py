@@ -6,8 +6,8 @@
 The published procedure: one image at a time, parameter gradients computed and thrown away, the root over the whole
 output, 50 right-end steps. Each side's error is that against the 256-interval integral of its own objective; ours
 takes as few gradients as bring its error to the published one's or below. The two sides alternate; the ratio is the
-median of the pairs'. Seconds are this process's own on one thread, so that other work on the machine does not count; peak
-memory is of each side's own process.
+median of the pairs'. Seconds are this process's own on one thread, so that other work on the machine does not
+count; peak memory is of each side's own process.
 """
 
 from __future__ import annotations

@@ -143,9 +143,7 @@ def accumulate(
                 passing.put(0, value)
                 products = held[name].products(passing)
                 found[name][start:stop, low:high], found[name][low:high, start:stop] = products, products.T
-    return {
-        name: Gram(_centred(matrix.numpy()), centres[name].numel(), energy[name]) for name, matrix in found.items()
-    }
+    return {name: Gram(_centred(matrix.numpy()), centres[name].numel(), energy[name]) for name, matrix in found.items()}
 
 
 def _batches(

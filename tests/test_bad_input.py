@@ -160,7 +160,7 @@ def test_networks(lr, module, message):
 
 
 def test_compiled_networks_are_refused(lr):
-    with pytest.raises(NetworkError, match="compiled.*_orig_mod"):
+    with pytest.raises(NetworkError, match=r"compiled.*_orig_mod"):
         sr_hooks.lam(torch.compile(Tiny()), lr, window=WINDOW)
     part = Tiny()
     part.tail.compile()

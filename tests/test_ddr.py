@@ -55,9 +55,7 @@ def test_layers_are_resolved_once_each_and_in_order(found: DdrResult) -> None:
         found.layer("body.3.conv")
 
 
-def test_one_pass_gives_what_one_by_one_gives(
-    found: DdrResult, target: sr_hooks.Network, photos: torch.Tensor
-) -> None:
+def test_one_pass_gives_what_one_by_one_gives(found: DdrResult, target: sr_hooks.Network, photos: torch.Tensor) -> None:
     alone = sr_hooks.ddr(target, photos, layers="body.8.conv1", **QUICK)
     assert alone.layers[0] == found.layer("body.8.conv1")
 
@@ -323,5 +321,3 @@ def test_figures_are_drawn(found: DdrResult, photos: torch.Tensor) -> None:
     square = np.array([[0, 0], [1, 0], [1, 1], [0, 1], [0.5, 0.5], [0.2, 0.9]])
     assert sorted(map(tuple, hull(square)[:-1])) == [(0, 0), (0, 1), (1, 0), (1, 1)]
     assert len(hull(square[:2])) == 0 and len(hull(np.array([[0, 0], [1, 1], [2, 2.0]]))) == 0
-
-

@@ -35,8 +35,13 @@ class Ddr(Analysis[DdrOptions]):
     def run(self, network: Network, images: Any, options: DdrOptions) -> DdrResult:
         folders = parse_folders(options.folders)
         samples = draw_samples(
-            network, images, parse_degradations(options.degradations), folders,
-            patch=options.patch, patches=options.patches, seed=options.seed,
+            network,
+            images,
+            parse_degradations(options.degradations),
+            folders,
+            patch=options.patch,
+            patches=options.patches,
+            seed=options.seed,
         )
         return measure(network, samples, options)
 
@@ -116,9 +121,20 @@ def ddr(
         SRHooksError: a subclass that says what is wrong with the layers, images, degradations or network.
     """
     given = {
-        "degradations": degradations, "layers": layers, "patch": patch, "patches": patches, "folders": folders,
-        "components": components, "permutations": permutations, "subsamples": subsamples, "tsne": tsne,
-        "perplexity": perplexity, "identify": identify, "seed": seed, "memory": memory, "store": store,
+        "degradations": degradations,
+        "layers": layers,
+        "patch": patch,
+        "patches": patches,
+        "folders": folders,
+        "components": components,
+        "permutations": permutations,
+        "subsamples": subsamples,
+        "tsne": tsne,
+        "perplexity": perplexity,
+        "identify": identify,
+        "seed": seed,
+        "memory": memory,
+        "store": store,
         "keep_features": keep_features,
     }
     return cast("DdrResult", execute(Ddr, network, images, from_mapping(DdrOptions, given, where="ddr")))

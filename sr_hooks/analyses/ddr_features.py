@@ -132,8 +132,10 @@ def gram_matrices(
         features.look = write
         found.update(accumulate(features, count, batch=features.batch, memory=memory, store=store))
         index = {
-            "names": features.samples.names, "labels": features.samples.labels.tolist(),
-            "groups": features.samples.groups.tolist(), "shards": shards,
+            "names": features.samples.names,
+            "labels": features.samples.labels.tolist(),
+            "groups": features.samples.groups.tolist(),
+            "shards": shards,
         }
         (part / INDEX).write_text(json.dumps(index, indent=1), encoding="utf-8")
 

@@ -32,9 +32,7 @@ def measure(network: Network, samples: Samples, options: DdrOptions, look: Look 
     first = samples.inputs[:1].to(network.device)
     wanted = taps.resolve(network.module, parse_layers(options.layers), lambda: network(first))
     features = Features(network, samples, wanted)
-    grams = gram_matrices(
-        features, memory=options.memory, store=options.store, keep=options.keep_features, look=look
-    )
+    grams = gram_matrices(features, memory=options.memory, store=options.store, keep=options.keep_features, look=look)
     arrays: dict[str, np.ndarray] = {"labels": samples.labels, "groups": samples.groups}
     arrays["examples"] = samples.examples().numpy()
     layers = [_layer(i, name, gram, samples, options, arrays) for i, (name, gram) in enumerate(grams.items())]
@@ -64,8 +62,12 @@ def measure(network: Network, samples: Samples, options: DdrOptions, look: Look 
     if options.identify and f"scores_{len(layers) - 1}" in arrays:
         found = result.identify()
         scalars["identification"] = {
-            "accuracy": found.accuracy, "chance": found.chance, "kinds": list(found.kinds),
-            "confusion": found.confusion.tolist(), "level_r2": found.level_r2, "folds": found.folds,
+            "accuracy": found.accuracy,
+            "chance": found.chance,
+            "kinds": list(found.kinds),
+            "confusion": found.confusion.tolist(),
+            "level_r2": found.level_r2,
+            "folds": found.folds,
         }
     return result
 
@@ -102,8 +104,12 @@ def _pairs(points: np.ndarray, samples: Samples, options: DdrOptions) -> dict[st
         for b in range(a + 1, len(samples.names)):
             rows = np.isin(samples.labels, (a, b))
             pair = separability(
-                points[rows], samples.labels[rows], samples.groups[rows],
-                permutations=options.permutations, subsamples=0, seed=options.seed,
+                points[rows],
+                samples.labels[rows],
+                samples.groups[rows],
+                permutations=options.permutations,
+                subsamples=0,
+                seed=options.seed,
             )
             found[f"{first}|{samples.names[b]}"] = {"chi": pair.chi, "p": pair.p}
     return found

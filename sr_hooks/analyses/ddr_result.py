@@ -123,8 +123,12 @@ class DdrResult(Result):
         labels = self.arrays["labels"]
         kinds, levels = self.scalars["kinds"], self.scalars["levels"]
         return identify(
-            self.arrays[f"scores_{index}"], [kinds[k] for k in labels], [levels[k] for k in labels],
-            self.arrays["groups"], folds=folds, seed=int(self.provenance["seed"]),
+            self.arrays[f"scores_{index}"],
+            [kinds[k] for k in labels],
+            [levels[k] for k in labels],
+            self.arrays["groups"],
+            folds=folds,
+            seed=int(self.provenance["seed"]),
         )
 
     def generalisation(self, label: str, layer: str | None = None) -> Generalisation:

@@ -123,8 +123,12 @@ def cut_patches(images: Sequence[torch.Tensor], size: int, count: int, seed: int
         corners = [(y, x) for y in range(top, height - size + 1, size) for x in range(left, width - size + 1, size)]
         squares.append([corners[i] for i in rng.permutation(len(corners))])
     order = rng.permutation(len(images))
-    turns = [(index, mine[turn]) for turn in range(max(map(len, squares))) for index in order
-             if turn < len(mine := squares[index])]
+    turns = [
+        (index, mine[turn])
+        for turn in range(max(map(len, squares)))
+        for index in order
+        if turn < len(mine := squares[index])
+    ]
     chosen = turns[:count]
     return torch.cat([images[i][..., y : y + size, x : x + size] for i, (y, x) in chosen])
 

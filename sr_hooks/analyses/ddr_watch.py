@@ -59,8 +59,13 @@ class DdrWatcher(Watcher):
         o = self.asked
         folders = {label: self._folder(value) for label, value in parse_folders(o.folders).items()}
         self.samples = draw_samples(
-            network, list(self.context.images) or None, parse_degradations(o.degradations), folders,
-            patch=o.patch, patches=o.patches, seed=o.seed,
+            network,
+            list(self.context.images) or None,
+            parse_degradations(o.degradations),
+            folders,
+            patch=o.patch,
+            patches=o.patches,
+            seed=o.seed,
         )
         first = self.samples.inputs[:1].to(network.device)
         with torch.no_grad():

@@ -20,12 +20,14 @@ from sr_hooks.images import downsample, read_image
 from sr_hooks.windows import Window
 
 
-def cases(data: Path, networks: list[str], size: int) -> list[tuple[str, sr_hooks.Network, str, torch.Tensor]]:
+def cases(
+    data: Path, networks: list[str], names: list[str], size: int
+) -> list[tuple[str, sr_hooks.Network, str, torch.Tensor]]:
     """(network, itself, image, LR) for every network and photograph."""
     found = []
     for name in networks:
         network = demo_network(name.removeprefix("demo:")) if name.startswith("demo:") else network_of(name, data)
-        for path in photographs():
+        for path in [path for path in photographs() if path.stem in names]:
             lr = downsample(read_image(path), network.scale)
             start = (lr.shape[-1] - size) // 2
             crop = lr[..., start : start + size, start : start + size].contiguous()
@@ -37,12 +39,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="the development data")
     parser.add_argument("--networks", nargs="+", default=["demo:baseline", "demo:target", "baseline", "target"])
+    parser.add_argument("--photographs", nargs="+", default=[path.stem for path in photographs()])
     parser.add_argument("--size", type=int, default=64, help="side of the LR image")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     print("| network | image | published, 50 | ours, 21 | ours, auto | auto's estimate | auto's gradients |")
     print("|---|---|---|---|---|---|---|")
-    for name, network, image, lr in cases(arguments.data, arguments.networks, arguments.size):
+    for name, network, image, lr in cases(arguments.data, arguments.networks, arguments.photographs, arguments.size):
         network.module.eval()
         middle = int(lr.shape[-1] * network.scale) // 2 - 8
         window = Window(middle, middle, 16, 16)

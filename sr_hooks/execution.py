@@ -22,7 +22,7 @@ __all__ = ["Plan", "autocast", "calibrate", "is_out_of_memory"]
 _log = logging.getLogger("sr_hooks")
 _plans: dict[str, Plan] = {}
 _SIDE = 32  # the calibration runs on a corner of at most so many pixels
-_GAIN = 0.9  # a larger batch must cost at most this share a sample
+_GAIN = 0.8  # a larger batch costs memory, so a sample of it must cost at most this share
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,6 @@ def _measure(network: Network, shape: tuple[int, int, int], precision: str) -> P
         except RuntimeError as error:  # too large, or a view() that this layout does not allow
             _log.debug("%s does not run as %s: %s", network.name, plan, error)
             continue
-        # A larger batch costs memory, so it must gain more than a layout must.
         if seconds < least * (_GAIN if plan.batch > best.batch else 1):
             best, least = plan, seconds
     return best

@@ -96,7 +96,7 @@ class _Explanation:
     def __init__(
         self, network: Network, image: torch.Tensor, windows: list[Window], options: LamOptions, progress: Any
     ) -> None:
-        self.network, self.image, self.windows, self.options = network, image, windows, options
+        self.network, self.image, self.windows, self.options = network, image.cpu(), windows, options
         self.progress = progress
         self.output = self._plain_output()
         self.objective = make_objective(options.objective, gt=options.gt)

@@ -10,7 +10,7 @@ from functools import partial
 import torch
 
 from sr_hooks.errors import NetworkError, OptionError
-from sr_hooks.execution import Plan, autocast, is_out_of_memory
+from sr_hooks.execution import Plan, is_out_of_memory, reduced
 from sr_hooks.network import Network
 from sr_hooks.objectives import Objective
 from sr_hooks.windows import Window
@@ -68,7 +68,7 @@ class Gradients:
         samples: list[dict[int, Sample]] = [{} for _ in points]
         with torch.enable_grad():
             x = self.plan.lay_out(points.detach().to(self.network.device)).requires_grad_()
-            with autocast(self.network.device, self.precision):
+            with reduced(self.network, self.precision):
                 output = self.network(x)
             output = output.float()
             self._note(output.detach())

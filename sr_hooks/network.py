@@ -17,7 +17,7 @@ from sr_hooks.errors import ImageError, NetworkError, SRHooksError
 from sr_hooks.images import reflect_pad
 from sr_hooks.outputs import Selector, pick_image
 from sr_hooks.probing import number, probe, range_of
-from sr_hooks.taps import healed
+from sr_hooks.taps import convolutions, healed, layers
 
 __all__ = ["Network"]
 
@@ -71,6 +71,7 @@ class Network:
         if multiple is not None and multiple < 1:
             raise NetworkError(f"multiple is {multiple}; it must be at least 1")
         self.clones_outputs = False
+        self._ends: tuple[str, ...] | None = None
         self._stand_ins: dict[str, torch.Tensor] = {}
         self._scale = None if scale is None else number(scale)
         self._multiple = multiple
@@ -177,6 +178,19 @@ class Network:
     def dtype(self) -> torch.dtype:
         dtype = _first_tensor(self.module).dtype
         return dtype if dtype.is_floating_point else torch.float32
+
+    @property
+    def ends(self) -> tuple[str, ...]:
+        """Names of the first and the last convolution that run; none where it takes no small image."""
+        if self._ends is None:
+            x = torch.full((1, self.channels, 32, 32), 0.5, device=self.device)
+            try:
+                with self.prepared():
+                    ran = convolutions(self.module, layers(self.module, lambda: self(x)))
+                self._ends = tuple(dict.fromkeys(layer.name for layer in (ran[:1] + ran[-1:])))
+            except RuntimeError:
+                self._ends = ()
+        return self._ends
 
     def output_size(self, height: int, width: int) -> tuple[int, int]:
         """(H,W) of the output for an input of height x width."""

@@ -18,7 +18,19 @@ from torch import nn
 
 from sr_hooks.errors import NetworkError, TapError, nearest
 
-__all__ = ["Captured", "Layer", "Tap", "capture", "features", "healed", "intervene", "layers", "parse_tap", "resolve"]
+__all__ = [
+    "Captured",
+    "Layer",
+    "Tap",
+    "capture",
+    "convolutions",
+    "features",
+    "healed",
+    "intervene",
+    "layers",
+    "parse_tap",
+    "resolve",
+]
 
 _FORM = re.compile(r"(?P<name>[^#:]*)(?:#(?P<call>\d+))?(?P<side>:in)?")
 
@@ -269,14 +281,14 @@ def layers(module: nn.Module, forward: Callable[[], Any]) -> list[Layer]:
 
 def deep_feature(module: nn.Module, found: Iterable[Layer]) -> Tap:
     """`auto`: the deep feature before reconstruction, the input of the last convolution that ran."""
-    convolutions = _convolutions(module, list(found))
-    if not convolutions:
+    ran = convolutions(module, list(found))
+    if not ran:
         raise NetworkError(f"{type(module).__name__} ran no convolution, so `auto` has no meaning: name the layers")
-    last = convolutions[-1]
+    last = ran[-1]
     return Tap(last.name, last.calls - 1 if last.calls > 1 else None, at_input=True)
 
 
-def _convolutions(module: nn.Module, found: list[Layer]) -> list[Layer]:
+def convolutions(module: nn.Module, found: list[Layer]) -> list[Layer]:
     """The convolutions that ran; where none did, the innermost layers that own a kernel.
 
     ECBSR, like other networks that fold branches into one kernel, runs its convolutions as functions when evaluated.
@@ -301,8 +313,8 @@ def resolve(module: nn.Module, wanted: str | Iterable[str | Tap], forward: Calla
         if item == "auto":
             taps.append(deep_feature(module, found.values()))
         elif item == "all":
-            convolutions = _convolutions(module, list(found.values()))
-            taps += [t for layer in convolutions for t in _every_call(layer, at_input=False)]
+            ran = convolutions(module, list(found.values()))
+            taps += [t for layer in ran for t in _every_call(layer, at_input=False)]
         else:
             tap = parse_tap(item)
             if any(c in tap.name for c in "*?["):

@@ -194,7 +194,7 @@ def test_bfloat16_says_where_it_does_not_do(data, basicsr, photo):
     )
     lr = sr_hooks.images.downsample(photo, 2)[..., 40:72, 40:72]
     result = sr_hooks.lam(network, lr, window=(24, 24, 16), steps=5, precision="bfloat16")
-    assert result.precision_deviation > 0.2 and result.verdict.startswith("imprecise")
+    assert result.precision_deviation > 0.1 and result.verdict.startswith("imprecise")
 
 
 def test_denoiser_at_scale_one_and_grey_input(lr):

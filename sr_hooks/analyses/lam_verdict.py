@@ -10,7 +10,7 @@ __all__ = ["judge"]
 
 _SANE = (-0.5, 1.5)  # beyond, an output for images in [0, 1] has left its domain
 _GAP = 0.05
-_DEVIATION = 0.2
+_DEVIATION = 0.1
 
 
 def judge(scalars: dict[str, Any], values: np.ndarray, broken_outputs: int, tolerance: float) -> str:

@@ -7,7 +7,9 @@ from typing import Any
 
 from torch import nn
 
-__all__ = ["bare", "plain_copy"]
+from sr_hooks.errors import NetworkError
+
+__all__ = ["bare", "plain_copy", "uncompiled"]
 
 
 def bare(module: Any) -> Any:
@@ -30,3 +32,25 @@ def plain_copy(module: nn.Module) -> nn.Module:
     for parameter in other.parameters():
         parameter.grad = None
     return other.eval()
+
+
+def uncompiled(module: Any) -> nn.Module:
+    """The network out of DataParallel, or a refusal of what hooks cannot be added to.
+
+    Raises:
+        NetworkError: a class, no module, or compiled as a whole or in part.
+    """
+    if isinstance(module, type) and issubclass(module, nn.Module):
+        raise NetworkError(f"{module.__name__} is a class; give an instance: {module.__name__}(...)")
+    if not isinstance(module, nn.Module):
+        raise NetworkError(f"a network is a torch.nn.Module or a sr_hooks.Network, not a {type(module).__name__}")
+    for name, part in module.named_modules():
+        if hasattr(part, "_orig_mod") or getattr(part, "_compiled_call_impl", None) is not None:
+            where = f"its part {name}" if name else type(module).__name__
+            raise NetworkError(
+                f"{where} is compiled by torch.compile, and hooks added to it do not fire: give the original module "
+                "(compiled._orig_mod), it shares the same weights"
+            )
+    if isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+        return module.module
+    return module

@@ -12,6 +12,7 @@ from torch import nn
 from torch.func import functional_call
 
 from sr_hooks import loaders, plugins
+from sr_hooks.bare import uncompiled
 from sr_hooks.checkpoints import Weights, sha256_of_weights, write_weights
 from sr_hooks.errors import ImageError, NetworkError, SRHooksError
 from sr_hooks.images import reflect_pad
@@ -61,7 +62,7 @@ class Network:
         name: str | None = None,
         weights: Weights | None = None,
     ) -> None:
-        self.module = _plain(module)
+        self.module = uncompiled(module)
         self.output = output
         self.weights = weights
         self.name = name or type(self.module).__name__
@@ -333,23 +334,6 @@ class Network:
                     device=self.device,
                 )
             self._channels, self._multiple, self._scale = found
-
-
-def _plain(module: Any) -> nn.Module:
-    if isinstance(module, type) and issubclass(module, nn.Module):
-        raise NetworkError(f"{module.__name__} is a class; give an instance: {module.__name__}(...)")
-    if not isinstance(module, nn.Module):
-        raise NetworkError(f"a network is a torch.nn.Module or a sr_hooks.Network, not a {type(module).__name__}")
-    for name, part in module.named_modules():
-        if hasattr(part, "_orig_mod") or getattr(part, "_compiled_call_impl", None) is not None:
-            where = f"its part {name}" if name else type(module).__name__
-            raise NetworkError(
-                f"{where} is compiled by torch.compile, and hooks added to it do not fire: give the original module "
-                "(compiled._orig_mod), it shares the same weights"
-            )
-    if isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
-        return module.module
-    return module
 
 
 def _first_tensor(module: nn.Module) -> torch.Tensor:

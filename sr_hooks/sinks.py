@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -42,7 +43,7 @@ class SinkContext:
     run: str
 
 
-class Sink:
+class Sink(ABC):
     """Base of sinks. A plugin's `register_sinks` gives name to class; an option file then says `sinks: [folder, name]`.
 
     A sink is called in one process only, rank 0. One that raises is logged, and set aside at its third fault.
@@ -51,11 +52,11 @@ class Sink:
     def __init__(self, context: SinkContext) -> None:
         self.context = context
 
+    @abstractmethod
     def write(self, result: Result, *, iteration: int, place: str) -> None:
         """Take a result. `place` is its name in the run, such as "5000/lam" or "5000/lam/0"."""
-        raise NotImplementedError
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027  most have nothing to close
         """The run has ended."""
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import numpy as np
 
 from sr_hooks import plugins
 from sr_hooks.errors import OptionError, ResultError, nearest
-from sr_hooks.results import Result, read_result
+from sr_hooks.results import Result, read_result, write_file
 from sr_hooks.run_index import read_index
 
 __all__ = ["film"]
@@ -72,15 +71,7 @@ def _write(pictures: Sequence[np.ndarray], out: Path) -> None:
     frames: list[Any] = [Image.fromarray(p).quantize(palette=palette, dither=Image.Dither.NONE) for p in pictures]
     data = io.BytesIO()
     frames[0].save(data, "GIF", save_all=True, append_images=frames[1:], duration=_MILLISECONDS, loop=0)
-    part = out.with_name(f".{out.name}.{os.getpid()}.part")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(data.getvalue())
-        part.replace(out)
-    except OSError as error:
-        raise ResultError(f"cannot write {out}: {error.strerror or error}") from None
-    finally:
-        part.unlink(missing_ok=True)
+    write_file(out, lambda part: part.write_bytes(data.getvalue()))
 
 
 def iteration_of(result: Result) -> int | None:

@@ -26,8 +26,6 @@ __all__ = [
     "check_range",
     "downsample",
     "gaussian_kernel",
-    "kernel_columns",
-    "luma",
     "read_image",
     "reflect_pad",
     "to_numpy",
@@ -184,15 +182,10 @@ def gaussian_kernel(std: float, size: int, *, dtype: torch.dtype = torch.float64
     return (weights / weights.sum()).to(dtype)
 
 
-def kernel_columns(stds: list[float], size: int) -> torch.Tensor:
-    """(len(stds), size) float32, one kernel a row."""
-    return torch.stack([gaussian_kernel(std, size, dtype=torch.float32) for std in stds])
-
-
 def blur(x: torch.Tensor, stds: list[float], size: int = 9) -> torch.Tensor:
     """One image (1,C,H,W) blurred by each isotropic Gaussian: (len(stds),C,H,W); border reflect-101, stds in pixels."""
     half = size // 2
-    kernels = kernel_columns(stds, size).to(x.device, x.dtype)
+    kernels = torch.stack([gaussian_kernel(std, size, dtype=torch.float32) for std in stds]).to(x.device, x.dtype)
     count, channels = len(stds), x.shape[1]
     padded = reflect_pad(x, half, half, half, half).transpose(0, 1)  # (C,1,H,W): channels as a batch
     rows = F.conv2d(padded, kernels.view(count, 1, size, 1))
@@ -212,11 +205,3 @@ def downsample(hr: torch.Tensor, scale: float) -> torch.Tensor:
 def upsample(lr: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     """Bicubic enlargement of (N,C,h,w) to size (H,W); not clipped, differentiable."""
     return F.interpolate(lr, size=size, mode="bicubic", antialias=True)
-
-
-def luma(image: torch.Tensor) -> torch.Tensor:
-    """ITU-R BT.601 luma of RGB (N,3,H,W) in [0, 1], as (N,1,H,W) in [16/255, 235/255]; grey passes through."""
-    if image.shape[1] == 1:
-        return image
-    weights = image.new_tensor([65.481, 128.553, 24.966]).view(1, 3, 1, 1)
-    return ((image * weights).sum(1, keepdim=True) + 16) / 255

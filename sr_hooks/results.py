@@ -18,7 +18,7 @@ import numpy as np
 
 from sr_hooks.errors import ResultError
 
-__all__ = ["Result", "check_folder", "read_result", "write_folder"]
+__all__ = ["Result", "check_folder", "read_result", "write_file", "write_folder"]
 
 FORMAT = 1
 _FILE = "result.json"
@@ -169,6 +169,25 @@ def write_folder(folder: str | Path, fill: Callable[[Path], None], *, marker: st
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return folder
+
+
+def write_file(path: Path, write: Callable[[Path], object]) -> None:
+    """Let write(neighbour) fill a hidden neighbour, then put it, synced to disk, in the file's place.
+
+    Raises:
+        ResultError: it cannot be written; nothing is left behind.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(part)
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        raise ResultError(f"cannot write {path}: {error.strerror or error}") from None
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def read_result(folder: str | Path) -> Result:

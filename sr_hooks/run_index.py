@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from sr_hooks.errors import ResultError
+from sr_hooks.results import write_file
 
 __all__ = ["RunIndex", "read_index"]
 
@@ -85,12 +84,12 @@ class RunIndex:
         """The whole index in the place of the old one."""
         record = {"format": FORMAT, "runs": self.runs, "time": self.time, "results": self.entries}
         text = json.dumps(record, indent=1, ensure_ascii=False, default=str)
-        self._replace(self.path, lambda part: part.write_text(text, encoding="utf-8"))
+        write_file(self.path, lambda part: part.write_text(text, encoding="utf-8"))
 
     def save_state(self, iteration: int, state: dict[str, Any]) -> None:
         """Keep the analyses' running sums as they are at this iteration; older ones go, but for the last few."""
         folder = self.folder / _STATES
-        self._replace(folder / f"{iteration}.pt", lambda part: torch.save(state, part))
+        write_file(folder / f"{iteration}.pt", lambda part: torch.save(state, part))
         for old in self._states()[:-_KEPT]:
             (folder / f"{old}.pt").unlink(missing_ok=True)
 
@@ -105,16 +104,3 @@ class RunIndex:
 
     def _states(self) -> list[int]:
         return sorted(int(path.stem) for path in (self.folder / _STATES).glob("*.pt") if path.stem.isdigit())
-
-    def _replace(self, path: Path, write: Callable[[Path], object]) -> None:
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write(part)
-            with part.open("rb") as file:
-                os.fsync(file.fileno())
-            part.replace(path)
-        except OSError as error:
-            raise ResultError(f"cannot write {path}: {error.strerror or error}") from None
-        finally:
-            part.unlink(missing_ok=True)

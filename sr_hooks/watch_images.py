@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from sr_hooks.errors import ImageError, OptionError
+from sr_hooks.image_sets import image_files
 from sr_hooks.images import as_batch, read_image
 from sr_hooks.watch_config import Planned
 
@@ -18,7 +19,6 @@ Validation = Callable[[str, int], tuple[Sequence[torch.Tensor], Sequence[str]]]
 """Given "lr" or "hr" and how many at most: the run's validation images, each (1,C,h,w), and their names."""
 
 Images = tuple[list[torch.Tensor], list[str]]
-_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
 
 def image_source(base: Path, validation: Validation | None) -> Callable[[Planned], Images]:
@@ -67,8 +67,8 @@ def _files(item: str | Path, base: Path, where: str) -> list[Path]:
         if place.is_file():
             return [place]
         if place.is_dir():
-            files = sorted(file for file in place.iterdir() if file.suffix.lower() in _SUFFIXES)
-            if not files:
-                raise ImageError(f"{where}: the folder {place} has no images")
-            return files
+            try:
+                return image_files(place)
+            except ImageError as error:
+                raise ImageError(f"{where}: {error}") from None
     raise ImageError(f"{where}: no image {item}, neither in the working directory nor in {base.absolute()}")

@@ -14,11 +14,11 @@ from torch import nn
 import sr_hooks
 from sr_hooks.analyses.ddr_features import kept_features
 from sr_hooks.analyses.ddr_result import DdrResult
-from sr_hooks.analyses.ddr_samples import cut_patches
 from sr_hooks.cli import main
 from sr_hooks.degradations import make_lr
 from sr_hooks.demo import photographs
 from sr_hooks.errors import ImageError, NetworkError, OptionError, ResultError, TapError
+from sr_hooks.image_sets import cut_patches
 from sr_hooks.images import read_image, write_image
 from tests.conftest import hooks_on
 from tests.networks import Tiny

@@ -14,6 +14,7 @@ from sr_hooks.analysis import sha256_of
 from sr_hooks.checkpoints import load_weights, read_weights
 from sr_hooks.degradations import make_lr, parse_degradations
 from sr_hooks.errors import CheckpointError, ImageError, NetworkError, OptionError, SRHooksError
+from sr_hooks.image_sets import single_images
 from sr_hooks.images import as_batch
 from sr_hooks.network import Network
 
@@ -89,19 +90,12 @@ def make_inputs(
     )
     chains = (*chains, *extra)
     scale = network.scale
-    hrs = [_trim(image, scale, crop) for image in _singles(images, "the HR image")]
+    hrs = [_trim(image, scale, crop) for image in single_images(images, "the HR image")]
     rows = []
     for index, hr in enumerate(hrs):
         network.check(hr)
         rows.append(tuple(make_lr(hr, chain, scale=scale, seed=seed, first=index, clip=clip) for chain in chains))
     return Inputs(tuple(chain.name for chain in chains), tuple(hrs), tuple(rows))
-
-
-def _singles(images: Any, what: str) -> list[torch.Tensor]:
-    items = list(images) if isinstance(images, (list, tuple)) else [images]
-    if not items:
-        raise ImageError(f"{what}: none was given")
-    return [single for item in items for single in as_batch(item, what=what).split(1)]
 
 
 def _trim(hr: torch.Tensor, scale: float, crop: int | None) -> torch.Tensor:
@@ -124,7 +118,7 @@ def _ready_made(network: Network, degraded: Mapping[str, Any], gt: Any) -> Input
         raise OptionError("degraded must map a name to its inputs: degraded={'blur': tensor, 'noise': tensor}")
     if gt is None:
         raise OptionError("degraded= needs gt=, the ground truth of the same images")
-    truths = _singles(gt, "the ground truth")
+    truths = single_images(gt, "the ground truth")
     columns = []
     for name, given in degraded.items():
         items = list(given) if isinstance(given, (list, tuple)) else [given]

@@ -16,9 +16,10 @@ from sr_hooks.bare import uncompiled
 from sr_hooks.checkpoints import Weights, sha256_of_weights, write_weights
 from sr_hooks.errors import ImageError, NetworkError, SRHooksError
 from sr_hooks.images import reflect_pad
+from sr_hooks.interventions import healed
 from sr_hooks.outputs import Selector, pick_image
 from sr_hooks.probing import number, probe, range_of
-from sr_hooks.taps import convolutions, healed, layers
+from sr_hooks.taps import convolutions, layers
 
 __all__ = ["Network"]
 

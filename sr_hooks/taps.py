@@ -24,12 +24,14 @@ __all__ = [
     "Tap",
     "capture",
     "convolutions",
+    "deep_feature",
     "features",
-    "healed",
     "intervene",
     "layers",
+    "module_named",
     "parse_tap",
     "resolve",
+    "tensor_of",
 ]
 
 _FORM = re.compile(r"(?P<name>[^#:]*)(?:#(?P<call>\d+))?(?P<side>:in)?")
@@ -83,18 +85,19 @@ def _recomputing() -> bool:
     return torch._C._current_graph_task_id() != -1
 
 
-def _tensor_of(value: Any) -> torch.Tensor | None:
+def tensor_of(value: Any) -> torch.Tensor | None:
     """The tensor, or the first in a tuple, list or dict."""
     if isinstance(value, torch.Tensor):
         return value
     if isinstance(value, Mapping):
         value = list(value.values())
     if isinstance(value, (tuple, list)):
-        return next((t for t in map(_tensor_of, value) if t is not None), None)
+        return next((t for t in map(tensor_of, value) if t is not None), None)
     return None
 
 
-def _module(root: nn.Module, name: str) -> nn.Module:
+def module_named(root: nn.Module, name: str) -> nn.Module:
+    """The part of that name, or TapError with the nearest names."""
     modules = dict(root.named_modules())
     if name not in modules:
         raise TapError(f"{type(root).__name__} has no layer {name!r}; {nearest(name, (n for n in modules if n))}")
@@ -123,7 +126,7 @@ def _attach(
     """Call act(tap, tensor) wherever a tap fires; a tensor that it returns takes the place of the one it was given."""
     counter = _Counter(root, stack)
     for tap in taps:
-        stack.callback(_hook(_module(root, tap.name), tap, counter, act).remove)
+        stack.callback(_hook(module_named(root, tap.name), tap, counter, act).remove)
 
 
 def _hook(
@@ -139,7 +142,7 @@ def _hook(
                 raise TapError(
                     f"{tap.name} runs more than once in a forward: say which with {tap.name}#0, {tap.name}#1, ..."
                 )
-        tensor = _tensor_of(value) if wanted else None
+        tensor = tensor_of(value) if wanted else None
         if wanted and tensor is None:
             raise TapError(f"nothing to tap at {tap}: no tensor passes there (a {type(value).__name__})")
         return None if tensor is None else act(tap, tensor)
@@ -243,20 +246,6 @@ def intervene(module: nn.Module, changes: Mapping[str | Tap, Callable[[torch.Ten
         yield
 
 
-@contextmanager
-def healed(module: nn.Module) -> Iterator[None]:
-    """Clone every leaf module's output, for networks that write in place into what autograd saved."""
-
-    def clone(_: nn.Module, args: Any, out: Any) -> Any:
-        return out.clone() if isinstance(out, torch.Tensor) else out
-
-    with ExitStack() as stack:
-        for part in module.modules():
-            if next(part.children(), None) is None:
-                stack.callback(part.register_forward_hook(clone).remove)
-        yield
-
-
 def layers(module: nn.Module, forward: Callable[[], Any]) -> list[Layer]:
     """Every module that ran during forward(), in order of its first run, with its number of runs and shapes."""
     seen: dict[str, Layer] = {}
@@ -264,7 +253,7 @@ def layers(module: nn.Module, forward: Callable[[], Any]) -> list[Layer]:
     def note(name: str) -> Callable[..., None]:
         def hook(part: nn.Module, args: Any, out: Any) -> None:
             before = seen.get(name)
-            shapes = [None if t is None else tuple(t.shape) for t in (_tensor_of(args), _tensor_of(out))]
+            shapes = [None if t is None else tuple(t.shape) for t in (tensor_of(args), tensor_of(out))]
             first = before or Layer(name, type(part).__name__, 0, shapes[0], shapes[1], len(seen))
             seen[name] = Layer(name, first.kind, first.calls + 1, first.input_shape, first.output_shape, first.order)
 
@@ -334,7 +323,7 @@ def _every_call(layer: Layer, *, at_input: bool) -> list[Tap]:
 
 
 def _checked(tap: Tap, module: nn.Module, found: Mapping[str, Layer]) -> Tap:
-    _module(module, tap.name)
+    module_named(module, tap.name)
     layer = found.get(tap.name)
     if layer is None:
         raise TapError(f"{tap.name} does not run in a forward pass of this {type(module).__name__}")

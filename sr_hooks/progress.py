@@ -1,0 +1,20 @@
+"""A progress bar for what takes long: on stderr, gone when done, silent where nobody watches."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tqdm import tqdm
+
+__all__ = ["progress"]
+
+
+def progress(what: str, total: int | None = None, *, unit: str = "steps") -> Any:
+    """A tqdm bar that appears after two seconds, only where stderr is a terminal; `update(n)` it and close it (`with`).
+
+    Args:
+        what: the analysis, as people call it.
+        total: of units, where known.
+        unit: what is counted, in the plural.
+    """
+    return tqdm(desc=what, total=total, unit=f" {unit}", delay=2, disable=None, leave=False)

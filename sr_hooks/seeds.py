@@ -1,0 +1,38 @@
+"""Random streams from one recorded seed, apart from each other and from torch's and NumPy's global ones."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import torch
+
+from sr_hooks.errors import OptionError
+
+__all__ = ["generator", "torch_generator"]
+
+
+def generator(seed: int, *keys: int | str) -> np.random.Generator:
+    """A NumPy generator for one purpose: the same seed and keys give the same stream, other keys another one.
+
+    For instance `generator(seed, index, "blur:2")` for what happens to image `index`: any split into batches then
+    draws the same numbers.
+
+    Raises:
+        OptionError: a negative seed or key.
+    """
+    numbers = [_number(key) for key in (seed, *keys)]
+    return np.random.default_rng(numbers)
+
+
+def torch_generator(seed: int, *keys: int | str) -> torch.Generator:
+    """The same for torch, on the CPU; draw there and move, since devices draw different numbers."""
+    return torch.Generator().manual_seed(int(generator(seed, *keys).integers(2**62)))
+
+
+def _number(key: int | str) -> int:
+    if isinstance(key, str):
+        return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "little")
+    if key < 0:
+        raise OptionError(f"seed {key}: seeds are 0 or more")
+    return int(key)

@@ -1,10 +1,12 @@
-"""Numbers of a map: concentration, and a smooth view of it."""
+"""Numbers of a map: concentration, and a smooth view of it; how two go together; how sure a mean is."""
 
 from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["attribution_map", "diffusion_index", "gini", "kde"]
+__all__ = ["attribution_map", "diffusion_index", "gini", "interval", "kde", "rank_correlation"]
+
+_RESAMPLES = 2000
 
 
 def attribution_map(attribution: np.ndarray) -> np.ndarray:
@@ -66,3 +68,34 @@ def kde(values: np.ndarray, bandwidth: float = 0.25) -> np.ndarray:
     product = np.fft.rfft2(weights, shape) * np.fft.rfft2(kernel, shape)
     full = np.fft.irfft2(product, shape)
     return np.maximum(full[h - 1 : 2 * h - 1, w - 1 : 2 * w - 1], 0.0)
+
+
+def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
+    """Spearman's: the linear correlation of the ranks of two arrays of equal size, ties at their mean rank; in [-1, 1].
+
+    Equal to `scipy.stats.spearmanr(a, b).statistic`; NaN where either is constant or holds NaN, so that nothing can be
+    said.
+    """
+    x, y = (_ranks(np.asarray(values, dtype=np.float64).ravel()) for values in (a, b))
+    if x.shape != y.shape:
+        raise ValueError(f"arrays of {x.size} and {y.size} values have no rank correlation")
+    size = np.sqrt((x @ x) * (y @ y))
+    return float(x @ y / size) if size > 0 else float("nan")
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """Centred ranks, ties at their mean; NaN throughout where there is one."""
+    if not values.size or np.isnan(values).any():
+        return np.full(values.shape, np.nan)
+    _, which, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts + 1) / 2)[which] - (values.size - 1) / 2
+
+
+def interval(values: np.ndarray, seed: int) -> tuple[float, float]:
+    """95 % percentile-bootstrap interval of the mean of (N,), resampling what it is a mean of; infinite for N = 1."""
+    if len(values) < 2:
+        return (-np.inf, np.inf)
+    rng = np.random.default_rng(seed)
+    means = values[rng.integers(len(values), size=(_RESAMPLES, len(values)))].mean(axis=1)
+    low, high = np.percentile(means, [2.5, 97.5])
+    return (float(low), float(high))

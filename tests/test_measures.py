@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sr_hooks.measures import diffusion_index, gini, kde
+from sr_hooks.measures import diffusion_index, gini, interval, kde, rank_correlation
 
 
 def test_gini_of_known_maps():
@@ -36,3 +36,20 @@ def test_kde_of_maps_without_extent():
     line = np.zeros((5, 5))
     line[2] = 1
     assert np.isfinite(kde(line)).all()
+
+
+def test_rank_correlation_is_scipys():
+    stats = pytest.importorskip("scipy.stats")
+    rng = np.random.default_rng(0)
+    for a in (rng.normal(size=50), rng.integers(0, 5, 50), np.r_[np.zeros(40), np.arange(10)]):
+        b = rng.normal(size=50) + a
+        assert rank_correlation(a, b) == pytest.approx(stats.spearmanr(a, b).statistic, abs=1e-12)
+        assert rank_correlation(a, -np.asarray(a)) == pytest.approx(-1)
+    assert np.isnan(rank_correlation(np.ones(5), np.arange(5))) and np.isnan(rank_correlation([1, np.nan], [1, 2]))
+
+
+def test_the_interval_of_a_mean():
+    values = np.random.default_rng(1).normal(3, 2, size=400)
+    low, high = interval(values, seed=0)
+    assert low < values.mean() < high and high - low == pytest.approx(2 * 1.96 * values.std() / 20, rel=0.1)
+    assert interval(values[:1], seed=0) == (-np.inf, np.inf) and interval(values, seed=0) == (low, high)

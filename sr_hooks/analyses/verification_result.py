@@ -8,22 +8,12 @@ from typing import Any
 import numpy as np
 
 from sr_hooks.errors import OptionError
+from sr_hooks.measures import interval
 from sr_hooks.results import Result
 
-__all__ = ["VerifyResult", "interval", "judge"]
+__all__ = ["VerifyResult", "judge"]
 
 FAIG, RANDOM = "FAIG", "random"
-_RESAMPLES = 2000
-
-
-def interval(values: np.ndarray, seed: int) -> tuple[float, float]:
-    """95 % percentile-bootstrap interval of the mean of (N,), resampling images; infinite for one image."""
-    if len(values) < 2:
-        return (-np.inf, np.inf)
-    rng = np.random.default_rng(seed)
-    means = values[rng.integers(len(values), size=(_RESAMPLES, len(values)))].mean(axis=1)
-    low, high = np.percentile(means, [2.5, 97.5])
-    return (float(low), float(high))
 
 
 class VerifyResult(Result):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,13 +11,14 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from sr_hooks import loaders, plugins
 from sr_hooks.bare import uncompiled
 from sr_hooks.checkpoints import Weights, sha256_of_weights, write_weights
-from sr_hooks.errors import ImageError, NetworkError, SRHooksError
+from sr_hooks.errors import ImageError, NetworkError
 from sr_hooks.images import reflect_pad
 from sr_hooks.interventions import healed
+from sr_hooks.network_sources import NetworkSources
 from sr_hooks.outputs import Selector, pick_image
+from sr_hooks.pixel_values import PixelValues
 from sr_hooks.probing import number, probe, range_of
 from sr_hooks.taps import convolutions, layers
 
@@ -26,7 +27,7 @@ __all__ = ["Network"]
 T = TypeVar("T")
 
 
-class Network:
+class Network(NetworkSources):
     """Any `torch.nn.Module` that maps an image to an image, with its scale, range, padding and name.
 
     Call it on (N,C,h,w) in [0, 1]; it pads, scales the range, runs the module, picks the output, crops and
@@ -36,7 +37,10 @@ class Network:
     Args:
         module: the network. A `torch.compile`d one is refused: hooks added to it do not fire.
         scale: output pixels per input pixel.
-        input_range: the value that white has inside, 1 or 255. The border is [0, 1] either way.
+        input_range: the value that white has inside, 1 or 255. The border is RGB in [0, 1] either way.
+        mean, std: where the network takes (image - mean) / std and gives the like: one value, or one a channel in its
+            own order, in units of the image ([0, 1]); input_range multiplies after.
+        bgr: whether it takes and gives blue, green, red.
         multiple: input height and width are padded (mirrored) to a multiple of it.
         channels: of the input, 1 or 3.
         output: which of several outputs is the image: an index, a key, or a function.
@@ -57,6 +61,9 @@ class Network:
         *,
         scale: float | None = None,
         input_range: float | None = None,
+        mean: float | Sequence[float] | None = None,
+        std: float | Sequence[float] | None = None,
+        bgr: bool = False,
         multiple: int | None = None,
         channels: int | None = None,
         output: Selector | None = None,
@@ -67,9 +74,8 @@ class Network:
         self.output = output
         self.weights = weights
         self.name = name or type(self.module).__name__
-        self.input_range = range_of(self.module) if input_range is None else float(input_range)
-        if self.input_range <= 0:
-            raise NetworkError(f"input_range is {input_range}; it is the value of white, 1 or 255")
+        white = range_of(self.module) if input_range is None else float(input_range)
+        self.pixels = PixelValues(white, mean, std, bgr)  # type: ignore[arg-type]
         if multiple is not None and multiple < 1:
             raise NetworkError(f"multiple is {multiple}; it must be at least 1")
         self.clones_outputs = False
@@ -79,77 +85,12 @@ class Network:
         self._multiple = multiple
         self._channels = channels
 
-    # -- where networks come from ------------------------------------------------------------------
-
-    @classmethod
-    def of(cls, network: Network | nn.Module) -> Network:
-        """The network itself, or a bare module wrapped."""
-        return network if isinstance(network, Network) else cls(network)
-
-    @classmethod
-    def from_basicsr(
-        cls,
-        arch_or_option_file: str | Path,
-        arguments: Mapping[str, Any] | None = None,
-        *,
-        weights: str | Path | None = None,
-        **facts: Any,
-    ) -> Network:
-        """An architecture registered with BasicSR, by name, or the `network_g` of an option file.
-
-        With an option file and no `weights`, its `path: pretrain_network_g` is loaded where it is set.
-        """
-        return cls._of(loaders.from_basicsr(arch_or_option_file, arguments, weights=weights), facts)
-
-    @classmethod
-    def from_file(cls, path: str | Path, **facts: Any) -> Network:
-        """Any checkpoint file of an architecture that spandrel recognises."""
-        return cls._of(loaders.from_file(path), facts)
-
-    @classmethod
-    def from_import(
-        cls,
-        target: str,
-        arguments: Mapping[str, Any] | None = None,
-        *,
-        weights: str | Path | None = None,
-        **facts: Any,
-    ) -> Network:
-        """`package.module:Class` or `path/to/file.py:Class`, built with `arguments`. This runs the code there."""
-        return cls._of(loaders.from_import(target, arguments, weights=weights), facts)
-
-    @classmethod
-    def load(
-        cls,
-        spec: str,
-        arguments: Mapping[str, Any] | None = None,
-        *,
-        weights: str | Path | None = None,
-        **facts: Any,
-    ) -> Network:
-        """What a person types: a checkpoint, an option file, an import path, an architecture's name.
-
-        Plugins' loaders are asked first; each returns None for what is not its own.
-        """
-        for name, loader in plugins.contributions("register_network_loaders").items():
-            try:
-                network = loader(spec, arguments, weights=weights, **facts)
-            except SRHooksError:
-                raise
-            except Exception as error:
-                raise NetworkError(
-                    f"the network loader {name} failed on {spec}: {type(error).__name__}: {error}"
-                ) from error
-            if network is not None:
-                return cls.of(network)
-        return cls._of(loaders.from_spec(spec, arguments, weights=weights), facts)
-
-    @classmethod
-    def _of(cls, loaded: loaders.Loaded, stated: Mapping[str, Any]) -> Network:
-        facts = {"name": loaded.name, **loaded.facts, **stated}
-        return cls(loaded.module, weights=loaded.weights, **facts)
-
     # -- what is known of it -----------------------------------------------------------------------
+
+    @property
+    def input_range(self) -> float:
+        """The value that white has inside."""
+        return self.pixels.input_range
 
     @property
     def scale(self) -> float:
@@ -212,7 +153,7 @@ class Network:
             "weights": (self.weights.place or "bare") if self.weights else "as given",
             "file": self.weights.path.name if self.weights else None,
             "scale": self.scale,
-            "input_range": self.input_range,
+            **self.pixels.describe(),
             "multiple": self.multiple,
             "channels": self.channels,
         }
@@ -252,7 +193,7 @@ class Network:
         h, w = x.shape[-2:]
         more_h, more_w = -h % multiple, -w % multiple
         inside = reflect_pad(x, 0, more_h, 0, more_w) if more_h or more_w else x
-        inside = inside * self.input_range if self.input_range != 1 else inside
+        inside = self.pixels.inside(inside)
         with healed(self.module) if self.clones_outputs else nullcontext():
             inside = inside.to(self.dtype)
             out = functional_call(self.module, self._stand_ins, (inside,)) if self._stand_ins else self.module(inside)
@@ -265,7 +206,7 @@ class Network:
                     f"{scale:g} gives {expected[0]}x{expected[1]}: set Network(module, scale=..., multiple=...)"
                 )
             out = out[..., : round(h * scale), : round(w * scale)]
-        return out / self.input_range if self.input_range != 1 else out
+        return self.pixels.outside(out)
 
     def differentiate(self, compute: Callable[[], T]) -> T:
         """compute(), which runs the network and a backward; once more with cloned outputs if it writes in place.

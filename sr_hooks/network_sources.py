@@ -1,0 +1,120 @@
+"""Where networks come from: architectures by name, option files, checkpoints, classes, configs of mmagic."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from torch import nn
+
+from sr_hooks import loaders, loaders_mmagic, plugins
+from sr_hooks.errors import NetworkError, SRHooksError
+
+__all__ = ["NetworkSources"]
+
+N = TypeVar("N", bound="NetworkSources")
+
+
+class NetworkSources:
+    """The constructors of Network from names and files; `facts` are what its own constructor takes."""
+
+    def __init__(self, module: nn.Module, **facts: Any) -> None: ...
+
+    @classmethod
+    def of(cls: type[N], network: N | nn.Module) -> N:
+        """The network itself, or a bare module wrapped."""
+        return network if isinstance(network, cls) else cls(network)  # type: ignore[arg-type]
+
+    @classmethod
+    def from_basicsr(
+        cls: type[N],
+        arch_or_option_file: str | Path,
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        weights: str | Path | None = None,
+        **facts: Any,
+    ) -> N:
+        """An architecture registered with BasicSR, by name, or the `network_g` of an option file.
+
+        With an option file and no `weights`, its `path: pretrain_network_g` is loaded where it is set.
+        """
+        return cls._of(loaders.from_basicsr(arch_or_option_file, arguments, weights=weights), facts)
+
+    @classmethod
+    def from_mmagic(
+        cls: type[N],
+        config: str | Path,
+        checkpoint: str | Path | None = None,
+        *,
+        arguments: Mapping[str, Any] | None = None,
+        network: str = "generator",
+        **facts: Any,
+    ) -> N:
+        """The network of a config of mmagic, or of another project on mmengine. This runs the code in the config.
+
+        Only that part of the model is built: no discriminator, and no loss with weights of its own. Mean, standard
+        deviation and channel order are those of the config's data preprocessor and pipeline.
+
+        Args:
+            config: a Python, YAML or JSON file.
+            checkpoint: of a training run, or published; by default the config's `load_from`. Of a run with EMAHook
+                its average is taken; `generator_ema` is preferred to `generator` where the file holds both.
+            arguments: of the network, on top of the config's.
+            network: where it stands in the model, "generator" or a path such as "backbone.body".
+
+        Raises:
+            NetworkError: mmagic or mmengine is missing, or the config describes no such network.
+            CheckpointError: the file is missing, unsafe, or of another network.
+        """
+        return cls._of(loaders_mmagic.from_mmagic(config, checkpoint, arguments=arguments, network=network), facts)
+
+    @classmethod
+    def from_file(cls: type[N], path: str | Path, **facts: Any) -> N:
+        """Any checkpoint file of an architecture that spandrel recognises."""
+        return cls._of(loaders.from_file(path), facts)
+
+    @classmethod
+    def from_import(
+        cls: type[N],
+        target: str,
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        weights: str | Path | None = None,
+        **facts: Any,
+    ) -> N:
+        """`package.module:Class` or `path/to/file.py:Class`, built with `arguments`. This runs the code there."""
+        return cls._of(loaders.from_import(target, arguments, weights=weights), facts)
+
+    @classmethod
+    def load(
+        cls: type[N],
+        spec: str,
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        weights: str | Path | None = None,
+        **facts: Any,
+    ) -> N:
+        """What a person types: a checkpoint, an option file, a config, an import path, an architecture's name.
+
+        Plugins' loaders are asked first; each returns None for what is not its own.
+        """
+        for name, loader in plugins.contributions("register_network_loaders").items():
+            try:
+                network = loader(spec, arguments, weights=weights, **facts)
+            except SRHooksError:
+                raise
+            except Exception as error:
+                raise NetworkError(
+                    f"the network loader {name} failed on {spec}: {type(error).__name__}: {error}"
+                ) from error
+            if network is not None:
+                return cls.of(network)
+        if spec.endswith(".py"):
+            return cls.from_mmagic(spec, weights, arguments=arguments, **facts)
+        return cls._of(loaders.from_spec(spec, arguments, weights=weights), facts)
+
+    @classmethod
+    def _of(cls: type[N], loaded: loaders.Loaded, stated: Mapping[str, Any]) -> N:
+        facts = {"name": loaded.name, **loaded.facts, **stated}
+        return cls(loaded.module, weights=loaded.weights, **facts)

@@ -1,0 +1,87 @@
+"""How a network wants its pixels: range, mean and standard deviation, order of the channels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from sr_hooks.errors import NetworkError
+
+__all__ = ["PixelValues"]
+
+
+@dataclass(frozen=True)
+class PixelValues:
+    """From RGB in [0, 1], which is all that is seen outside, to what the network takes, and back from what it gives.
+
+    Inside stands (image in the network's channel order - mean) / std * input_range.
+
+    Attributes:
+        input_range: the value of white, where mean is 0 and std 1.
+        mean: one value, or one a channel in the network's order, in units of the image ([0, 1]); None for 0.
+        std: the same, to divide by; None for 1.
+        bgr: whether the network takes and gives blue, green, red.
+
+    Raises:
+        NetworkError: a value that is no finite number, or a range or std of 0 or less.
+    """
+
+    input_range: float = 1.0
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    bgr: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.input_range > 0:
+            raise NetworkError(f"input_range is {self.input_range}; it is the value of white, 1 or 255")
+        for name in ("mean", "std"):
+            object.__setattr__(self, name, _numbers(name, getattr(self, name)))
+        if self.std is not None and min(self.std) <= 0:
+            raise NetworkError(f"std is {list(self.std)}; it is divided by, and must be above 0")
+
+    def inside(self, x: torch.Tensor) -> torch.Tensor:
+        """(...,C,h,w) RGB in [0, 1] as the network takes it."""
+        x = self._ordered(x)
+        x = x - self._as(x, "mean") if self.mean is not None else x
+        x = x / self._as(x, "std") if self.std is not None else x
+        return x * self.input_range if self.input_range != 1 else x
+
+    def outside(self, y: torch.Tensor) -> torch.Tensor:
+        """(...,C,H,W) from the network as RGB, where white is 1."""
+        y = y / self.input_range if self.input_range != 1 else y
+        y = y * self._as(y, "std") if self.std is not None else y
+        y = y + self._as(y, "mean") if self.mean is not None else y
+        return self._ordered(y)
+
+    def describe(self) -> dict[str, Any]:
+        """What a result records of it."""
+        return {"input_range": self.input_range, "mean": _listed(self.mean), "std": _listed(self.std), "bgr": self.bgr}
+
+    def _ordered(self, x: torch.Tensor) -> torch.Tensor:
+        return x.flip(-3) if self.bgr and x.shape[-3] == 3 else x
+
+    def _as(self, x: torch.Tensor, name: str) -> torch.Tensor:
+        values = getattr(self, name)
+        if len(values) not in (1, x.shape[-3]):
+            raise NetworkError(f"{name} has {len(values)} values, and there are {x.shape[-3]} channels")
+        return torch.tensor(values, device=x.device, dtype=x.dtype).view(-1, 1, 1)
+
+
+def _numbers(name: str, given: Any) -> tuple[float, ...] | None:
+    if given is None:
+        return None
+    try:
+        values = tuple(float(v) for v in (given if isinstance(given, Sequence) else [given]))
+    except (TypeError, ValueError):
+        values = ()
+    if not values or not all(map(math.isfinite, values)):
+        raise NetworkError(f"{name} is {given!r}; give a number, or one a channel, in units of the image ([0, 1])")
+    return values
+
+
+def _listed(values: tuple[float, ...] | None) -> list[float] | None:
+    return None if values is None else list(values)

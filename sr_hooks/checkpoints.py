@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from sr_hooks.errors import CheckpointError
+from sr_hooks.unpickling import load_tensors
 
 __all__ = ["Weights", "load_weights", "read_weights", "sha256_of_weights", "write_weights"]
 
@@ -76,7 +77,7 @@ def _read(path: Path) -> Any:
         except (SafetensorError, OSError, ValueError) as error:
             raise CheckpointError(f"{path} is not a sound safetensors file: {_line(error)}") from None
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return load_tensors(path)
     except pickle.UnpicklingError as error:
         raise CheckpointError(_why_refused(path, str(error))) from None
     except (OSError, EOFError, RuntimeError, ValueError, KeyError, AttributeError, TypeError, IndexError) as error:

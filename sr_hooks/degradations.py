@@ -22,7 +22,6 @@ all that happens after; within each, the order is as written.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -35,6 +34,7 @@ from sr_hooks import plugins, spoil
 from sr_hooks.errors import ImageError, OptionError, nearest
 from sr_hooks.hookspecs import hookimpl
 from sr_hooks.images import as_batch
+from sr_hooks.seeds import generator
 
 __all__ = ["Degradation", "Step", "make_lr", "parse_degradation", "parse_degradations"]
 
@@ -212,16 +212,11 @@ def make_lr(
     if min(size) < 1:
         raise ImageError(f"an image of {batch.shape[-2]}x{batch.shape[-1]} pixels is too small to shrink by {scale:g}")
     whole = batch[..., : round(size[0] * scale), : round(size[1] * scale)].cpu()
-    rngs = [_generator(seed, first + i, chain.name) for i in range(len(whole))]
+    rngs = [generator(seed, first + i, chain.name) for i in range(len(whole))]
     lr = torch.cat([_spoil(image, chain, size, rng, clip) for image, rng in zip(whole.split(1), rngs, strict=True)])
     if quantise:
         lr = lr.mul(255).round().div(255)
     return lr.to(batch.device)
-
-
-def _generator(seed: int, index: int, name: str) -> np.random.Generator:
-    digest = hashlib.sha256(name.encode()).digest()
-    return np.random.default_rng([seed, index, int.from_bytes(digest[:8], "little")])
 
 
 def _spoil(

@@ -6,10 +6,10 @@ from typing import Any
 
 from tqdm import tqdm
 
-__all__ = ["progress"]
+__all__ = ["progress_bar"]
 
 
-def progress(what: str, total: int | None = None, *, unit: str = "steps") -> Any:
+def progress_bar(what: str, total: int | None = None, *, unit: str = "steps") -> Any:
     """A tqdm bar that appears after two seconds, only where stderr is a terminal; `update(n)` it and close it (`with`).
 
     Args:

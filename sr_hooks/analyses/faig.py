@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
-from tqdm import tqdm
-
 from sr_hooks.analyses.faig_inputs import Inputs, baseline_of, make_inputs
 from sr_hooks.analyses.faig_integral import Integral, integrate
 from sr_hooks.analyses.faig_result import FaigResult, Pair
@@ -21,6 +19,7 @@ from sr_hooks.errors import OptionError
 from sr_hooks.hookspecs import hookimpl
 from sr_hooks.network import Network
 from sr_hooks.options import from_mapping, option
+from sr_hooks.progress import progress_bar
 from sr_hooks.results import Result
 from sr_hooks.weight_paths import StraightPath, WeightGradients
 from sr_hooks.weight_quadrature import centred, overlap
@@ -93,7 +92,7 @@ class Faig(Analysis[FaigOptions]):
             seed=options.seed,
         )
         engine = WeightGradients(network, path, precision=options.precision)
-        with tqdm(desc="FAIG", unit=" gradients", delay=2, disable=None, leave=False) as progress:
+        with progress_bar("FAIG", unit="gradients") as progress:
             found = integrate(
                 engine,
                 filters,

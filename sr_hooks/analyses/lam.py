@@ -9,7 +9,6 @@ from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from sr_hooks import measures
 from sr_hooks.analyses.lam_demo import integrate_as_published
@@ -25,6 +24,7 @@ from sr_hooks.network import Network
 from sr_hooks.objectives import Objective, make_objective
 from sr_hooks.options import from_mapping, option
 from sr_hooks.paths import ImagePath, arc_length, make_path
+from sr_hooks.progress import progress_bar
 from sr_hooks.quadrature import Bisection, Node
 from sr_hooks.results import Result
 from sr_hooks.windows import Window, parse_windows
@@ -78,7 +78,7 @@ class Lam(Analysis[LamOptions]):
         for window in windows:
             window.check(*network.output_size(*batch.shape[-2:]))
         results: list[LamResult] = []
-        with tqdm(desc="LAM", unit=" gradients", delay=2, disable=None, leave=False) as progress:
+        with progress_bar("LAM", unit="gradients") as progress:
             for image in batch.split(1):
                 results += _Explanation(network, image, windows, options, progress).results()
         return results if several or len(batch) > 1 else results[0]

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from sr_hooks.analyses.faig_inputs import Inputs
+from sr_hooks.metrics import psnr
 from sr_hooks.network import Network
 from sr_hooks.weight_paths import at_weights
 
@@ -59,16 +60,15 @@ def gradient_map(image: torch.Tensor) -> torch.Tensor:
 def measure(network: Network, weights: Mapping[str, torch.Tensor] | None, inputs: Inputs, progress: Any) -> Measured:
     """The network (at other weights, where given) on every input, outputs clipped to [0, 1]; PSNR over all of RGB."""
     view = at_weights(network, weights) if weights is not None else network
-    psnr = np.zeros((len(inputs.names), len(inputs)))
+    values = np.zeros((len(inputs.names), len(inputs)))
     outputs: list[list[torch.Tensor]] = []
     for column in range(len(inputs.names)):
         restored = run(view, [row[column] for row in inputs.lr])
         for index, (output, gt) in enumerate(zip(restored, inputs.gt, strict=True)):
-            error = float((output.double() - gt.double()).square().mean())
-            psnr[column, index] = -10 * np.log10(max(error, 1e-12))
+            values[column, index] = float(psnr(output, gt))
         outputs.append(restored)
     progress.update(1)
-    return Measured(psnr, outputs)
+    return Measured(values, outputs)
 
 
 def run(network: Network, lrs: Sequence[torch.Tensor]) -> list[torch.Tensor]:

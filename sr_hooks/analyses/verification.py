@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-from tqdm import tqdm
 
 from sr_hooks.analyses.controls import input_ig_scores, random_ranking, relative_change_scores, weight_change_scores
 from sr_hooks.analyses.faig_inputs import Inputs, make_inputs
@@ -23,6 +22,7 @@ from sr_hooks.errors import OptionError
 from sr_hooks.hookspecs import hookimpl
 from sr_hooks.network import Network
 from sr_hooks.options import as_plain, from_mapping, option
+from sr_hooks.progress import progress_bar
 from sr_hooks.results import Result, read_result
 from sr_hooks.weight_paths import StraightPath
 
@@ -80,7 +80,7 @@ class FaigVerify(Analysis[VerifyOptions]):
         if not degradations:
             raise OptionError(f"none of the inputs is degraded as the result's are: {', '.join(found.degradations)}")
         path, filters = found.pair.path(), found.filters
-        with tqdm(desc="FAIG verification", unit=" steps", delay=2, disable=None, leave=False) as progress:
+        with progress_bar("FAIG verification", unit="steps") as progress:
             choices = [
                 *(Choice(FAIG, name, found.ranking(name)) for name in degradations),
                 *_controls(network, path, filters, inputs, degradations, options, progress),

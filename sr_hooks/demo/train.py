@@ -25,6 +25,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from sr_hooks.demo.network import CompactResNet
+from sr_hooks.images import read_image
+from sr_hooks.metrics import psnr, quantise
 
 SCALE = 4
 BLUR_STD = (2.0, 4.0)
@@ -49,10 +51,6 @@ def crops(photos: list[np.ndarray], batch: int, size: int, rng: np.random.Genera
         crop = np.rot90(photo[top : top + size, left : left + size], int(rng.integers(4)))
         out.append(np.ascontiguousarray(crop[:, ::-1] if rng.integers(2) else crop))
     return torch.from_numpy(np.stack(out)).permute(0, 3, 1, 2).float() / 255
-
-
-def quantise(x: torch.Tensor) -> torch.Tensor:
-    return (x.clamp(0, 1) * 255).round() / 255
 
 
 def downsample(hr: torch.Tensor) -> torch.Tensor:
@@ -82,21 +80,13 @@ def degrade(hr: torch.Tensor, kinds: tuple[str, ...], rng: np.random.Generator) 
     return torch.cat(out)
 
 
-def luma(image: np.ndarray) -> np.ndarray:
-    """ITU-R BT.601 luma of (H,W,3) in [0,255], in [16,235]."""
-    return image @ np.array([65.481, 128.553, 24.966]) / 255 + 16
-
-
 @torch.no_grad()
 def set5_psnr(network: nn.Module, set5: Path) -> float:
     """Mean Y-PSNR in dB over Set5 at x4, border of 4 pixels left out."""
     values = []
     for gt_path in sorted((set5 / "GTmod12").glob("*.png")):
-        gt = read_rgb(gt_path).astype(np.float64)
-        lr = torch.from_numpy(read_rgb(set5 / "LRbicx4" / gt_path.name)).permute(2, 0, 1)[None].float() / 255
-        sr = quantise(network(lr))[0].permute(1, 2, 0).double().numpy() * 255
-        error = (luma(sr) - luma(gt))[SCALE:-SCALE, SCALE:-SCALE]
-        values.append(10 * math.log10(255**2 / np.mean(error**2)))
+        output = quantise(network(read_image(set5 / "LRbicx4" / gt_path.name)))
+        values.append(float(psnr(output, read_image(gt_path), border=SCALE, colour="y")))
     return float(np.mean(values))
 
 

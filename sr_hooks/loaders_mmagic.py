@@ -1,15 +1,26 @@
-"""Networks of mmagic, and of other projects on mmengine: out of a config, or out of a model that is there."""
+"""Networks of mmagic, and of other projects on mmengine: out of a config and a checkpoint."""
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import importlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sr_hooks.errors import NetworkError
-from sr_hooks.loaders import Loaded
+import torch
+from torch import nn
 
-__all__ = ["from_mmagic"]
+from sr_hooks.bare import bare
+from sr_hooks.checkpoints import Weights, load_weights, read_weights
+from sr_hooks.errors import CheckpointError, NetworkError, nearest
+from sr_hooks.loaders import Loaded
+from sr_hooks.preprocessing import facts_of, transforms_of
+
+__all__ = ["from_mmagic", "part_of"]
+
+_AVERAGE = "ema_state_dict"  # where EMAHook puts the weights in training, the average being in state_dict
 
 
 def from_mmagic(
@@ -18,6 +29,113 @@ def from_mmagic(
     *,
     arguments: Mapping[str, Any] | None = None,
     network: str = "generator",
+    ema: bool = True,
+    stated: Mapping[str, Any] | None = None,
 ) -> Loaded:
     """See Network.from_mmagic."""
-    raise NetworkError("mmengine cannot be imported")
+    cfg = _config(config)
+    head, _, rest = network.partition(".")
+    where = f"{config}: model.{head}"
+    described = (cfg.get("model") or {}).get(head)
+    if not isinstance(described, Mapping) or "type" not in described:
+        known = [key for key, value in (cfg.get("model") or {}).items() if isinstance(value, Mapping)]
+        raise NetworkError(f"{config} describes no model.{head}; {nearest(head, known)}")
+    with _project(cfg.get("default_scope") or "mmagic"), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)  # without weights, the same network each time
+        module = _built({**described, **(arguments or {})}, where)
+        preprocessor = _built(cfg.model.get("data_preprocessor"), f"{config}: model.data_preprocessor")
+    if rest:
+        module = part_of(module, rest, called=network)
+    facts = facts_of(preprocessor, transforms_of(cfg), stated)
+    name = type(module).__name__
+    checkpoint = checkpoint or cfg.get("load_from")
+    if checkpoint is None:
+        return Loaded(module.eval(), name, None, facts)
+    weights = _weights(checkpoint, network, ema)
+    load_weights(module, weights)
+    return Loaded(module.eval(), f"{name} {weights.path.stem}", weights, facts)
+
+
+def part_of(model: nn.Module, path: str, *, called: str = "") -> nn.Module:
+    """The part of a model at a dotted path, out of whatever wraps it.
+
+    Raises:
+        NetworkError: there is none, with those that there are.
+    """
+    part: Any = bare(model)
+    for step in path.split("."):
+        found = bare(getattr(part, step, None))
+        if not isinstance(found, nn.Module):
+            names = [name for name, _ in part.named_children()]
+            raise NetworkError(f"{type(part).__name__} has no part {step!r} ({called or path}); {nearest(step, names)}")
+        part = found
+    return part
+
+
+def _config(path: str | Path) -> Any:
+    try:
+        from mmengine.config import Config
+    except ImportError as error:
+        raise NetworkError(
+            f"mmengine cannot be imported ({error}): {path} needs it and mmagic, see docs/mmagic.md"
+        ) from None
+    if not Path(path).is_file():
+        raise NetworkError(f"no config file {path}")
+    try:
+        return Config.fromfile(str(path))
+    except Exception as error:
+        raise NetworkError(f"{path} cannot be read as a config: {type(error).__name__}: {error}") from error
+
+
+def _project(scope: str) -> Any:
+    """The project's modules are registered, and names without a scope are its own meanwhile."""
+    from mmengine.registry import DefaultScope
+
+    try:
+        utils = importlib.import_module(f"{scope}.utils")
+    except ImportError as error:
+        raise NetworkError(
+            f"{scope} cannot be imported ({error}), which the config needs: see docs/mmagic.md"
+        ) from None
+    if hasattr(utils, "register_all_modules"):
+        utils.register_all_modules(init_default_scope=False)
+    return DefaultScope.overwrite_default_scope(scope)
+
+
+def _built(described: Mapping[str, Any] | None, where: str) -> Any:
+    if described is None:
+        return None
+    from mmengine.registry import MODELS
+
+    try:
+        built = MODELS.build(dict(described))
+    except Exception as error:
+        raise NetworkError(f"{where} cannot be built: {type(error).__name__}: {error}") from error
+    if not isinstance(built, nn.Module):
+        raise NetworkError(f"{where} built a {type(built).__name__}, not a torch.nn.Module")
+    return built
+
+
+def _weights(path: str | Path, network: str, ema: bool) -> Weights:
+    """Those of the network, of all that a checkpoint of the whole model holds."""
+    read = read_weights(path)
+    if not ema:
+        with contextlib.suppress(CheckpointError):  # there is one only of a run with EMAHook
+            read = read_weights(path, place=_AVERAGE)
+    if read.prefix == f"{network}.":
+        return read
+    head, _, rest = network.partition(".")
+    tail = f"{rest}." if rest else ""
+    names = [f"{head}_ema.module.{tail}", f"{head}_ema.{tail}"] if ema and not head.endswith("_ema") else []
+    names += [f"module.{network}.", f"{network}.", f"{network}.module."]
+    for prefix in names:
+        state = {key.removeprefix(prefix): value for key, value in read.state.items() if key.startswith(prefix)}
+        if state:
+            return dataclasses.replace(read, state=state, prefix=read.prefix + prefix, twins=())
+    if any(key.split(".")[0] in ("generator", "discriminator", "generator_ema") for key in read.state):
+        raise CheckpointError(f"{path} holds no weights of {network}: its names begin with {_heads(read.state)}")
+    return read
+
+
+def _heads(state: Mapping[str, Any]) -> str:
+    return ", ".join(dict.fromkeys(key.split(".")[0] for key in state))

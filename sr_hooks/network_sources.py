@@ -49,6 +49,7 @@ class NetworkSources:
         *,
         arguments: Mapping[str, Any] | None = None,
         network: str = "generator",
+        ema: bool = True,
         **facts: Any,
     ) -> N:
         """The network of a config of mmagic, or of another project on mmengine. This runs the code in the config.
@@ -58,16 +59,19 @@ class NetworkSources:
 
         Args:
             config: a Python, YAML or JSON file.
-            checkpoint: of a training run, or published; by default the config's `load_from`. Of a run with EMAHook
-                its average is taken; `generator_ema` is preferred to `generator` where the file holds both.
+            checkpoint: of a training run, or published; by default the config's `load_from`.
             arguments: of the network, on top of the config's.
             network: where it stands in the model, "generator" or a path such as "backbone.body".
+            ema: of a checkpoint that holds a moving average too, of EMAHook or `generator_ema`, take that one.
 
         Raises:
             NetworkError: mmagic or mmengine is missing, or the config describes no such network.
             CheckpointError: the file is missing, unsafe, or of another network.
         """
-        return cls._of(loaders_mmagic.from_mmagic(config, checkpoint, arguments=arguments, network=network), facts)
+        loaded = loaders_mmagic.from_mmagic(
+            config, checkpoint, arguments=arguments, network=network, ema=ema, stated=facts
+        )
+        return cls._of(loaded, facts)
 
     @classmethod
     def from_file(cls: type[N], path: str | Path, **facts: Any) -> N:

@@ -1,0 +1,104 @@
+"""What a data preprocessor of mmengine does to images before the network sees them, as facts for Network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from sr_hooks.errors import NetworkError
+
+__all__ = ["facts_of", "transforms_of"]
+
+_DATASETS = ("train_dataloader", "val_dataloader", "test_dataloader")  # what it learns from comes first
+_ORDERS = ("rgb", "bgr")
+
+
+def facts_of(
+    preprocessor: Any, transforms: Sequence[Any] = (), stated: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """`input_range`, `mean`, `std`, `bgr` and `multiple`, as far as they are known.
+
+    Args:
+        preprocessor: a BaseDataPreprocessor or a subclass of it, ImgDataPreprocessor or mmagic's DataPreprocessor; None
+            for none.
+        transforms: of the pipeline that loads the images, live or as a config describes them.
+        stated: facts that are given; they are laid over what is found.
+
+    Raises:
+        NetworkError: the pipeline itself normalises, in which case mean and std must be stated.
+    """
+    kinds = [_kind(t) for t in transforms]
+    if "Normalize" in kinds and "mean" not in (stated or {}):
+        raise NetworkError(
+            "the pipeline itself normalises the images (Normalize), which is not followed: state mean, std and bgr as "
+            "facts, in the network's channel order and in units of the image ([0, 1])"
+        )
+    white = 1.0 if "RescaleToZeroOne" in kinds else 255.0
+    order = _loaded(transforms)
+    facts: dict[str, Any] = {}
+    if getattr(preprocessor, "_enable_normalize", False):
+        mean, std = _values(preprocessor.mean, white), _values(preprocessor.std, white)
+        if not any(mean) and len(set(std)) == 1:
+            facts["input_range"] = 1 / std[0]
+        else:
+            facts.update(input_range=1.0, mean=mean, std=std)
+    elif order is not None:
+        facts["input_range"] = white
+    wanted = getattr(preprocessor, "output_channel_order", None)
+    if getattr(preprocessor, "_channel_conversion", False) and order is not None:
+        wanted = _ORDERS[1 - _ORDERS.index(order)]
+    facts["bgr"] = str(wanted or order).lower() == "bgr"
+    if int(getattr(preprocessor, "pad_size_divisor", 1) or 1) > 1:
+        facts["multiple"] = int(preprocessor.pad_size_divisor)
+    return {**facts, **(stated or {})}
+
+
+def transforms_of(place: Any) -> list[Any]:
+    """The transforms of a dataset, through what wraps it, or of the first dataset that a config describes."""
+    if isinstance(place, Mapping):
+        for key in _DATASETS:
+            for described in _described(place.get(key)):
+                return described
+        return []
+    while place is not None:
+        pipeline = getattr(place, "pipeline", None)
+        found = getattr(pipeline, "transforms", pipeline)
+        if isinstance(found, (list, tuple)):
+            return list(found)
+        inside = getattr(place, "datasets", None)
+        place = inside[0] if inside else getattr(place, "dataset", None)
+    return []
+
+
+def _described(value: Any) -> Iterator[list[Any]]:
+    if isinstance(value, Mapping):
+        if isinstance(value.get("pipeline"), (list, tuple)):
+            yield list(value["pipeline"])
+        else:
+            for inner in value.values():
+                yield from _described(inner)
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            yield from _described(inner)
+
+
+def _kind(transform: Any) -> str:
+    if isinstance(transform, Mapping):
+        kind = transform.get("type", "")
+        return (kind if isinstance(kind, str) else kind.__name__).split(".")[-1]
+    return type(transform).__name__
+
+
+def _loaded(transforms: Sequence[Any]) -> str | None:
+    """The channel order in which images are loaded, OpenCV's where it is not said; None where nothing loads."""
+    loading = [t for t in transforms if _kind(t).startswith("LoadImage")]
+    first = next((t for t in loading if _get(t, "key") == "img"), loading[0] if loading else None)
+    return None if first is None else str(_get(first, "channel_order") or "bgr").lower()
+
+
+def _get(transform: Any, key: str) -> Any:
+    return transform.get(key) if isinstance(transform, Mapping) else getattr(transform, key, None)
+
+
+def _values(buffer: Any, white: float) -> list[float]:
+    return [float(v) / white for v in buffer.flatten().tolist()]

@@ -48,7 +48,8 @@ class Session:
 
     Args:
         plan: what to watch.
-        networks: "raw" and, where the run keeps a moving average, "ema"; bare modules.
+        networks: "raw" and, where the run keeps a moving average, "ema"; bare modules, or Networks with what the host
+            knows of them.
         images: gives an analysis's images.
         folder: for results, index and states; None to write nothing.
         tensorboard: gives the run's SummaryWriter, or None.
@@ -59,7 +60,7 @@ class Session:
     """
 
     plan: WatchPlan
-    networks: Mapping[str, nn.Module]
+    networks: Mapping[str, nn.Module | Network]
     images: ImageSource
     folder: Path | None = None
     tensorboard: Callable[[], Any] = lambda: None
@@ -76,6 +77,7 @@ class Session:
     def __post_init__(self) -> None:
         self.ranks = Ranks.here()
         self.watched: list[Watched] = []
+        self._modules = [given.module if isinstance(given, Network) else given for given in self.networks.values()]
         self._networks: dict[str, Network] = {}
         self._sinks = Sinks()
         self._handles: list[Any] = []
@@ -94,8 +96,8 @@ class Session:
             SRHooksError: something asked for cannot be done; nothing has been written or changed.
         """
         self.iteration = self._start = iteration
-        with preserved(*self.networks.values()):
-            self._networks = {which: Network(module) for which, module in self.networks.items()}
+        with preserved(*self._modules):
+            self._networks = {which: Network.of(given) for which, given in self.networks.items()}
             self.watched = [self._watch(planned) for planned in self.plan.analyses]
             if self.folder is not None:
                 self.index = RunIndex(self.folder)
@@ -273,7 +275,7 @@ class Session:
         try:
             with watched.isolated(f"iteration {self.iteration}"):
                 network = self._networks[watched.which]
-                with time_limit(limit), preserved(*self.networks.values(), report=changes.append), _plain(network):
+                with time_limit(limit), preserved(*self._modules, report=changes.append), _plain(network):
                     answer = watched.watcher.due(network, self.iteration)
                 self._deliver(watched, results_of(watched.name, answer))
         finally:

@@ -1,0 +1,209 @@
+"""Which patches are easy, medium and hard for a network, and what share of its compute each takes.
+
+After ClassSR (Kong et al., arXiv 2103.04039), which sends sub-images of 32x32 input pixels, 28 apart, to networks of
+different size by the PSNR that one network reaches on them: below 27.17 dB hard, above 35.15 dB easy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+import sr_hooks
+from sr_hooks.analysis import Watcher
+from sr_hooks.degradations import make_lr, parse_degradation
+from sr_hooks.errors import ImageError
+from sr_hooks.image_sets import single_images
+from sr_hooks.measures import rank_correlation
+from sr_hooks.metrics import psnr, quantise
+from sr_hooks.progress import progress_bar
+from sr_hooks_difficulty.counting import Counted, multiply_accumulates
+
+__all__ = ["CLASSES", "CLASSSR", "Difficulty", "DifficultyOptions", "corners"]
+
+CLASSES = ("hard", "medium", "easy")
+CLASSSR = (27.17, 35.15)
+"""PSNR in dB that bounds ClassSR's medium class."""
+_SHOWN = 3  # images whose maps are kept and drawn
+
+
+@dataclass(frozen=True)
+class DifficultyOptions:
+    """Options of the difficulty and compute map."""
+
+    patch: int = sr_hooks.option(32, "side of a patch in input pixels")
+    step: int = sr_hooks.option(28, "from one patch to the next, in input pixels")
+    thresholds: tuple[float, float] = sr_hooks.option(
+        CLASSSR, "PSNR in dB below which a patch is hard, and from which on it is easy"
+    )
+    degradation: Any = sr_hooks.option("clean", "how inputs are made of the images: clean, blur:2, noise:20, ...")
+    colour: Literal["rgb", "y"] = sr_hooks.option("rgb", "PSNR over rgb or y, the luma")
+    border: int = sr_hooks.option(0, "output pixels left out of the PSNR at every edge of a patch")
+    seed: int = sr_hooks.option(0, "of the degradation")
+
+    def __post_init__(self) -> None:
+        if self.patch < 1 or self.border < 0 or self.seed < 0:
+            raise ValueError("patch must be at least 1, border and seed 0 or more")
+        if not 1 <= self.step <= self.patch:
+            raise ValueError(f"step is {self.step}: 1 to patch ({self.patch}), or pixels between patches were left out")
+        if not self.thresholds[0] < self.thresholds[1]:
+            raise ValueError(f"thresholds are {self.thresholds}: the lower one first")
+
+
+class DifficultyWatcher(Watcher):
+    """Refuses before training images that hold no patch."""
+
+    def check(self, network: sr_hooks.Network) -> None:
+        super().check(network)
+        parse_degradation(self.options.degradation)
+        for image in self.context.images:
+            corners(*(int(side / network.scale) for side in image.shape[-2:]), self.options)
+
+
+class Difficulty(sr_hooks.Analysis):
+    """Which patches are hard, and what share of the compute does each take?"""
+
+    name = "difficulty"
+    options_type = DifficultyOptions
+    takes = "hr"
+    watcher_type = DifficultyWatcher
+    watch_images = 4
+
+    def run(self, network: sr_hooks.Network, images: Any, options: DifficultyOptions) -> sr_hooks.Result:
+        scale, side = network.scale, options.patch
+        rows: list[tuple[int, int, int, float]] = []
+        counts: list[Counted] = []
+        arrays: dict[str, np.ndarray] = {}
+        several = single_images(images)
+        for image in several:
+            network.check(image)
+        total = sum(len(corners(*(int(s / scale) for s in image.shape[-2:]), options)) for image in several)
+        with progress_bar("difficulty", total, unit="patches") as bar:
+            for index, image in enumerate(several):
+                lr = make_lr(image, options.degradation, scale=scale, seed=options.seed, first=index)
+                height, width = network.output_size(*lr.shape[-2:])
+                for top, left in corners(*lr.shape[-2:], options):
+                    part = lr[..., top : top + side, left : left + side].to(network.device)
+                    output, counted = multiply_accumulates(network, part)
+                    y, x = round(top * scale), round(left * scale)
+                    truth = image[..., y : y + output.shape[-2], x : x + output.shape[-1]].to(output)
+                    value = psnr(quantise(output), truth, border=options.border, colour=options.colour)
+                    rows.append((index, y, x, float(value)))
+                    counts.append(counted)
+                    bar.update(1)
+                if index < _SHOWN:
+                    arrays[f"image_{index}"] = quantise(image[0, :, :height, :width]).mul(255).byte().cpu().numpy()
+        return _result(network, rows, counts, arrays, options)
+
+    @classmethod
+    def figure(cls, result: sr_hooks.Result) -> Any:
+        from sr_hooks_difficulty.figure import difficulty_figure
+
+        return difficulty_figure(result)
+
+
+def corners(height: int, width: int, options: DifficultyOptions) -> list[tuple[int, int]]:
+    """Top left corners of the patches of an input, row by row, what remains at the edges left out.
+
+    So does ClassSR: one more patch that ends with the image would mostly repeat its neighbour.
+
+    Raises:
+        ImageError: the input is smaller than a patch.
+    """
+    if min(height, width) < options.patch:
+        raise ImageError(
+            f"an input of {height}x{width} pixels holds no patch of {options.patch}x{options.patch}: give larger "
+            "images or a smaller patch"
+        )
+    tops, lefts = (range(0, length - options.patch + 1, options.step) for length in (height, width))
+    return [(top, left) for top in tops for left in lefts]
+
+
+def _result(
+    network: sr_hooks.Network,
+    rows: list[tuple[int, int, int, float]],
+    counts: list[Counted],
+    arrays: dict[str, np.ndarray],
+    options: DifficultyOptions,
+) -> sr_hooks.Result:
+    table = np.array(rows)
+    where, values = table[:, :3].astype(np.int64), table[:, 3]
+    macs = np.array([counted.total for counted in counts], dtype=np.float64)
+    classes = np.digitize(values, options.thresholds)
+    arrays |= {"where": where, "psnr": values, "macs": macs.astype(np.int64), "classes": classes}
+    side = round(options.patch * network.scale)
+    for index in [int(key.removeprefix("image_")) for key in list(arrays) if key.startswith("image_")]:
+        size, mine = arrays[f"image_{index}"].shape[-2:], where[:, 0] == index
+        arrays[f"psnr_map_{index}"] = _mean_map(where[mine, 1:], values[mine], side, size)
+        arrays[f"compute_map_{index}"] = _mean_map(where[mine, 1:], macs[mine] / max(macs.mean(), 1), side, size)
+    varies = bool(np.ptp(macs) > 0)
+    scalars: dict[str, Any] = {
+        "patches": len(values),
+        "psnr": float(values.mean()),
+        "gmacs_a_patch": float(macs.mean() / 1e9),
+        "compute_varies": varies,
+    }
+    for kind, name in enumerate(CLASSES):
+        scalars[name] = float((classes == kind).mean())
+        scalars[f"compute_{name}"] = float(macs[classes == kind].sum() / macs.sum()) if macs.sum() else None
+    both = varies and np.ptp(values) > 0
+    scalars["rank_correlation"] = rank_correlation(values, macs) if both else None
+    scalars["layers"] = _layers(counts)
+    provenance = {"seed": options.seed, "patch_in_output_pixels": side}
+    return sr_hooks.Result("difficulty", arrays, scalars, provenance, _verdict(scalars, network, options))
+
+
+def _mean_map(where: np.ndarray, values: np.ndarray, side: int, size: tuple[int, ...]) -> np.ndarray:
+    """Over output pixels, the mean of the values of all patches that cover them; NaN where none does."""
+    sums, covered = np.zeros(size), np.zeros(size)
+    for (top, left), value in zip(where, values, strict=True):
+        sums[top : top + side, left : left + side] += value
+        covered[top : top + side, left : left + side] += 1
+    return np.where(covered > 0, sums / np.maximum(covered, 1), np.nan).astype(np.float32)
+
+
+def _layers(counts: list[Counted]) -> list[dict[str, Any]]:
+    """Layer by layer, what they took over all patches; largest first."""
+    sums: dict[str, int] = {}
+    for counted in counts:
+        for layer, macs in counted.layers.items():
+            sums[layer] = sums.get(layer, 0) + macs
+    whole = max(sum(sums.values()), 1)
+    ordered = sorted(sums.items(), key=lambda item: -item[1])
+    return [{"layer": layer, "macs": macs / len(counts), "share": macs / whole} for layer, macs in ordered]
+
+
+def _verdict(scalars: dict[str, Any], network: sr_hooks.Network, options: DifficultyOptions) -> str:
+    if scalars["compute_easy"] is None:
+        return "not counted: no convolution and no matrix product was seen, so nothing can be said of its compute."
+    shares = ", ".join(f"{scalars[name]:.0%} {name}" for name in CLASSES)
+    if scalars["compute_varies"]:
+        said = f"compute varies from patch to patch: patches are {shares}, and hard ones take "
+        said += f"{scalars['compute_hard']:.0%} of the compute, easy ones {scalars['compute_easy']:.0%}"
+        rank = scalars["rank_correlation"]
+        if rank is not None and abs(rank) < 0.2:
+            said += f"; it does not follow difficulty (rank correlation with PSNR {rank:.2f})"
+        elif rank is not None:
+            said += f"; more goes where PSNR is {'low' if rank < 0 else 'high'} (rank correlation {rank:.2f})"
+    else:
+        said = f"every patch costs the same: patches, and with them the compute, are {shares}"
+    return "; ".join([said, *_notes(scalars, network, options)]) + "."
+
+
+def _notes(scalars: dict[str, Any], network: sr_hooks.Network, options: DifficultyOptions) -> list[str]:
+    notes = []
+    fullest = max(CLASSES, key=lambda name: scalars[name])
+    if scalars[fullest] > 0.9:
+        notes.append("the split tells little here, set thresholds of your own")
+    if options.thresholds == CLASSSR and (network.scale != 4 or parse_degradation(options.degradation).steps):
+        notes.append("these thresholds were drawn for clean inputs at x4, so the classes are not ClassSR's")
+    if scalars["patches"] < 20:
+        notes.append(f"only {scalars['patches']} patches")
+    return notes
+
+
+@sr_hooks.hookimpl
+def register_analyses() -> list[type[sr_hooks.Analysis]]:
+    return [Difficulty]

@@ -43,6 +43,15 @@ class Gram:
     dimensions: int
     energy: float
 
+    def subset(self, rows: np.ndarray) -> Gram:
+        """The Gram matrix of some of the vectors, by their numbers, after subtracting those vectors' own mean.
+
+        For splits and resamplings of what was streamed once. The energy is taken to be spread evenly.
+        """
+        return Gram(
+            _centred(self.matrix[np.ix_(rows, rows)]), self.dimensions, self.energy * len(rows) / len(self.matrix)
+        )
+
 
 @dataclass(frozen=True)
 class Components:

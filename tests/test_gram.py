@@ -81,3 +81,12 @@ def test_directions_without_variance_are_left_out() -> None:
     found = principal_components(gram_of(flat))
     assert found is not None and found.scores.shape == (12, 1) and found.explained[0] == pytest.approx(1)
     assert np.abs(found.scores[:, 0]) == pytest.approx(np.abs(np.arange(12) - 5.5), abs=1e-5)
+
+
+def test_a_subset_is_as_if_it_had_come_alone(vectors: torch.Tensor) -> None:
+    rows = np.random.default_rng(3).permutation(COUNT)[: COUNT // 2]
+    part, alone = gram_of(vectors, store="float32").subset(rows), gram_of(vectors[rows], store="float32")
+    np.testing.assert_allclose(part.matrix, alone.matrix, atol=1e-5 * alone.matrix.max())
+    found, exact = principal_components(part, 10), principal_components(alone, 10)
+    assert found is not None and exact is not None
+    np.testing.assert_allclose(found.explained, exact.explained, rtol=1e-4)

@@ -1,0 +1,166 @@
+"""CSM, channel saliency maps (arXiv 2112.12089), and their test: PSNR without each channel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+import sr_hooks
+from sr_hooks.analyses.ddr_options import parse_layers
+from sr_hooks.analyses.faig_inputs import Inputs, make_inputs
+from sr_hooks.execution import Plan, calibrate
+from sr_hooks.objectives import make_objective
+from sr_hooks.progress import progress_bar
+from sr_hooks.tails import Tail
+from sr_hooks.taps import Tap, resolve
+from sr_hooks_csm.ablation import Metric, ablated_psnr, quality
+from sr_hooks_csm.saliency import Saliency, saliencies
+from sr_hooks_csm.verdict import judge, summarise
+
+__all__ = ["Csm", "CsmOptions"]
+
+
+@dataclass(frozen=True)
+class CsmOptions:
+    """Options of CSM."""
+
+    layers: Any = sr_hooks.option("auto", "taps, patterns such as body.*, auto (the deep feature), or all")
+    degradation: str = sr_hooks.option("clean", "of the inputs: clean, blur:2, noise:20, blur:2+noise:10, ...")
+    ablate: bool = sr_hooks.option(True, "measure the PSNR with each channel set to zero")
+    rescale: bool = sr_hooks.option(False, "scale the channels left so that the sum of |feature| stays")
+    objective: str = sr_hooks.option("gradient", "what of the output the gradient is of, as sr-hooks lam has it")
+    metric: Metric = sr_hooks.option("psnr", "psnr over RGB, or psnr_y over luma")
+    border: int | None = sr_hooks.option(
+        None, "output pixels left out of the PSNR at every edge; none given: the scale"
+    )
+    crop: int | None = sr_hooks.option(None, "side in ground-truth pixels of a centre crop")
+    maps: int = sr_hooks.option(4, "channels a tap whose maps of the first image are kept")
+    seed: int = sr_hooks.option(0, "of the degradation and of the permutations")
+    lr: Any = sr_hooks.option(None, "ready-made inputs (N,C,h,w); the images are their ground truth", flag=False)
+
+    def __post_init__(self) -> None:
+        for name, least in (("maps", 0), ("seed", 0), ("crop", 1), ("border", 0)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ValueError(f"{name} is {value}: it must be at least {least}")
+
+
+class Csm(sr_hooks.Analysis[CsmOptions]):
+    """Which channels of a feature matter, by gradient, and is that so when they are taken away?
+
+    Arrays, for N images, T taps of at most C channels (NaN beyond a tap's own): `saliency`, `activation`,
+    `first_order`, `psnr` (N,T,C), the last in dB with the channel zeroed; `base_psnr` (N,), of the output as it is;
+    `map_<t>` (k,h,w) in [0, 1], maps of the first image, of the channels `shown_<t>` (k,).
+    """
+
+    name = "csm"
+    options_type = CsmOptions
+    takes = "hr"
+    watch_images = 4
+
+    def run(self, network: sr_hooks.Network, images: Any, options: CsmOptions) -> sr_hooks.Result:
+        inputs = _inputs(network, images, options)
+        first = inputs.lr[0][0]
+        taps = resolve(network.module, parse_layers(options.layers), lambda: network(first.to(network.device)))
+        plan = calibrate(network, (first.shape[1], first.shape[2], first.shape[3]))
+        objective = make_objective(options.objective)
+        measured = _Measured(taps)
+        with progress_bar("CSM", len(inputs) * len(taps), unit="taps") as bar:
+            for (lr,), gt in zip(inputs.lr, inputs.gt, strict=True):
+                found = saliencies(network, lr, taps, objective, plan, maps=options.maps if not measured.rows else 0)
+                measured.add(found, *_ablations(network, lr, gt, taps, plan, options, measured, bar))
+        arrays = measured.arrays()
+        scalars = summarise(arrays, [str(tap) for tap in taps], options.seed)
+        scalars |= {"replayed": measured.replayed, "nonfinite": sum(s.nonfinite for row in measured.rows for s in row)}
+        provenance = {"seed": options.seed, "inputs": inputs.describe(), "objective": objective.name}
+        return sr_hooks.Result("csm", arrays, scalars, provenance, judge(scalars))
+
+    @classmethod
+    def figure(cls, result: sr_hooks.Result) -> Any:
+        from sr_hooks_csm.figures import csm_figure
+
+        return csm_figure(result)
+
+
+def _inputs(network: sr_hooks.Network, images: Any, options: CsmOptions) -> Inputs:
+    if options.lr is not None:
+        return make_inputs(network, None, (), degraded={options.degradation: options.lr}, gt=images)
+    return make_inputs(network, images, (options.degradation,), crop=options.crop, clip=True, seed=options.seed)
+
+
+def _ablations(
+    network: sr_hooks.Network,
+    lr: torch.Tensor,
+    gt: torch.Tensor,
+    taps: list[Tap],
+    plan: Plan,
+    options: CsmOptions,
+    measured: _Measured,
+    bar: Any,
+) -> tuple[float, list[np.ndarray]]:
+    """PSNR of the output as it is, and of each tap's ablations; none of them where none are wanted."""
+    border = max(round(network.scale), 0) if options.border is None else options.border
+    with network.channels_last(plan.channels_last):
+        x = plan.lay_out(lr.to(network.device))
+        with torch.no_grad():
+            base = float(quality(network(x), gt, border, options.metric))
+        rows = []
+        for tap in taps if options.ablate else ():
+            known = (str(tap), tuple(lr.shape))
+            tail = Tail(network, x, tap, probe=known not in measured.proved)
+            if known in measured.proved:
+                tail.replays = measured.proved[known]
+            measured.proved[known] = tail.replays
+            found = ablated_psnr(tail, gt, plan, border=border, metric=options.metric, rescale=options.rescale)
+            rows.append(found.numpy())
+            bar.update(1)
+    return base, rows
+
+
+class _Measured:
+    """What was found, image by image."""
+
+    def __init__(self, taps: list[Tap]) -> None:
+        self.taps = taps
+        self.rows: list[list[Saliency]] = []
+        self.base: list[float] = []
+        self.psnr: list[list[np.ndarray]] = []
+        self.proved: dict[tuple[str, tuple[int, ...]], bool] = {}
+
+    def add(self, found: list[Saliency], base: float, psnr: list[np.ndarray]) -> None:
+        self.rows.append(found)
+        self.base.append(base)
+        self.psnr.append(psnr)
+
+    @property
+    def replayed(self) -> bool | None:
+        """Whether every tail could leave out what runs before its tap; None where there was none."""
+        return all(self.proved.values()) if self.proved else None
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        widest = max(len(found.total) for found in self.rows[0])
+        kinds: dict[str, Any] = {
+            "saliency": [[found.total for found in row] for row in self.rows],
+            "activation": [[found.activation for found in row] for row in self.rows],
+            "first_order": [[found.first_order for found in row] for row in self.rows],
+        }
+        if any(self.psnr):
+            kinds["psnr"] = self.psnr
+        arrays = {name: _padded(values, widest) for name, values in kinds.items()}
+        arrays["base_psnr"] = np.array(self.base)
+        for index, found in enumerate(self.rows[0]):
+            if len(found.shown):
+                arrays |= {f"map_{index}": found.maps, f"shown_{index}": found.shown}
+        return arrays
+
+
+def _padded(rows: list[list[np.ndarray]], widest: int) -> np.ndarray:
+    """(N,T,widest) of N lists of T rows, NaN where a row is shorter."""
+    out = np.full((len(rows), len(rows[0]), widest), np.nan)
+    for i, row in enumerate(rows):
+        for t, values in enumerate(row):
+            out[i, t, : len(values)] = values
+    return out

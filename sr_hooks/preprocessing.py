@@ -7,7 +7,7 @@ from typing import Any
 
 from sr_hooks.errors import NetworkError
 
-__all__ = ["facts_of", "transforms_of"]
+__all__ = ["facts_of", "order_of", "transforms_of", "white_of"]
 
 _DATASETS = ("train_dataloader", "val_dataloader", "test_dataloader")  # what it learns from comes first
 _ORDERS = ("rgb", "bgr")
@@ -33,16 +33,16 @@ def facts_of(
             "the pipeline itself normalises the images (Normalize), which is not followed: state mean, std and bgr as "
             "facts, in the network's channel order and in units of the image ([0, 1])"
         )
-    white = 1.0 if "RescaleToZeroOne" in kinds else 255.0
-    order = _loaded(transforms)
+    white = white_of(transforms)
+    order = order_of(transforms)
     facts: dict[str, Any] = {}
     if getattr(preprocessor, "_enable_normalize", False):
-        mean, std = _values(preprocessor.mean, white), _values(preprocessor.std, white)
+        mean, std = (_values(buffer, white or 255.0) for buffer in (preprocessor.mean, preprocessor.std))
         if not any(mean) and len(set(std)) == 1:
             facts["input_range"] = 1 / std[0]
         else:
             facts.update(input_range=1.0, mean=mean, std=std)
-    elif order is not None:
+    elif white is not None:
         facts["input_range"] = white
     wanted = getattr(preprocessor, "output_channel_order", None)
     if getattr(preprocessor, "_channel_conversion", False) and order is not None:
@@ -70,6 +70,20 @@ def transforms_of(place: Any) -> list[Any]:
     return []
 
 
+def order_of(transforms: Sequence[Any], key: str = "img") -> str | None:
+    """ "rgb" or "bgr", as images are loaded: OpenCV's order where it is not said; None where nothing loads."""
+    loading = [t for t in transforms if _kind(t).startswith("LoadImage")]
+    first = next((t for t in loading if _get(t, "key") == key), loading[0] if loading else None)
+    return None if first is None else str(_get(first, "channel_order") or "bgr").lower()
+
+
+def white_of(transforms: Sequence[Any]) -> float | None:
+    """The value of white in loaded images; None where nothing loads."""
+    if any(_kind(t) == "RescaleToZeroOne" for t in transforms):
+        return 1.0
+    return None if order_of(transforms) is None else 255.0
+
+
 def _described(value: Any) -> Iterator[list[Any]]:
     if isinstance(value, Mapping):
         if isinstance(value.get("pipeline"), (list, tuple)):
@@ -87,13 +101,6 @@ def _kind(transform: Any) -> str:
         kind = transform.get("type", "")
         return (kind if isinstance(kind, str) else kind.__name__).split(".")[-1]
     return type(transform).__name__
-
-
-def _loaded(transforms: Sequence[Any]) -> str | None:
-    """The channel order in which images are loaded, OpenCV's where it is not said; None where nothing loads."""
-    loading = [t for t in transforms if _kind(t).startswith("LoadImage")]
-    first = next((t for t in loading if _get(t, "key") == "img"), loading[0] if loading else None)
-    return None if first is None else str(_get(first, "channel_order") or "bgr").lower()
 
 
 def _get(transform: Any, key: str) -> Any:

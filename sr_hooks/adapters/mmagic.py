@@ -1,0 +1,173 @@
+"""mmagic, and any project whose trainings are a Runner's of mmengine: a hook, which a config names by its path.
+
+    custom_hooks = [dict(type="sr_hooks.adapters.mmagic.SRHooks", lam=dict(windows=[[96, 120, 16]], every=5000))]
+
+This room alone imports mmengine at its top: who names it has it.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from mmengine.hooks import Hook
+
+from sr_hooks.adapters.mmagic_run import (
+    VisualizerWriter,
+    check_order,
+    networks_of,
+    optimizer_of,
+    validation_images,
+)
+from sr_hooks.errors import OptionError, nearest
+from sr_hooks.ranks import stopping
+from sr_hooks.session import Session
+from sr_hooks.watch_config import BLOCK, WatchPlan, merge, parse_block
+from sr_hooks.watch_images import image_source
+
+__all__ = ["SRHooks"]
+
+_FACTS = ("scale", "input_range", "mean", "std", "bgr", "multiple", "channels", "output", "name")
+_WEIGHTS = ("ema", "raw")
+
+
+class SRHooks(Hook):
+    """Watch a training run; the same keys as the `sr_hooks:` block of a BasicSR option file.
+
+    A `sr_hooks = dict(...)` in the config is read too; what is given here lies on top of it.
+
+    Args:
+        network: which part of the model is the network, "path.to.submodule"; "generator" where not given. ("ema" and
+            "raw" are which of its weights to look at, as in the block.)
+        facts: what `sr_hooks.Network` takes of it: scale, input_range, mean, std, bgr, multiple, channels, output.
+            What is not given is read off the data preprocessor and the pipeline, or inferred.
+        block: an analysis's name with its options, and keys for all of them: `image`, `budget`, `sinks`, `seed`.
+
+    Raises:
+        RunStopped: when training begins, where what is asked for cannot be done; with the key and the nearest name.
+    """
+
+    priority = "LOW"  # after the hooks that keep averages, before the one that saves checkpoints
+
+    def __init__(self, **block: Any) -> None:
+        self.block = _plain(block)
+        self.where: str | None = None
+        self.base: Path | None = None
+        self.session: Session | None = None
+        self._undo: list[Callable[[], None]] = []
+
+    # -- the host's events -------------------------------------------------------------------------
+
+    def before_run(self, runner: Any) -> None:
+        """However the training loop ends, nothing of ours is left on the run."""
+        loop = runner._train_loop
+        if callable(getattr(loop, "run", None)):
+            self.close()
+            self._wrap(loop, "run", self._running)
+
+    def before_train(self, runner: Any) -> None:
+        """All is built, initialised and, on resume, loaded; nothing is trained yet."""
+        with stopping():
+            plan, path, facts = self._plan(runner.cfg)
+            if not plan.analyses:
+                runner.logger.info("sr_hooks: %s asks for no analysis, so nothing is watched", plan.where)
+                return
+            check_order(runner, self)
+            networks = networks_of(runner, path, facts)
+            session = Session(
+                plan,
+                networks,
+                image_source(plan.base, validation_images(runner)),
+                folder=Path(runner.work_dir) / BLOCK,
+                tensorboard=lambda: VisualizerWriter(runner.visualizer),
+                log=runner.logger,
+                run=Path(runner.work_dir).name,
+                seed=int((plan.seed if plan.seed is not None else runner.seed) or 0),
+                total=runner.max_iters,
+            )
+            session.start(runner.iter)
+            if session.wants_steps:
+                session.attach(optimizer_of(runner, networks["raw"].module))
+        self.session = session
+        self._wrap(runner, "save_checkpoint", self._saving)
+
+    def after_train_iter(self, runner: Any, *_: Any, **__: Any) -> None:
+        if self.session is not None:
+            self.session.step(runner.iter + 1)
+
+    def after_val(self, runner: Any) -> None:
+        """EMAHook has put back by now what it exchanged for the validation."""
+        if self.session is not None:
+            self.session.validated()
+
+    def after_train(self, runner: Any) -> None:
+        if self.session is not None:
+            self.session.end()
+
+    def close(self) -> None:
+        """Leave the run as it was."""
+        for undo in reversed(self._undo):
+            undo()
+        self._undo.clear()
+        if self.session is not None:
+            self.session.close()
+            self.session = None
+
+    def _running(self, original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        try:
+            return original(*args, **kwargs)
+        finally:
+            self.close()
+
+    def _saving(self, original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """On every rank, where the event before_save_checkpoint is of the first alone."""
+        if self.session is not None:
+            self.session.saving()
+        return original(*args, **kwargs)
+
+    def _wrap(self, owner: Any, name: str, around: Callable[..., Any]) -> None:
+        original = getattr(owner, name)
+
+        @functools.wraps(original)
+        def method(*args: Any, **kwargs: Any) -> Any:
+            return around(original, *args, **kwargs)
+
+        setattr(owner, name, method)
+        self._undo.append(lambda: vars(owner).pop(name, None))
+
+    # -- what is asked for -------------------------------------------------------------------------
+
+    def _plan(self, cfg: Any) -> tuple[WatchPlan, str, dict[str, Any]]:
+        """The plan, the network's place in the model, and what is stated of it."""
+        file = getattr(cfg, "filename", None)
+        mine = self.where or "custom_hooks: SRHooks"
+        theirs = cfg.get(BLOCK) if isinstance(cfg, Mapping) or hasattr(cfg, "get") else None
+        sources = [BLOCK] * (theirs is not None) + [mine] * bool(self.block or theirs is None)
+        where = (f"{file}: " if file else "") + " + ".join(sources)
+        if theirs is not None and not isinstance(theirs, Mapping):
+            parse_block(_plain(theirs), where=where)  # says what it should be
+        block = merge(_plain(theirs), self.block)
+        path = "generator"
+        if "network" in block and block["network"] not in _WEIGHTS:
+            path = block.pop("network")
+            if not isinstance(path, str) or not path:
+                raise OptionError(f"{where}: network is {path!r}: ema, raw, or a part of the model, path.to.submodule")
+        facts = block.pop("facts", None) or {}
+        if not isinstance(facts, Mapping):
+            raise OptionError(f"{where}: facts is {facts!r}: a mapping, e.g. dict(input_range=1, bgr=True)")
+        for key in facts:
+            if key not in _FACTS:
+                raise OptionError(f"{where}: facts: unknown key {key!r}; {nearest(str(key), _FACTS)}")
+        base = self.base or (Path(file).parent if file else Path())
+        return parse_block(block, where=where, base=base), path, dict(facts)
+
+
+def _plain(value: Any) -> Any:
+    """Without the dicts of mmengine's Config, which answer to names that they do not hold."""
+    if isinstance(value, Mapping):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_plain(inner) for inner in value)
+    return value

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import platform
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
@@ -16,7 +17,8 @@ from torch import nn
 
 import sr_hooks
 from sr_hooks import plugins, taps
-from sr_hooks.errors import OptionError, PluginError, nearest
+from sr_hooks.errors import OptionError, PluginError, SRHooksError, nearest
+from sr_hooks.execution import is_out_of_memory
 from sr_hooks.images import downsample
 from sr_hooks.network import Network
 from sr_hooks.options import as_plain, from_mapping
@@ -27,9 +29,11 @@ __all__ = [
     "Analysis",
     "WatchContext",
     "Watcher",
+    "blamed",
     "execute",
     "find_analysis",
     "joined",
+    "options_of",
     "provenance_of",
     "run",
     "sha256_of",
@@ -224,7 +228,42 @@ def find_analysis(name: str) -> type[Analysis[Any]]:
 def run(name: str, network: Any, images: Any = None, **options: Any) -> Any:
     """Run any registered analysis by name: `sr_hooks.run("lam", network, lr, window=(96, 120, 16))`."""
     kind = find_analysis(name)
-    return execute(kind, network, images, from_mapping(kind.options_type, options, where=name))
+    return execute(kind, network, images, options_of(kind, options, where=name))
+
+
+def options_of(
+    kind: type[Analysis[Any]], given: Mapping[str, Any], *, where: str, options_type: type | None = None
+) -> Any:
+    """An analysis's options (`options_type` of another kind) from names and values, as `from_mapping` makes them.
+
+    Raises:
+        OptionError: an unknown name, or a value of the wrong kind.
+        PluginError: the analysis is a third party's, and its options raised something else.
+    """
+    with blamed(kind, "options"):
+        return from_mapping(options_type or kind.options_type, given, where=where)
+
+
+@contextmanager
+def blamed(kind: type[Analysis[Any]], where: str) -> Iterator[None]:
+    """Whatever but an SRHooksError a third party's analysis raises inside becomes a PluginError with whose it is.
+
+    Memory running out is nobody's fault, and with SR_HOOKS_STRICT=1 everything passes as it is.
+    """
+    try:
+        yield
+    except SRHooksError:
+        raise
+    except Exception as error:
+        known = plugins.contributions("register_analyses")
+        fault = (
+            plugins.registry().failure("register_analyses", kind.name, where, error)
+            if known.get(getattr(kind, "name", "")) is kind and not is_out_of_memory(error) and not plugins.is_strict()
+            else None
+        )
+        if fault is None:
+            raise
+        raise PluginError(str(fault)) from error
 
 
 def execute(kind: type[Analysis[Any]], network: Any, images: Any, options: Any) -> Any:
@@ -233,7 +272,7 @@ def execute(kind: type[Analysis[Any]], network: Any, images: Any, options: Any) 
     found = plugins.registry()
     found.call("before_analysis", analysis=kind.name, network=network, options=options)
     start = time.perf_counter()
-    with network.prepared(), torch.inference_mode(False):
+    with network.prepared(), torch.inference_mode(False), blamed(kind, "run"):
         answer = kind().run(network, images, options)
     seconds = time.perf_counter() - start
     common = provenance_of(kind, network, options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import sys
 import traceback
@@ -14,8 +15,8 @@ import torch
 import yaml
 
 import sr_hooks
-from sr_hooks import cli_train, plugins, taps
-from sr_hooks.analysis import execute, joined
+from sr_hooks import cli_grid, cli_train, plugins, taps
+from sr_hooks.analysis import blamed, execute, joined
 from sr_hooks.errors import ImageError, OptionError, SRHooksError, nearest
 from sr_hooks.images import downsample, read_image
 from sr_hooks.network import Network
@@ -87,9 +88,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _analysis_parser(commands: Any, name: str, kind: Any) -> None:
-    summary = (kind.__doc__ or name).strip().splitlines()[0]
-    command = commands.add_parser(name, help=summary.replace("%", "%%"), description=summary.replace("%", "%%"))
+def _analysis_flags(kind: Any) -> argparse.ArgumentParser:
+    command = _Parser(add_help=False)
     _network_flags(command)
     what = "input (LR) images" if kind.takes == "lr" else "ground-truth (HR) images"
     command.add_argument("--image", nargs="+", required=True, metavar="FILE", help=f"{what}, 8-bit files")
@@ -97,9 +97,9 @@ def _analysis_parser(commands: Any, name: str, kind: Any) -> None:
         command.add_argument(
             "--hr", action="store_true", help="the images are HR: shrink them by the scale first (bicubic)"
         )
-    command.add_argument("--out", type=Path, default=None, help=f"result folder (default: {name}_result)")
+    command.add_argument("--out", type=Path, default=None, help=f"result folder (default: {kind.name}_result)")
     add_flags(command, kind.options_type)
-    command.set_defaults(command=lambda arguments: _analyse(name, kind, arguments))
+    return command
 
 
 def _network_flags(command: argparse.ArgumentParser) -> None:
@@ -144,7 +144,8 @@ def _network(arguments: argparse.Namespace) -> Network:
 
 def _analyse(name: str, kind: Any, arguments: argparse.Namespace) -> None:
     out = check_folder(arguments.out or Path(f"{name}_result"))
-    options = from_flags(kind.options_type, arguments)
+    with blamed(kind, "options"):
+        options = from_flags(kind.options_type, arguments)
     files = [Path(file) for file in arguments.image]
     images = [read_image(file) for file in files]
     network = _network(arguments)

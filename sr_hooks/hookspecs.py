@@ -7,10 +7,15 @@ from typing import Any
 
 import pluggy
 
-__all__ = ["API_VERSION", "hookimpl", "hookspec"]
+__all__ = ["API_VERSION", "RESERVED_NAMES", "hookimpl", "hookspec"]
 
 API_VERSION = 1
 """A plugin that needs a newer contract says so by an attribute `sr_hooks_api = 2`; older hosts set it aside."""
+
+_COMMANDS = ["demo", "layers", "new-plugin", "plugins", "show", "train"]
+_KEYS = ["at", "at_end", "budget", "every", "image", "images", "limit", "network", "on_error", "on_validation"]
+RESERVED_NAMES = frozenset([*_COMMANDS, *_KEYS, "seed", "sinks"])
+"""What no analysis may be called: commands, and keys that stand beside analyses in an option file's block."""
 
 hookspec = pluggy.HookspecMarker("sr_hooks")
 hookimpl = pluggy.HookimplMarker("sr_hooks")
@@ -18,7 +23,10 @@ hookimpl = pluggy.HookimplMarker("sr_hooks")
 
 @hookspec
 def register_analyses() -> list[type[Any]]:  # type: ignore[empty-body]
-    """Subclasses of sr_hooks.Analysis: each gets a command, flags, a place in the schedule, figures and reports."""
+    """Subclasses of sr_hooks.Analysis: each gets a command, flags, a place in the schedule, figures and reports.
+
+    A name is lower-case letters, digits and hyphens, and none of `RESERVED_NAMES`.
+    """
 
 
 @hookspec
@@ -33,7 +41,7 @@ def register_paths() -> Mapping[str, Callable[[str | None, int], Any]]:  # type:
 
 @hookspec
 def register_degradations() -> Mapping[str, Callable[..., Any]]:  # type: ignore[empty-body]
-    """Name to factory of a degradation, as `sr_hooks.degradations` describes it."""
+    """Name to factory("argument" or None) of a `sr_hooks.degradations.Step`, or of a function (image, rng) -> image."""
 
 
 @hookspec

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,7 +16,7 @@ import pluggy
 from sr_hooks import hookspecs
 from sr_hooks.errors import PluginError
 
-__all__ = ["Fault", "Registry", "contributions", "registry"]
+__all__ = ["Fault", "Registry", "contributions", "is_strict", "registry"]
 
 GROUP = "sr_hooks"
 _log = logging.getLogger("sr_hooks")
@@ -23,7 +24,7 @@ _log = logging.getLogger("sr_hooks")
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that a plugin did wrong."""
+    """One thing that a plugin did wrong: in which hook (or "import", "options", "run", "figure"), and what to do."""
 
     plugin: str
     distribution: str
@@ -31,10 +32,11 @@ class Fault:
     hook: str
     error: str
     remedy: str
+    did: str = "set aside"
 
     def __str__(self) -> str:
         who = f"plugin {self.plugin} ({self.distribution} {self.version})"
-        return f"{who} set aside at {self.hook}: {self.error}. {self.remedy}"
+        return f"{who} {self.did} at {self.hook}: {self.error}. {self.remedy}"
 
 
 class Registry:
@@ -46,6 +48,7 @@ class Registry:
         self.faults: list[Fault] = []
         self._origin: dict[str, tuple[str, str]] = {}
         self._contributions: dict[str, dict[str, tuple[str, Any]]] = {}
+        self._aside: set[tuple[str, str]] = set()
 
     def load_entry_points(self) -> None:
         """Register every entry point of the group, ours first, then by distribution and name."""
@@ -76,8 +79,8 @@ class Registry:
         self._origin[point.name] = (distribution, version)
         try:
             plugin = point.load()
-        except Exception as error:
-            self._fault(point.name, "import", error, f"Mend or uninstall it: pip uninstall {distribution}")
+        except (Exception, SystemExit) as error:
+            self._fault(point.name, "import", error, self._mend(point.name))
             return
         self.register(plugin, point.name)
 
@@ -85,13 +88,9 @@ class Registry:
         """Register a plugin object under a name; a faulty one is set aside."""
         self._origin.setdefault(name, ("registered in code", "-"))
         wanted = getattr(plugin, "sr_hooks_api", hookspecs.API_VERSION)
-        if wanted > hookspecs.API_VERSION:
-            self._fault(
-                name,
-                "register",
-                PluginError(f"it asks for plugin contract {wanted}, this sr_hooks has {hookspecs.API_VERSION}"),
-                "Upgrade sr_hooks",
-            )
+        if not isinstance(wanted, int) or wanted > hookspecs.API_VERSION:
+            text = f"it asks for plugin contract {wanted!r}, this sr_hooks has {hookspecs.API_VERSION}"
+            self._fault(name, "register", PluginError(text), "Upgrade sr_hooks: pip install --upgrade sr_hooks")
             return
         try:
             self.manager.register(plugin, name)
@@ -102,19 +101,42 @@ class Registry:
             return
         self._contributions.clear()
 
+    def _mend(self, plugin: str) -> str:
+        distribution, version = self._origin.get(plugin, ("", "-"))
+        return "Mend it" if version == "-" else f"Mend or uninstall it: pip uninstall {distribution}"
+
     def _fault(
         self, plugin: str, hook: str, error: BaseException, remedy: str, *, origin: tuple[str, str] | None = None
     ) -> None:
         distribution, version = origin or self._origin.get(plugin, ("?", "?"))
-        message = " ".join(str(error).split())
-        text = message if isinstance(error, PluginError) else f"{type(error).__name__}: {message}"
-        text = text if len(text) <= 300 else text[:297] + "..."
-        fault = Fault(plugin, distribution, version, hook, text, remedy)
-        if os.environ.get("SR_HOOKS_STRICT") == "1":
+        self.report(Fault(plugin, distribution, version, hook, _said(error), remedy), error)
+
+    def report(self, fault: Fault, error: BaseException) -> None:
+        """Log a fault once and keep it for the listing; with SR_HOOKS_STRICT=1 raise it instead."""
+        if is_strict():
             raise PluginError(str(fault)) from error
         if fault not in self.faults:
             self.faults.append(fault)
             _log.warning("%s", fault)
+
+    def failure(self, hook: str, name: str, where: str, error: BaseException) -> Fault | None:
+        """What to say of a third party's contribution that raised in use; None of ours and of unpackaged code.
+
+        Nothing is reported or set aside by this.
+        """
+        plugin = self._owned(hook)[name][0] if name in self._owned(hook) else ""
+        distribution, version = self._origin.get(plugin, ("sr-hooks", ""))
+        if _plain(distribution) == "sr-hooks" or version == "-":
+            return None
+        remedy = f"{self._mend(plugin)} (SR_HOOKS_STRICT=1 shows where it failed)"
+        return Fault(plugin, distribution, version, where, _said(error), remedy, did="failed")
+
+    def set_aside(self, hook: str, name: str, where: str, error: BaseException) -> None:
+        """Leave out one contribution that cannot be used, and say so once; the plugin's others stay."""
+        plugin = self._owned(hook)[name][0]
+        self._aside.add((hook, name))
+        self._contributions.clear()
+        self._fault(plugin, where, error, self._mend(plugin))
 
     def call(self, hook: str, **arguments: Any) -> list[tuple[str, Any]]:
         """(plugin, answer) of all that implement the hook, in order of registration; who raises is set aside."""
@@ -126,8 +148,8 @@ class Registry:
             caller = self.manager.subset_hook_caller(hook, others)
             try:
                 answers += [(name, answer) for answer in caller(**arguments)]
-            except Exception as error:
-                self._fault(name, hook, error, "Mend or uninstall it")
+            except (Exception, SystemExit) as error:
+                self._fault(name, hook, error, self._mend(name))
                 self.manager.unregister(plugin)
                 self._contributions.clear()
         return answers
@@ -149,10 +171,14 @@ class Registry:
                     for name, value in items:
                         if not isinstance(name, str) or not callable(value):
                             raise PluginError(f"{hook} must give names and callables, not {name!r}: {value!r}")
+                        if hook == "register_analyses":
+                            _check_name(name)
                 except Exception as error:
                     self._fault(plugin, hook, error, "See the hook's docstring for what it must return")
                     continue
                 for name, value in items:
+                    if (hook, name) in self._aside:
+                        continue
                     if name in owned:
                         taken = PluginError(f"{name!r} is taken by plugin {owned[name][0]}")
                         self._fault(plugin, hook, taken, "Rename it in the plugin")
@@ -193,5 +219,23 @@ def contributions(hook: str) -> dict[str, Callable[..., Any]]:
     return registry().contributions(hook)
 
 
+def is_strict() -> bool:
+    """Whether plugins' faults are raised (SR_HOOKS_STRICT=1), for their authors and for automatic tests."""
+    return os.environ.get("SR_HOOKS_STRICT") == "1"
+
+
 def _plain(distribution: str) -> str:
     return distribution.lower().replace("_", "-")
+
+
+def _said(error: BaseException) -> str:
+    message = " ".join(str(error).split())
+    text = message if isinstance(error, PluginError) else f"{type(error).__name__}: {message}"
+    return text if len(text) <= 300 else text[:297] + "..."
+
+
+def _check_name(name: str) -> None:
+    if re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) is None:
+        raise PluginError(f"an analysis cannot be called {name!r}: use lower-case letters, digits, hyphens")
+    if name in hookspecs.RESERVED_NAMES:
+        raise PluginError(f"an analysis cannot be called {name!r}: that is a command, or a key beside analyses")

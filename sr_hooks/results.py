@@ -86,9 +86,18 @@ class Result:
                 raise
             _log.info("no figure: matplotlib is not installed (pip install 'sr_hooks[figures]')")
             return False
-        if figure is None:
+        except Exception as error:
+            registry = plugins.registry()
+            fault = registry.failure("register_analyses", self.analysis, "figure", error)
+            if fault is None:
+                raise
+            registry.report(fault, error)  # the numbers are sound
+        from sr_hooks import plugins
+
             return False
-        figure.savefig(path)
+            if figure is None:
+                return False
+            figure.savefig(path)
         return True
 
     def headline(self) -> dict[str, Any]:

@@ -98,7 +98,9 @@ class Sinks:
             self._faults[name] = count = self._faults.get(name, 0) + 1
             aside = f"; set aside after {FAULTS} faults" if count >= FAULTS else ""
             kind = type(error).__name__
-            self._log.error("sr_hooks: the sink %s failed at %s: %s: %s%s", name, doing, kind, error, aside)
+            fault = plugins.registry().failure("register_sinks", name, f"sink {name}, {doing}", error)
+            said = fault or f"the sink {name} failed at {doing}: {kind}: {error}"
+            self._log.error("sr_hooks: %s%s", said, aside)
 
 
 class FolderSink(Sink):

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from sr_hooks import plugins
-from sr_hooks.analysis import Analysis
+from sr_hooks.analysis import Analysis, blamed, options_of
 from sr_hooks.errors import OptionError, SRHooksError, nearest
 from sr_hooks.options import from_mapping
 from sr_hooks.schedule import Schedule
@@ -140,7 +140,8 @@ def _planned(kind: type[Analysis[Any]], value: Any, defaults: Mapping[str, Any],
         raise OptionError(f"{where} must be a mapping of options, e.g. {{every: 5000}}, not {value!r}")
     shared = {f.name for f in dataclasses.fields(Schedule)}
     options_type = kind.watch_options_type or kind.options_type
-    own = {f.name for f in dataclasses.fields(options_type)} - shared
+    with blamed(kind, "options"):
+        own = {f.name for f in dataclasses.fields(options_type)} - shared
     mine: dict[str, Any] = {}
     schedule = dict(defaults)
     for key, given in value.items():
@@ -158,9 +159,8 @@ def _planned(kind: type[Analysis[Any]], value: Any, defaults: Mapping[str, Any],
             raise OptionError(f"{where}: {key} and {name} are the same key: give one of them")
         mine[name] = given
     with located(where):
-        return Planned(
-            kind, from_mapping(options_type, mine, where=where), from_mapping(Schedule, schedule, where=where), where
-        )
+        options = options_of(kind, mine, where=where, options_type=options_type)
+        return Planned(kind, options, from_mapping(Schedule, schedule, where=where), where)
 
 
 def _refuse_bool(key: str, value: Any, where: str) -> None:

@@ -15,7 +15,7 @@ import torch
 import yaml
 
 import sr_hooks
-from sr_hooks import cli_grid, cli_train, plugins, taps
+from sr_hooks import cli_train, plugins, taps
 from sr_hooks.analysis import blamed, execute, joined
 from sr_hooks.errors import ImageError, OptionError, SRHooksError, nearest
 from sr_hooks.images import downsample, read_image

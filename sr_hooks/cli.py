@@ -63,7 +63,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"sr_hooks {sr_hooks.__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=_Parser)
     for name, kind in plugins.contributions("register_analyses").items():
-        _analysis_parser(commands, name, kind)
+        try:
+            flags = _analysis_flags(kind)
+        except Exception as error:
+            plugins.registry().set_aside("register_analyses", name, "options", error)
+            continue
+        summary = (kind.__doc__ or name).strip().splitlines()[0].replace("%", "%%")
+        command = commands.add_parser(name, help=summary, description=summary, parents=[flags])
+        command.set_defaults(command=functools.partial(_analyse, name, kind))
 
     commands.add_parser("train", help=cli_train.HELP, add_help=False)
 

@@ -183,6 +183,8 @@ class Analysis(Generic[Options]):
         watch_options_type: a frozen dataclass of the keys that its block in an option file has; None for options_type.
         watch_names: other names that options have in such a block, e.g. {"windows": "window"}.
         watch_images: how many of the validation images it looks at where its block names none.
+        better: of the headline's numbers, those of which "higher" or "lower" ones are what one wants; the first is what
+            tables of several networks show, and its best is set in bold.
     """
 
     name: ClassVar[str]
@@ -194,6 +196,7 @@ class Analysis(Generic[Options]):
     watch_options_type: ClassVar[type | None] = None
     watch_names: ClassVar[Mapping[str, str]] = {}
     watch_images: ClassVar[int] = 1
+    better: ClassVar[Mapping[str, str]] = {}
 
     def run(self, network: Network, images: Any, options: Options) -> Result | Sequence[Result]:
         """The answer, or several. The network is in evaluation mode, its parameters want no gradient.
@@ -296,6 +299,7 @@ def provenance_of(kind: type[Analysis[Any]], network: Network, options: Any) -> 
             "python": platform.python_version(),
         },
         "network": network.describe(),
+        "network_source": network.source,
         "device": str(network.device),
         "dtype": str(network.dtype).removeprefix("torch."),
         "threads": torch.get_num_threads(),

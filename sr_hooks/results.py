@@ -79,8 +79,13 @@ class Result:
         return draw(self) if draw else None
 
     def _draw(self, path: Path) -> bool:
+        from sr_hooks import plugins
+
         try:
             figure = self.figure()
+            if figure is None:
+                return False
+            figure.savefig(path)
         except ModuleNotFoundError as error:
             if error.name != "matplotlib":
                 raise
@@ -92,12 +97,7 @@ class Result:
             if fault is None:
                 raise
             registry.report(fault, error)  # the numbers are sound
-        from sr_hooks import plugins
-
             return False
-            if figure is None:
-                return False
-            figure.savefig(path)
         return True
 
     def headline(self) -> dict[str, Any]:

@@ -299,7 +299,6 @@ def provenance_of(kind: type[Analysis[Any]], network: Network, options: Any) -> 
             "python": platform.python_version(),
         },
         "network": network.describe(),
-        "network_source": network.source,
         "device": str(network.device),
         "dtype": str(network.dtype).removeprefix("torch."),
         "threads": torch.get_num_threads(),

@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from sr_hooks.adapters import basicsr as basicsr_adapter
+from sr_hooks.adapters import mmagic_hunt
 from sr_hooks.adapters.loop import Watch, first_step, trained_variable, trains, variable
 from sr_hooks.bare import bare
 from sr_hooks.errors import NetworkError, OptionError, SRHooksError
@@ -37,8 +38,9 @@ def analyze(function: Any = None, *, config: Any = None, network: str | None = N
     """Watch the training run that happens inside a function: `@sr_hooks.analyze`, with or without arguments.
 
     With BasicSR, or a copy of it, the model is found by itself when it is built, and the `sr_hooks:` block of the
-    option file says what to watch. In a plain PyTorch loop, `network` names the variable that holds the network, and
-    the first step of an optimizer that holds its weights begins the watch.
+    option file says what to watch; with mmagic, and whatever trains by a Runner of mmengine, the config's `sr_hooks`
+    does. In a plain PyTorch loop, `network` names the variable that holds the network, and the first step of an
+    optimizer that holds its weights begins the watch.
 
         @sr_hooks.analyze
         def main():
@@ -113,10 +115,12 @@ def watched_run(
                     import_basicsr()
                     importlib.import_module("basicsr.models")
             with stopping():
+                block, where, base = _merged(config, options)
                 taken.update(merge(*_above, stack.enter_context(without_ours(file))))
             _above.append(taken)
             stack.callback(_above.pop)
             stack.enter_context(basicsr_adapter.hunting(planner, call_off))
+            stack.enter_context(mmagic_hunt.hunting(block, base, where, call_off))
         yield
 
 
@@ -246,9 +250,22 @@ def _plan(
     forced: Mapping[str, Any] | None = None,
 ) -> WatchPlan:
     """The blocks of option file, config, keywords and --force_yml on top of each other."""
+    block, where, base = _merged(config, options, host=host, file=file, forced=forced)
+    return parse_block(block, where=where, base=base or Path())
+
+
+def _merged(
+    config: Any,
+    options: Mapping[str, Any],
+    *,
+    host: Mapping[str, Any] | None = None,
+    file: Path | None = None,
+    forced: Mapping[str, Any] | None = None,
+) -> tuple[dict[str, Any], str, Path | None]:
+    """The same as one block, with how messages call it, and the folder for relative paths in it."""
     blocks: list[Any] = []
     sources: list[str] = []
-    base = file.parent if file is not None else Path()
+    base = file.parent if file is not None else None
     if host is not None and host.get(BLOCK) is not None:
         blocks.append(host[BLOCK])
         sources.append(f"{file}: {BLOCK}" if file is not None else BLOCK)
@@ -269,4 +286,4 @@ def _plan(
         if not isinstance(block, Mapping):
             parse_block(block, where=source)
     where = " + ".join(sources) or (f"{file}: {BLOCK}" if file is not None else BLOCK)
-    return parse_block(merge(*blocks), where=where, base=base)
+    return merge(*blocks), where, base

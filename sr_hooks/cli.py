@@ -15,7 +15,7 @@ import torch
 import yaml
 
 import sr_hooks
-from sr_hooks import cli_train, plugins, taps
+from sr_hooks import cli_grid, cli_train, plugins, taps
 from sr_hooks.analysis import blamed, execute, joined
 from sr_hooks.errors import ImageError, OptionError, SRHooksError, nearest
 from sr_hooks.images import downsample, read_image
@@ -72,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=summary, description=summary, parents=[flags])
         command.set_defaults(command=functools.partial(_analyse, name, kind))
 
+    cli_grid.add_command(commands)
     commands.add_parser("train", help=cli_train.HELP, add_help=False)
 
     command = commands.add_parser("layers", help="list a network's layers with runs and shapes, as taps name them")

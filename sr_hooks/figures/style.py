@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Set
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -36,10 +38,23 @@ def new_figure(width: float, height: float) -> Any:
     return Figure(figsize=(width, height), dpi=DPI, layout="constrained", facecolor="white")
 
 
-def plain(text: str) -> str:
-    """Text that matplotlib draws as it stands: no mathtext, no control characters, not endless."""
-    text = "".join(c if c.isprintable() else " " for c in text).replace("$", r"\$")
-    return text if len(text) <= 60 else text[:57] + "..."
+def plain(text: str, longest: int = 60) -> str:
+    """Text that matplotlib draws as it stands: no mathtext, no control characters, not endless.
+
+    A character that its font lacks, which would be an empty box, is written by its code.
+    """
+    text = "".join(c if c.isprintable() else " " for c in text)
+    text = text if len(text) <= longest else text[: longest - 3] + "..."
+    known = _characters()
+    return "".join(c if ord(c) in known else f"[U+{ord(c):X}]" for c in text).replace("$", r"\$")
+
+
+@lru_cache(maxsize=1)
+def _characters() -> Set[int]:
+    """Those of matplotlib's default font."""
+    from matplotlib.font_manager import FontProperties, findfont, get_font
+
+    return get_font(findfont(FontProperties())).get_charmap().keys()
 
 
 def caption(figure: Any, text: str, *, width: int = 150) -> None:

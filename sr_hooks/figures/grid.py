@@ -1,0 +1,312 @@
+"""The figure of a grid in the layout of papers: a block an image and window, in it a row a network.
+
+At the left the ground truth with the window, the input, the window enlarged; in each row the attribution map with its
+diffusion index, its density over the input, and the window of the network's output.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import cv2
+import numpy as np
+import torch
+
+from sr_hooks.figures.style import INK, MAP_COLOURS, PAPER_COLOURS, image_of, plain, window_box
+from sr_hooks.images import upsample
+
+if TYPE_CHECKING:
+    from sr_hooks.analyses.lam_result import LamResult
+    from sr_hooks.grid.cautions import Caution
+    from sr_hooks.grid.gathered import Gathered, Row
+    from sr_hooks.grid.plan import Plan
+
+__all__ = ["Block", "Page", "draw_page", "pages", "save_page"]
+
+# Inches. The width is that of a page of two columns.
+_WIDTH, _MARGIN, _NAME, _GAP = 7.16, 0.04, 0.2, 0.06
+_UNIT = (_WIDTH - 2 * _MARGIN - _NAME - 4 * _GAP) / 5
+_CAPTION, _HEAD, _BARS, _NOTE, _CARD = 0.17, 0.2, 0.42, 0.115, 0.3
+_HIGHEST = 9.2  # of a page
+_MOST_ROWS = 6  # of a block on one page
+_PIXELS = 640  # of the longer side of a picture, at most: papers print no more
+_DPI = 300
+_SMALL, _TEXT = 5.8, 7.0  # points
+
+
+@dataclass(frozen=True)
+class Block:
+    """Networks that are asked about one window of one image: numbers of cells in the plan."""
+
+    image: int
+    window: tuple[int, int, int, int]
+    cells: tuple[int, ...]
+    aspect: float
+
+    def height(self, check: bool) -> float:
+        return _HEAD + len(self.cells) * self.row(check)
+
+    def row(self, check: bool) -> float:
+        return _UNIT * self.aspect + _CAPTION + (_CARD if check else 0)
+
+
+@dataclass(frozen=True)
+class Page:
+    """Blocks that stand on one page."""
+
+    blocks: tuple[Block, ...]
+
+
+def pages(plan: Plan) -> list[Page]:
+    """How the maps of a plan are laid out; none where it asks for none."""
+    from sr_hooks.analyses.lam_result import LamResult
+    from sr_hooks.analysis import find_analysis
+    from sr_hooks.grid.plan import image_of as read
+
+    places: dict[tuple[int, tuple[int, int, int, int]], list[int]] = {}
+    for number, cell in enumerate(plan.cells):
+        mapped = issubclass(find_analysis(cell.analysis).result_type, LamResult)
+        if mapped and cell.image is not None and cell.window is not None:
+            places.setdefault((cell.image, cell.window), []).append(number)
+    blocks = []
+    for (image, window), cells in sorted(places.items(), key=lambda place: place[0][0]):
+        height, width = read(plan.asked.images[image].file).shape[-2:]
+        aspect = min(max(height / width, 0.5), 1.5)
+        for start in range(0, len(cells), _MOST_ROWS):
+            blocks.append(Block(image, window, tuple(cells[start : start + _MOST_ROWS]), aspect))
+    found: list[list[Block]] = []
+    room = 0.0
+    for block in blocks:
+        if block.height(plan.asked.check) > room:
+            found.append([])
+            room = _HIGHEST - _BARS
+        found[-1].append(block)
+        room -= block.height(plan.asked.check)
+    return [Page(tuple(blocks)) for blocks in found]
+
+
+def draw_page(gathered: Gathered, cautions: Sequence[Caution], page: Page) -> Any:
+    """A matplotlib Figure of one page."""
+    check = gathered.plan.asked.check
+    shown = {number for block in page.blocks for number in block.cells}
+    notes, marks = _notes(cautions, shown)
+    height = sum(block.height(check) for block in page.blocks) + _BARS + len(notes) * _NOTE + 0.04
+    sheet = _Sheet(height)
+    top = 0.0
+    for block in page.blocks:
+        _draw_block(sheet, gathered, block, top, marks)
+        top += block.height(check)
+    published = gathered.rows[page.blocks[0].cells[0]].provenance.get("options", {}).get("compat")
+    _bars(sheet, top, PAPER_COLOURS if published else MAP_COLOURS)
+    for line, note in enumerate(notes):
+        sheet.text(_MARGIN, top + _BARS + line * _NOTE, note, size=_SMALL, ha="left")
+    return sheet.figure
+
+
+def save_page(figure: Any, path: Path, suffix: str) -> None:
+    """Write it as pdf, with text as text and no date, or as png of 300 dots an inch."""
+    import matplotlib
+
+    with matplotlib.rc_context({"pdf.fonttype": 42}):
+        metadata = {"CreationDate": None} if suffix == "pdf" else None
+        figure.savefig(path, format=suffix, dpi=_DPI, metadata=metadata)
+
+
+class _Sheet:
+    """A figure on which things are put by inches from its top left corner."""
+
+    def __init__(self, height: float) -> None:
+        from matplotlib.figure import Figure
+
+        self.height = height
+        self.figure = Figure(figsize=(_WIDTH, height), dpi=_DPI, facecolor="white")
+
+    def axes(self, left: float, top: float, width: float, height: float) -> Any:
+        box = (left / _WIDTH, 1 - (top + height) / self.height, width / _WIDTH, height / self.height)
+        axes = self.figure.add_axes(box)
+        axes.set_xticks([])
+        axes.set_yticks([])
+        for spine in axes.spines.values():
+            spine.set_linewidth(0.4)
+        return axes
+
+    def text(self, x: float, y: float, text: str, *, size: float = _TEXT, ha: str = "center", **more: Any) -> None:
+        """With its upper edge at y."""
+        self.figure.text(
+            x / _WIDTH, 1 - y / self.height, text, fontsize=size, ha=ha, va=more.pop("va", "top"), color=INK, **more
+        )
+
+    def picture(self, image: np.ndarray, box: tuple[float, float, float, float], under: str, **how: Any) -> Any:
+        """(H,W,3) or (H,W) in a box (left, top, width, height), as large as it fits, with words under it."""
+        left, top, width, height = box
+        rows, columns = image.shape[:2]
+        side = min(width / columns, height / rows)
+        wide, high = columns * side, rows * side
+        axes = self.axes(left + (width - wide) / 2, top + (height - high) / 2, wide, high)
+        axes.imshow(image, aspect="auto", **{"interpolation": "none", **how})
+        if under:
+            self.text(left + width / 2, top + (height + high) / 2 + 0.035, under)
+        return axes
+
+
+def _column(number: int) -> float:
+    return _MARGIN + number * (_UNIT + _GAP) + (_NAME if number > 1 else 0)
+
+
+def _draw_block(sheet: _Sheet, gathered: Gathered, block: Block, top: float, marks: dict[int, str]) -> None:
+    rows = [gathered.rows[number] for number in block.cells]
+    found = [cast("LamResult | None", gathered.result(row.cell.key)) for row in rows]
+    height, step = _UNIT * block.aspect, block.row(gathered.plan.asked.check)
+    _, _, high, wide = block.window
+    heads = ["LAM", "density of the map, over LR", "SR, the window"]
+    for number, head in enumerate(heads, 2):
+        sheet.text(_column(number) + _UNIT / 2, top + 0.055, head)
+    name = f"{plain(rows[0].image)}, window {high}×{wide} at ({block.window[0]}, {block.window[1]})"
+    sheet.text(_column(0), top + 0.055, name, ha="left")
+    first = next((result for result in found if result is not None), None)
+    if first is not None:
+        _reference(sheet, gathered, rows[0], first, top + _HEAD, height, step, len(rows))
+    for number, (row, result) in enumerate(zip(rows, found, strict=True)):
+        here = top + _HEAD + number * step
+        sheet.text(_column(2) - 0.04, here + height / 2, plain(row.network, 28), ha="right", va="center", rotation=90)
+        if result is None:
+            message = "\n".join(textwrap.wrap(plain(f"failed: {row.failure}", 300), 72))
+            sheet.text(_column(2), here + height / 2, message, ha="left", va="center", size=_SMALL)
+        else:
+            _draw_row(sheet, row, result, here, height, marks.get(row.number, ""))
+
+
+def _draw_row(sheet: _Sheet, row: Row, result: LamResult, top: float, height: float, mark: str) -> None:
+    from matplotlib.colors import PowerNorm
+
+    boxes = [(_column(number), top, _UNIT, height) for number in (2, 3, 4)]
+    colours = PAPER_COLOURS if result.provenance["options"]["compat"] else MAP_COLOURS
+    values = result.map / max(float(result.map.max()), 1e-30)
+    sup = f" [{mark}]" if mark else ""
+    small = _small_window(result)
+    axes = sheet.picture(
+        values, boxes[0], f"DI {result.diffusion_index:.2f}{sup}", cmap=colours, norm=PowerNorm(0.5, 0, 1)
+    )
+    window_box(axes, small, thin=True)
+    density = result.kde()
+    share = density / max(float(density.max()), 1e-30)
+    grey = np.repeat(image_of(result.arrays["lr"]).mean(axis=2, keepdims=True), 3, axis=2)
+    axes = sheet.picture(grey, boxes[1], "")
+    axes.imshow(
+        share, cmap=colours, alpha=np.clip(np.sqrt(share), 0, 0.85), vmin=0, vmax=1, interpolation="none", aspect="auto"
+    )
+    quality = f"PSNR-Y {row.numbers['psnr_y']:.2f} dB" if "psnr_y" in row.numbers else ""
+    sheet.picture(_cut(result.arrays["output"], result.window), boxes[2], quality)
+    if row.card is not None:
+        _card(sheet, row.card, top + height + _CAPTION)
+
+
+def _card(sheet: _Sheet, card: Any, top: float) -> None:
+    """The verdicts in words, and the overall sentence."""
+    verdicts = "  ·  ".join(f"{verdict.name}: {verdict.verdict}" for verdict in card.verdicts)
+    lines = [plain(verdicts, 150), *textwrap.wrap(plain(card.overall, 230), 118)[:2]]
+    sheet.text(_column(2), top, "\n".join(lines), size=4.6, ha="left", linespacing=1.15)
+
+
+def _reference(
+    sheet: _Sheet, gathered: Gathered, row: Row, result: LamResult, top: float, height: float, step: float, rows: int
+) -> None:
+    """What all rows of a block have in common, in the two columns at the left."""
+    truth = gathered.truth(row.cell)
+    output = result.arrays["output"]
+    whole = output if truth is None else truth[0, :, : output.shape[-2], : output.shape[-1]].numpy()
+    lr = result.arrays["lr"]
+    enlarged = upsample(torch.from_numpy(lr)[None], (output.shape[-2], output.shape[-1]))[0].numpy()
+    whole_name = "HR with the window" if truth is not None else f"SR of {plain(row.network, 20)}"
+    patch = ("HR, the window", _cut(whole, result.window)) if truth is not None else None
+    interpolated = ("bicubic, the window", _cut(enlarged, result.window))
+    scale = f"{gathered.plan.networks[row.cell.network]['scale']:g}"
+    lr_name = f"LR, {lr.shape[-2]}×{lr.shape[-1]}, for ×{scale}"
+
+    def box(line: int, column: int, span: int = 1) -> tuple[float, float, float, float]:
+        return (_column(column), top + line * step, span * _UNIT + (span - 1) * _GAP, (span - 1) * step + height)
+
+    def show(image: np.ndarray, place: tuple[float, float, float, float], name: str, window: Any = None) -> None:
+        picture, shrunk = _printed(image)
+        axes = sheet.picture(picture, place, name)
+        if window is not None:
+            window_box(axes, tuple(side * shrunk for side in window))
+
+    large = 2 if rows > 2 else 1
+    show(whole, box(0, 0, large), whole_name, result.window)
+    if large == 1:
+        show(lr, box(0, 1), lr_name, _small_window(result))
+    patches = [p for p in (patch, interpolated) if p is not None]
+    line = large if large == 2 else 1
+    if large == 2 and rows >= 5:
+        show(lr, box(2, 0, 2), lr_name, _small_window(result))
+        line = 4
+    elif large == 2:
+        show(lr, box(2, 0), lr_name, _small_window(result))
+        sheet.picture(patches[0][1], box(2, 1), patches[0][0])
+        patches, line = patches[1:], 3
+    if line < rows:
+        for column, (name, image) in enumerate(patches):
+            sheet.picture(image, box(line, column), name)
+
+
+def _small_window(result: LamResult) -> tuple[float, float, float, float]:
+    zoom = result.arrays["output"].shape[-1] / result.arrays["lr"].shape[-1]
+    top, left, height, width = result.window
+    return (top / zoom, left / zoom, height / zoom, width / zoom)
+
+
+def _cut(image: np.ndarray, window: tuple[int, int, int, int]) -> np.ndarray:
+    top, left, height, width = window
+    return image_of(image[:, top : top + height, left : left + width])
+
+
+def _printed(image: np.ndarray) -> tuple[np.ndarray, float]:
+    """(C,H,W) as (H,W,3) with no more pixels than print shows, and by how much it was shrunk."""
+    shown = image_of(image)
+    shrunk = min(1.0, _PIXELS / max(shown.shape[:2]))
+    if shrunk < 1:
+        size = (round(shown.shape[1] * shrunk), round(shown.shape[0] * shrunk))
+        shown = np.clip(cv2.resize(shown.astype(np.float32), size, interpolation=cv2.INTER_AREA), 0, 1)
+    return shown, shrunk
+
+
+def _bars(sheet: _Sheet, top: float, colours: str) -> None:
+    """One colour bar under the maps, one under the densities."""
+    from matplotlib import colormaps
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize, PowerNorm
+
+    for column, label, norm, ticks in (
+        (2, "|attribution| / max", PowerNorm(0.5, 0, 1), [0, 0.1, 0.5, 1]),
+        (3, "density / max", Normalize(0, 1), [0, 0.5, 1]),
+    ):
+        axes = sheet.axes(_column(column) + 0.06, top + 0.05, _UNIT - 0.12, 0.07)
+        bar = sheet.figure.colorbar(
+            ScalarMappable(norm, colormaps[colours]), cax=axes, orientation="horizontal", ticks=ticks
+        )
+        bar.set_label(label, fontsize=_SMALL, color=INK, labelpad=1)
+        bar.outline.set_linewidth(0.4)
+        bar.ax.set_xticklabels([f"{tick:g}" for tick in ticks])
+        bar.ax.tick_params(labelsize=_SMALL, width=0.4, length=2, pad=1.5)
+
+
+def _notes(cautions: Sequence[Caution], shown: set[int]) -> tuple[list[str], dict[int, str]]:
+    """Lines for the foot of the page, and the mark of each row that one of them is about."""
+    lines: list[str] = []
+    marks: dict[int, str] = {}
+    for caution in cautions:
+        about = sorted(caution.rows & shown)
+        if not about or (len(about) < 2 and not caution.single):
+            continue
+        text = caution.sentence
+        if caution.single:
+            mark = str(len(set(marks.values())) + 1)
+            marks.update(dict.fromkeys(about, mark))
+            text = f"[{mark}] {text}"
+        lines += textwrap.wrap(plain(text, 600), 150)
+    return lines, marks

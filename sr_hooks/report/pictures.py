@@ -1,0 +1,76 @@
+"""Pictures inside a page, as data URIs."""
+
+from __future__ import annotations
+
+import base64
+
+import cv2
+import numpy as np
+
+from sr_hooks.errors import ImageError
+
+__all__ = ["density_uri", "map_uri", "photo_uri", "pixels_uri", "ramp"]
+
+_LONGEST = 640  # pixels of a side on the page
+_INFERNO, _JET = cv2.COLORMAP_INFERNO, cv2.COLORMAP_JET
+
+
+def pixels_uri(image: np.ndarray) -> str:
+    """(C,H,W) in [0, 1] as PNG, exact unless it is larger than the page shows."""
+    return _uri(_shrunk(_bgr(image)), ".png")
+
+
+def photo_uri(image: np.ndarray) -> str:
+    """(C,H,W) in [0, 1] as JPEG, no larger than the page shows."""
+    return _uri(_shrunk(_bgr(image)), ".jpg")
+
+
+def map_uri(values: np.ndarray, *, published: bool = False) -> str:
+    """(h,w), non-negative, as PNG: the square root of its share of the maximum, in colours."""
+    return _uri(_shrunk(_coloured(np.sqrt(_share(values)), published)), ".png")
+
+
+def density_uri(density: np.ndarray, lr: np.ndarray, *, published: bool = False) -> str:
+    """(h,w) density laid over the grey input (C,h,w), as PNG."""
+    share = _share(density)
+    grey = np.repeat(_bgr(lr).mean(axis=2, keepdims=True), 3, axis=2)
+    alpha = np.clip(np.sqrt(share), 0, 0.85)[:, :, None]
+    return _uri(_shrunk(alpha * _coloured(share, published) + (1 - alpha) * grey), ".png")
+
+
+def ramp(*, published: bool = False, stops: int = 9) -> list[str]:
+    """Colours of the map from 0 to its maximum, for a legend."""
+    line = _coloured(np.sqrt(np.linspace(0, 1, stops))[None], published)[0]
+    return [f"#{round(r):02x}{round(g):02x}{round(b):02x}" for b, g, r in line]
+
+
+def _share(values: np.ndarray) -> np.ndarray:
+    return np.clip(values / max(float(values.max()), 1e-30), 0, 1)
+
+
+def _coloured(share: np.ndarray, published: bool) -> np.ndarray:
+    eight_bits = np.round(255 * share).astype(np.uint8)
+    return cv2.applyColorMap(eight_bits, _JET if published else _INFERNO).astype(np.float32)
+
+
+def _bgr(image: np.ndarray) -> np.ndarray:
+    """(C,H,W) RGB or grey to (H,W,3) float32 in 0..255."""
+    rgb = np.repeat(image, 3, axis=0) if image.shape[0] == 1 else image
+    return np.ascontiguousarray(255 * np.clip(rgb, 0, 1).transpose(1, 2, 0)[:, :, ::-1], dtype=np.float32)
+
+
+def _shrunk(image: np.ndarray) -> np.ndarray:
+    ratio = _LONGEST / max(image.shape[:2])
+    if ratio >= 1:
+        return image
+    size = (max(round(image.shape[1] * ratio), 1), max(round(image.shape[0] * ratio), 1))
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+
+
+def _uri(image: np.ndarray, suffix: str) -> str:
+    options = [cv2.IMWRITE_JPEG_QUALITY, 92] if suffix == ".jpg" else []
+    done, data = cv2.imencode(suffix, np.clip(np.round(image), 0, 255).astype(np.uint8), options)
+    if not done:
+        raise ImageError(f"a picture of {image.shape[0]}x{image.shape[1]} pixels cannot be encoded")
+    kind = "jpeg" if suffix == ".jpg" else "png"
+    return f"data:image/{kind};base64,{base64.b64encode(data.tobytes()).decode()}"

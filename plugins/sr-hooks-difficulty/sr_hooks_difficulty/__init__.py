@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+import torch
 
 import sr_hooks
 from sr_hooks.analysis import Watcher
@@ -38,14 +39,15 @@ class DifficultyOptions:
     thresholds: tuple[float, float] = sr_hooks.option(
         CLASSSR, "PSNR in dB below which a patch is hard, and from which on it is easy"
     )
+    margin: int = sr_hooks.option(0, "input pixels around a patch that the network sees too, where there are any")
     degradation: Any = sr_hooks.option("clean", "how inputs are made of the images: clean, blur:2, noise:20, ...")
     colour: Literal["rgb", "y"] = sr_hooks.option("rgb", "PSNR over rgb or y, the luma")
     border: int = sr_hooks.option(0, "output pixels left out of the PSNR at every edge of a patch")
     seed: int = sr_hooks.option(0, "of the degradation")
 
     def __post_init__(self) -> None:
-        if self.patch < 1 or self.border < 0 or self.seed < 0:
-            raise ValueError("patch must be at least 1, border and seed 0 or more")
+        if self.patch < 1 or min(self.border, self.margin, self.seed) < 0:
+            raise ValueError("patch must be at least 1; border, margin and seed 0 or more")
         if not 1 <= self.step <= self.patch:
             raise ValueError(f"step is {self.step}: 1 to patch ({self.patch}), or pixels between patches were left out")
         if not self.thresholds[0] < self.thresholds[1]:
@@ -72,7 +74,7 @@ class Difficulty(sr_hooks.Analysis):
     watch_images = 4
 
     def run(self, network: sr_hooks.Network, images: Any, options: DifficultyOptions) -> sr_hooks.Result:
-        scale, side = network.scale, options.patch
+        scale = network.scale
         rows: list[tuple[int, int, int, float]] = []
         counts: list[Counted] = []
         arrays: dict[str, np.ndarray] = {}
@@ -85,8 +87,7 @@ class Difficulty(sr_hooks.Analysis):
                 lr = make_lr(image, options.degradation, scale=scale, seed=options.seed, first=index)
                 height, width = network.output_size(*lr.shape[-2:])
                 for top, left in corners(*lr.shape[-2:], options):
-                    part = lr[..., top : top + side, left : left + side].to(network.device)
-                    output, counted = multiply_accumulates(network, part)
+                    output, counted = _restored(network, lr, top, left, options)
                     y, x = round(top * scale), round(left * scale)
                     truth = image[..., y : y + output.shape[-2], x : x + output.shape[-1]].to(output)
                     value = psnr(quantise(output), truth, border=options.border, colour=options.colour)
@@ -102,6 +103,22 @@ class Difficulty(sr_hooks.Analysis):
         from sr_hooks_difficulty.figure import difficulty_figure
 
         return difficulty_figure(result)
+
+
+def _restored(
+    network: sr_hooks.Network, lr: torch.Tensor, top: int, left: int, options: DifficultyOptions
+) -> tuple[torch.Tensor, Counted]:
+    """The output of one patch, run with its surroundings and cut out again, and what that took.
+
+    At the image's edge surroundings lie further in, so that every patch runs at the same size.
+    """
+    height, width = (min(length, options.patch + 2 * options.margin) for length in lr.shape[-2:])
+    above = min(max(top - options.margin, 0), lr.shape[-2] - height)
+    before = min(max(left - options.margin, 0), lr.shape[-1] - width)
+    part = lr[..., above : above + height, before : before + width].to(network.device)
+    output, counted = multiply_accumulates(network, part)
+    y, x, side = (round(value * network.scale) for value in (top - above, left - before, options.patch))
+    return output[..., y : y + side, x : x + side], counted
 
 
 def corners(height: int, width: int, options: DifficultyOptions) -> list[tuple[int, int]]:

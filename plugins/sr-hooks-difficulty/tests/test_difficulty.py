@@ -90,6 +90,16 @@ def test_patches_are_restored_and_measured_one_by_one(photo):
     assert np.isnan(result.arrays["psnr_map_0"][-1, -1]) and not result.scalars["compute_varies"]
 
 
+def test_with_enough_surroundings_a_patch_is_as_in_the_whole_image(photo):
+    network = Routed().more  # sees 2 pixels beyond a patch
+    hr = photo[..., :64, :64]
+    with torch.no_grad():
+        whole = psnr(quantise(network(hr))[..., 16:32, 16:32], hr[..., 16:32, 16:32])
+    alone, within = (sr_hooks.run("difficulty", network, hr, patch=16, step=16, margin=m) for m in (0, 2))
+    assert within.arrays["psnr"][5] == pytest.approx(float(whole), abs=1e-5) != alone.arrays["psnr"][5]
+    assert within.arrays["macs"][5] == alone.arrays["macs"][5] * 20**2 // 16**2
+
+
 def test_classes_and_their_shares(photo):
     result = sr_hooks.run("difficulty", demo_network("baseline"), photo, patch=16, step=16, thresholds=(29, 32))
     values = result.arrays["psnr"]

@@ -7,6 +7,7 @@ import os
 import pickle
 import re
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,17 @@ from sr_hooks.unpickling import load_tensors
 __all__ = ["Weights", "load_weights", "read_weights", "sha256_of_weights", "write_weights"]
 
 _PLACES = ("params_ema", "params", "state_dict", "model_state_dict", "model", "net_g_ema", "net_g", "generator", "net")
+
+_OF_MMAGIC = {
+    "generator",
+    "generator_ema",
+    "discriminator",
+    "perceptual_loss",
+    "gan_loss",
+    "pixel_loss",
+    "step_counter",
+}
+_GENERATORS = ("generator_ema.module.", "generator_ema.", "generator.module.", "generator.")
 
 
 @dataclass(frozen=True)
@@ -41,14 +53,15 @@ class Weights:
     twins: tuple[str, ...] = ()
 
 
-def read_weights(path: str | Path, *, place: str | None = None) -> Weights:
+def read_weights(path: str | Path, *, place: str | None = None, parts: Sequence[str] = ()) -> Weights:
     """Read a .safetensors or torch file without running any code in it.
 
     `params_ema` is preferred, then `params`, then other usual places, then the file taken as bare weights;
-    a leading `module.` is stripped.
+    a leading `module.` is stripped. Of a whole model of mmagic its `generator_ema` is taken, or its `generator`.
 
     Args:
         place: take the weights under this key and no other.
+        parts: of a whole model, take what begins with the first of these prefixes that occurs, and strip it.
 
     Raises:
         CheckpointError: missing, truncated or corrupt; a pickle that would run code; no weights inside.
@@ -63,7 +76,7 @@ def read_weights(path: str | Path, *, place: str | None = None) -> Weights:
         for key, other in (content.items() if found else ())
         if key != found and _is_state(other) and other.keys() == state.keys()
     )
-    state, prefix = _strip(state)
+    state, prefix = _strip(state, parts)
     return Weights(state, found, prefix, path, twins)
 
 
@@ -127,8 +140,13 @@ def _tensors(state: dict[str, Any]) -> dict[str, torch.Tensor]:
     return {key: value for key, value in state.items() if isinstance(value, torch.Tensor)}
 
 
-def _strip(state: dict[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], str]:
-    for prefix in ("module.", "_orig_mod.", "generator."):
+def _strip(state: dict[str, torch.Tensor], parts: Sequence[str]) -> tuple[dict[str, torch.Tensor], str]:
+    if not parts and {key.split(".")[0] for key in state} <= _OF_MMAGIC:
+        parts = _GENERATORS
+    for prefix in parts:
+        if any(key.startswith(prefix) for key in state):
+            return {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}, prefix
+    for prefix in ("module.", "_orig_mod."):
         if state and all(key.startswith(prefix) for key in state):
             return {key[len(prefix) :]: value for key, value in state.items()}, prefix
     return state, ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import importlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +19,7 @@ from sr_hooks.preprocessing import facts_of, transforms_of
 
 __all__ = ["from_mmagic", "part_of"]
 
-_AVERAGE = "ema_state_dict"  # where EMAHook puts the weights in training, the average being in state_dict
+_RAW = "ema_state_dict"  # where EMAHook puts the weights in training: the average is in state_dict
 
 
 def from_mmagic(
@@ -118,24 +117,11 @@ def _built(described: Mapping[str, Any] | None, where: str) -> Any:
 
 def _weights(path: str | Path, network: str, ema: bool) -> Weights:
     """Those of the network, of all that a checkpoint of the whole model holds."""
-    read = read_weights(path)
-    if not ema:
-        with contextlib.suppress(CheckpointError):  # there is one only of a run with EMAHook
-            read = read_weights(path, place=_AVERAGE)
-    if read.prefix == f"{network}.":
-        return read
     head, _, rest = network.partition(".")
     tail = f"{rest}." if rest else ""
-    names = [f"{head}_ema.module.{tail}", f"{head}_ema.{tail}"] if ema and not head.endswith("_ema") else []
-    names += [f"module.{network}.", f"{network}.", f"{network}.module."]
-    for prefix in names:
-        state = {key.removeprefix(prefix): value for key, value in read.state.items() if key.startswith(prefix)}
-        if state:
-            return dataclasses.replace(read, state=state, prefix=read.prefix + prefix, twins=())
-    if any(key.split(".")[0] in ("generator", "discriminator", "generator_ema") for key in read.state):
-        raise CheckpointError(f"{path} holds no weights of {network}: its names begin with {_heads(read.state)}")
-    return read
-
-
-def _heads(state: Mapping[str, Any]) -> str:
-    return ", ".join(dict.fromkeys(key.split(".")[0] for key in state))
+    averages = [f"{head}_ema.module.{tail}", f"{head}_ema.{tail}"]
+    parts = [*(averages if ema else []), f"{network}.module.", f"{network}.", f"module.{network}."]
+    if not ema:
+        with contextlib.suppress(CheckpointError):  # there is one only of a run with EMAHook
+            return read_weights(path, place=_RAW, parts=parts)
+    return read_weights(path, parts=parts)

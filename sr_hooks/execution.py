@@ -11,13 +11,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
 from sr_hooks.network import Network
+from sr_hooks.user_cache import cache_folder
 
 __all__ = ["Plan", "autocast", "calibrate", "is_out_of_memory", "reduced"]
 
@@ -157,15 +157,8 @@ def _forward_backward(network: Network, shape: tuple[int, int, int], precision: 
         torch.autograd.grad(out.float().square().sum(), x, allow_unused=True)
 
 
-def _folder() -> Path | None:
-    named = os.environ.get("SR_HOOKS_CACHE")
-    if named is not None:
-        return Path(named) if named else None
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sr_hooks"
-
-
 def _stored(key: str) -> Plan | None:
-    folder = _folder()
+    folder = cache_folder()
     try:
         return Plan(**json.loads((folder / f"{key}.json").read_text())) if folder else None
     except (OSError, ValueError, TypeError):
@@ -173,7 +166,7 @@ def _stored(key: str) -> Plan | None:
 
 
 def _store(key: str, plan: Plan) -> None:
-    folder = _folder()
+    folder = cache_folder()
     if folder is None:
         return
     try:

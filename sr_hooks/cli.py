@@ -84,6 +84,11 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--json", action="store_true", help="for programs")
     command.set_defaults(command=_plugins)
 
+    command = commands.add_parser("new-plugin", help="write the skeleton of a package with an analysis of your own")
+    command.add_argument("name", metavar="NAME", help="of the analysis: lower-case letters, digits and hyphens")
+    command.add_argument("--folder", type=Path, default=Path(), help="where sr-hooks-NAME is made (default: here)")
+    command.set_defaults(command=_new_plugin)
+
     command = commands.add_parser("demo", help="LAM and FAIG of shipped networks on photographs; needs nothing else")
     command.add_argument("--out", type=Path, default=Path("sr_hooks_demo"), help="folder (default: sr_hooks_demo)")
     command.set_defaults(command=_demo)
@@ -229,6 +234,15 @@ def _plugins(arguments: argparse.Namespace) -> None:
             print(f"    {hook.replace('_', ' ')}: {', '.join(names)}")
         for fault in entry["faults"]:
             print(f"    set aside: {fault}")
+
+
+def _new_plugin(arguments: argparse.Namespace) -> None:
+    from sr_hooks.new_plugin import new_plugin
+
+    folder = new_plugin(arguments.name, arguments.folder)
+    print(f"written: {folder}")
+    print(f"next:    pip install -e {folder} && python -m pytest {folder}")
+    print(f"then:    sr-hooks {folder.name.removeprefix('sr-hooks-')} --help")
 
 
 def _demo(arguments: argparse.Namespace) -> None:

@@ -16,7 +16,7 @@ import pluggy
 from sr_hooks import hookspecs
 from sr_hooks.errors import PluginError
 
-__all__ = ["Fault", "Registry", "contributions", "is_strict", "registry"]
+__all__ = ["Fault", "Registry", "check_name", "contributions", "is_strict", "registry"]
 
 GROUP = "sr_hooks"
 _log = logging.getLogger("sr_hooks")
@@ -162,6 +162,11 @@ class Registry:
         """The plugin that contributes a name."""
         return self._owned(hook)[name][0]
 
+    def whose(self, hook: str, name: str) -> str:
+        """The same for people, with distribution and version."""
+        plugin = self.owner(hook, name)
+        return f"plugin {plugin} ({' '.join(self._origin[plugin])})"
+
     def _owned(self, hook: str) -> dict[str, tuple[str, Any]]:
         if hook not in self._contributions:
             owned: dict[str, tuple[str, Any]] = {}
@@ -172,7 +177,7 @@ class Registry:
                         if not isinstance(name, str) or not callable(value):
                             raise PluginError(f"{hook} must give names and callables, not {name!r}: {value!r}")
                         if hook == "register_analyses":
-                            _check_name(name)
+                            check_name(name)
                 except Exception as error:
                     self._fault(plugin, hook, error, "See the hook's docstring for what it must return")
                     continue
@@ -234,7 +239,8 @@ def _said(error: BaseException) -> str:
     return text if len(text) <= 300 else text[:297] + "..."
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
+    """Refuse, with a PluginError, what no analysis may be called."""
     if re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) is None:
         raise PluginError(f"an analysis cannot be called {name!r}: use lower-case letters, digits, hyphens")
     if name in hookspecs.RESERVED_NAMES:

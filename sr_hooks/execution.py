@@ -91,8 +91,7 @@ def calibrate(network: Network, shape: tuple[int, int, int], precision: str = "f
     """
     key = _key(network, shape, precision)
     if key not in _plans:
-        _plans[key] = _stored(key) or _measure(network, shape, precision)
-        _store(key, _plans[key])
+        _plans[key] = _stored(key) or _kept(key, _measure(network, shape, precision))
     return _plans[key]
 
 
@@ -165,14 +164,24 @@ def _stored(key: str) -> Plan | None:
         return None
 
 
-def _store(key: str, plan: Plan) -> None:
+def _kept(key: str, plan: Plan) -> Plan:
+    """The plan, stored; or that of another process which was first, so that all of them run alike."""
     folder = cache_folder()
     if folder is None:
-        return
+        return plan
+    path, part = folder / f"{key}.json", folder / f"{key}.{os.getpid()}.part"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        part = folder / f"{key}.{os.getpid()}.part"
         part.write_text(json.dumps(asdict(plan)))
-        part.replace(folder / f"{key}.json")
+        try:
+            os.link(part, path)
+        except OSError:  # it is there, or the file system has no links
+            first = _stored(key)
+            if first is not None:
+                return first
+            part.replace(path)
     except OSError as error:
         _log.debug("calibration not kept: %s", error)
+    finally:
+        part.unlink(missing_ok=True)
+    return plan

@@ -17,7 +17,7 @@ from torch import nn
 
 import sr_hooks
 from sr_hooks import plugins, taps
-from sr_hooks.errors import OptionError, PluginError, SRHooksError, nearest
+from sr_hooks.errors import OptionError, PluginError, nearest
 from sr_hooks.execution import is_out_of_memory
 from sr_hooks.images import downsample
 from sr_hooks.network import Network
@@ -249,24 +249,18 @@ def options_of(
 
 @contextmanager
 def blamed(kind: type[Analysis[Any]], where: str) -> Iterator[None]:
-    """Whatever but an SRHooksError a third party's analysis raises inside becomes a PluginError with whose it is.
-
-    Memory running out is nobody's fault, and with SR_HOOKS_STRICT=1 everything passes as it is.
-    """
-    try:
+    """`plugins.blamed` for an analysis; memory running out is nobody's fault and passes as it is."""
+    name = getattr(kind, "name", "")
+    if plugins.contributions("register_analyses").get(name) is not kind:
         yield
-    except SRHooksError:
+        return
+    try:
+        with plugins.blamed("register_analyses", name, where):
+            yield
+    except PluginError as error:
+        if error.__cause__ is not None and is_out_of_memory(error.__cause__):
+            raise error.__cause__ from None
         raise
-    except Exception as error:
-        known = plugins.contributions("register_analyses")
-        fault = (
-            plugins.registry().failure("register_analyses", kind.name, where, error)
-            if known.get(getattr(kind, "name", "")) is kind and not is_out_of_memory(error) and not plugins.is_strict()
-            else None
-        )
-        if fault is None:
-            raise
-        raise PluginError(str(fault)) from error
 
 
 def execute(kind: type[Analysis[Any]], network: Any, images: Any, options: Any) -> Any:

@@ -144,11 +144,12 @@ def _parse_step(text: str, whole: str) -> Step | None:
     known = plugins.contributions("register_degradations")
     if kind not in known:
         raise OptionError(f"no degradation {kind!r} in {whole!r}; {nearest(kind, ['clean', *known])}")
-    try:
-        step = known[kind](argument or None)
-        step = step if isinstance(step, Step) else replace(_own(step), kind=kind, argument=argument)
-    except (ValueError, TypeError) as error:
-        raise OptionError(f"degradation {text!r}: {error}") from None
+    with plugins.blamed("register_degradations", kind, f"degradation {text}"):
+        try:
+            step = known[kind](argument or None)
+            step = step if isinstance(step, Step) else replace(_own(step), kind=kind, argument=argument)
+        except (ValueError, TypeError) as error:
+            raise OptionError(f"degradation {text!r}: {error}") from None
     if not place:
         return step
     if place not in ("hr", "lr") or step.place == "down":

@@ -9,7 +9,7 @@ from functools import partial
 
 import torch
 
-from sr_hooks.errors import NetworkError, OptionError
+from sr_hooks.errors import NetworkError, OptionError, SRHooksError
 from sr_hooks.execution import Plan, is_out_of_memory, reduced
 from sr_hooks.network import Network
 from sr_hooks.objectives import Objective
@@ -90,7 +90,15 @@ class Gradients:
 
     def _objective(self, output: torch.Tensor, x: torch.Tensor, rows: list[int], window: Window) -> torch.Tensor:
         whole = len(rows) == len(x)
-        values = self.objective(output if whole else output[rows], x if whole else x[rows], window)
+        try:
+            values = self.objective(output if whole else output[rows], x if whole else x[rows], window)
+        except SRHooksError:
+            raise
+        except Exception as error:
+            if is_out_of_memory(error) or self.objective.is_ours():
+                raise
+            said = f"{type(error).__name__}: {error}"
+            raise OptionError(f"the objective {self.objective.name} failed: {said}") from error
         if not isinstance(values, torch.Tensor) or values.shape != (len(rows),):
             got = tuple(values.shape) if isinstance(values, torch.Tensor) else type(values).__name__
             raise OptionError(

@@ -104,14 +104,8 @@ class NetworkSources:
         Plugins' loaders are asked first; each returns None for what is not its own.
         """
         for name, loader in plugins.contributions("register_network_loaders").items():
-            try:
+            with plugins.blamed("register_network_loaders", name, f"network loader {name}, {spec}"):
                 network = loader(spec, arguments, weights=weights, **facts)
-            except SRHooksError:
-                raise
-            except Exception as error:
-                raise NetworkError(
-                    f"the network loader {name} failed on {spec}: {type(error).__name__}: {error}"
-                ) from error
             if network is not None:
                 return cls.of(network)
         if spec.endswith(".py"):

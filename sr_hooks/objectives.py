@@ -44,6 +44,10 @@ class Objective(ABC):
     def __call__(self, output: torch.Tensor, inputs: torch.Tensor, window: Window) -> torch.Tensor:
         """(N,C,H,W) outputs, the (N,C,h,w) inputs that gave them, and the window, to (N,) scalars."""
 
+    def is_ours(self) -> bool:
+        """Whether sr_hooks answers for it, and neither a plugin nor the caller."""
+        return type(self).__module__ == __name__ and not isinstance(self, Custom)
+
 
 class GradientMagnitude(Objective):
     """LAM's objective (arXiv 2011.11036): the sum over window and channels of sqrt(dy^2 + dx^2), forward differences.
@@ -188,10 +192,11 @@ def make_objective(given: str | Objective | Callable[..., Any], *, gt: Any = Non
     known = plugins.contributions("register_objectives")
     if name not in known:
         raise OptionError(f"no objective {name!r}; {nearest(name, [*known, 'loss'])}")
-    try:
-        return known[name](argument or None)
-    except (ValueError, TypeError) as error:
-        raise OptionError(f"objective {given!r}: {error}") from None
+    with plugins.blamed("register_objectives", name, f"objective {given}"):
+        try:
+            return known[name](argument or None)
+        except (ValueError, TypeError) as error:
+            raise OptionError(f"objective {given!r}: {error}") from None
 
 
 def _bare(kind: type[Objective]) -> Callable[[str | None], Objective]:

@@ -107,10 +107,11 @@ def make_path(given: str | ImagePath | Callable[..., Any], *, seed: int = 0) -> 
     known = plugins.contributions("register_paths")
     if name not in known:
         raise OptionError(f"no path {name!r}; {nearest(name, known)}")
-    try:
-        return known[name](argument or None, seed)
-    except (ValueError, TypeError) as error:
-        raise OptionError(f"path {given!r}: {error}") from None
+    with plugins.blamed("register_paths", name, f"path {given}"):
+        try:
+            return known[name](argument or None, seed)
+        except (ValueError, TypeError) as error:
+            raise OptionError(f"path {given!r}: {error}") from None
 
 
 def _noise(kind: str, argument: str | None, seed: int) -> ImagePath:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import metadata
@@ -14,9 +15,9 @@ from typing import Any
 import pluggy
 
 from sr_hooks import hookspecs
-from sr_hooks.errors import PluginError
+from sr_hooks.errors import PluginError, SRHooksError
 
-__all__ = ["Fault", "Registry", "check_name", "contributions", "is_strict", "registry"]
+__all__ = ["Fault", "Registry", "blamed", "check_name", "contributions", "is_strict", "registry"]
 
 GROUP = "sr_hooks"
 _log = logging.getLogger("sr_hooks")
@@ -222,6 +223,23 @@ def registry() -> Registry:
 def contributions(hook: str) -> dict[str, Callable[..., Any]]:
     """What plugins, ours among them, contribute by a `register_*` hook: name to class or factory."""
     return registry().contributions(hook)
+
+
+@contextmanager
+def blamed(hook: str, name: str, where: str) -> Iterator[None]:
+    """Whatever but an SRHooksError a third party's contribution raises inside becomes a PluginError with whose it is.
+
+    With SR_HOOKS_STRICT=1 everything passes as it is.
+    """
+    try:
+        yield
+    except SRHooksError:
+        raise
+    except Exception as error:
+        fault = None if is_strict() else registry().failure(hook, name, where, error)
+        if fault is None:
+            raise
+        raise PluginError(str(fault)) from error
 
 
 def is_strict() -> bool:

@@ -2,50 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import subprocess
 import sys
 import textwrap
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import sr_hooks
-from sr_hooks import plugins
+from sr_hooks import cli, plugins
+from sr_hooks.demo import photographs
+from sr_hooks.hookspecs import RESERVED_NAMES
+from sr_hooks.run_index import read_index
+from sr_hooks.schedule import Schedule
+from tests.environments import Environment, wheel
 from tests.networks import Tiny
-
-
-def install(folder: Path, name: str, source: str, version: str = "1.2.3") -> None:
-    """A package as pip would lay it: a module and a dist-info with its entry point."""
-    folder.mkdir(parents=True, exist_ok=True)
-    module = name.replace("-", "_")
-    (folder / f"{module}.py").write_text(textwrap.dedent(source))
-    info = folder / f"{module}-{version}.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
-    (info / "entry_points.txt").write_text(f"[sr_hooks]\n{name} = {module}\n")
-
-
-def run_with(folder: Path, code: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """A fresh interpreter that sees the packages in the folder."""
-    import os
-
-    return subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)],
-        env={**os.environ, "PYTHONPATH": f"{folder}:{Path(__file__).resolve().parents[1]}", **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-LISTING = "import sys; from sr_hooks.cli import main; sys.exit(main(['plugins', '--json']))"
 
 GOOD = """
     from dataclasses import dataclass
-    import numpy as np
     import sr_hooks
 
     @dataclass(frozen=True)
@@ -71,73 +49,232 @@ GOOD = """
 """
 
 
-def test_an_analysis_gets_command_flags_and_result_folder(tmp_path):
-    install(tmp_path / "site", "sr-mean", GOOD)
-    run = run_with(
-        tmp_path / "site",
-        f"""
-        from sr_hooks.cli import main
-        from sr_hooks.demo import photographs
-        import sys
-        sys.exit(main(["mean", "--model", "demo:baseline", "--image", str(photographs()[0]), "--strength", "2",
-                       "--out", {str(tmp_path / "out")!r}]))
-        """,
-    )
-    assert run.returncode == 0, run.stderr
-    record = json.loads((tmp_path / "out/result.json").read_text())
-    assert record["provenance"]["options"] == {"strength": 2.0} and record["scalars"]["mean"] > 0
-    loaded = sr_hooks.load(tmp_path / "out")  # here, where the plugin is not installed
-    assert type(loaded) is sr_hooks.Result and loaded.arrays["image"].shape == (3, 256, 256)
+def analysis(name: str, *, fields: str = "", run: str = "", figure: str = "return None") -> str:
+    """A module with one analysis whose parts are as given."""
+    return f"""
+from dataclasses import dataclass
+import sr_hooks
+
+@dataclass(frozen=True)
+class Options:
+    strength: float = sr_hooks.option(0.5, "how strongly")
+{textwrap.indent(textwrap.dedent(fields), "    ")}
+
+class Broken(sr_hooks.Analysis):
+    '''An analysis of a third party.'''
+    name = "{name}"
+    options_type = Options
+
+    def run(self, network, images, options):
+{textwrap.indent(textwrap.dedent(run), "        ")}
+        return sr_hooks.Result("{name}", {{}}, {{"value": 1.0}}, {{}}, "fine.")
+
+    @classmethod
+    def figure(cls, result):
+        {figure}
+
+@sr_hooks.hookimpl
+def register_analyses():
+    return [Broken]
+"""
 
 
-BROKEN = {
-    "sr-import": ("import no_such_module_anywhere", "import", "no_such_module_anywhere"),
-    "sr-register": (
-        "import sr_hooks\n@sr_hooks.hookimpl\ndef register_analyses(wrong):\n    return []",
-        "register",
-        "wrong",
-    ),
-    "sr-raise": (
-        "import sr_hooks\n@sr_hooks.hookimpl\ndef register_paths():\n    raise RuntimeError('oh dear')",
-        "register_paths",
-        "oh dear",
-    ),
-    "sr-wrong": (
-        "import sr_hooks\n@sr_hooks.hookimpl\ndef register_objectives():\n    return {'x': 3}",
-        "register_objectives",
-        "callables",
-    ),
-    "sr-newer": ("sr_hooks_api = 99", "register", "contract 99"),
+def hook(name: str, body: str, arguments: str = "") -> str:
+    return f"import sr_hooks\n@sr_hooks.hookimpl\ndef {name}({arguments}):\n    {body}\n"
+
+
+UNINSTALL = "Mend or uninstall it: pip uninstall "
+
+SET_ASIDE = {  # distribution: its module, the hook that is named, the reason, the remedy
+    "sr-import": ("import no_such_module_anywhere", "import", "no_such_module_anywhere", UNINSTALL),
+    "sr-exit": ("import sys\nsys.exit('no licence')", "import", "SystemExit: no licence", UNINSTALL),
+    "sr-register": (hook("register_analyses", "return []", "wrong"), "register", "wrong", "must match"),
+    "sr-raise": (hook("register_paths", "raise RuntimeError('oh dear')"), "register_paths", "oh dear", UNINSTALL),
+    "sr-wrong": (hook("register_objectives", "return {'x': 3}"), "register_objectives", "callables", "docstring"),
+    "sr-newer": ("sr_hooks_api = 99", "register", "contract 99", "Upgrade sr_hooks"),
+    "sr-odd": ("sr_hooks_api = '2'", "register", "contract '2'", "Upgrade sr_hooks"),
     "sr-twice": (
-        "import sr_hooks\n@sr_hooks.hookimpl\ndef register_paths():\n    return {'blur': print}",
+        hook("register_paths", "return {'blur': print}"),
         "register_paths",
-        "taken by plugin paths",
+        "'blur' is taken by plugin paths",
+        "Rename",
+    ),
+    "sr-command": (analysis("plugins"), "register_analyses", "that is a command", "docstring"),
+    "sr-second-lam": (analysis("lam"), "register_analyses", "'lam' is taken by plugin lam", "Rename"),
+    "sr-options": (
+        analysis("bad-options").replace("@dataclass(frozen=True)", ""),
+        "options",
+        "must be called with a dataclass",
+        UNINSTALL,
     ),
 }
 
+FAILING = {  # distribution: its module, the step that is named, the reason; found only in use
+    "sr-check": (analysis("bad-check", fields="def __post_init__(self):\n    [][1]"), "options", "IndexError"),
+    "sr-run": (analysis("bad-run", run="raise KeyError('lost')"), "run", "KeyError: 'lost'"),
+    "sr-figure": (analysis("bad-figure", figure="return 1 / 0"), "figure", "ZeroDivisionError"),
+}
 
-@pytest.mark.parametrize("name", BROKEN)
-def test_a_broken_plugin_is_named_once_and_set_aside(tmp_path, name):
-    source, hook, reason = BROKEN[name]
-    install(tmp_path, name, source)
-    run = run_with(tmp_path, LISTING)
-    listing = {entry["plugin"]: entry for entry in json.loads(run.stdout)}
+
+SINK = """
+    import sr_hooks
+    from sr_hooks.objectives import Objective
+    from sr_hooks.sinks import Sink
+
+    class Leaking(Sink):
+        def write(self, result, *, iteration, place):
+            raise OSError("the pipe is full")
+
+    class Fragile(Objective):
+        name = "fragile"
+
+        def __call__(self, output, inputs, window):
+            raise KeyError("no such class")
+
+    @sr_hooks.hookimpl
+    def register_sinks():
+        return {"leaking": Leaking}
+
+    @sr_hooks.hookimpl
+    def register_objectives():
+        return {"fragile": lambda argument: [][1] if argument else Fragile()}
+
+    @sr_hooks.hookimpl
+    def register_network_loaders():
+        return {"vault": lambda spec, arguments, **facts: {}["key"] if spec.startswith("vault:") else None}
+"""
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    """One with the good package and all the bad ones, really installed, by one call of pip."""
+    folder = tmp_path_factory.mktemp("plugins")
+    modules = {"sr-mean": GOOD} | {name: module for name, (module, *_) in [*SET_ASIDE.items(), *FAILING.items()]}
+    modules["sr-leaking"] = SINK
+    wheels = [wheel(folder / "wheels", name, source) for name, source in modules.items()]
+    wheels.append(wheel(folder / "wheels", "sr-usurper", "", point="sr-mean"))
+    made = Environment(folder / "environment")
+    made.install(*wheels)
+    return made
+
+
+@pytest.fixture(scope="module")
+def listed(environment: Environment) -> tuple[dict[str, dict[str, Any]], str]:
+    """What `sr-hooks plugins --json` says, and what stands on stderr meanwhile."""
+    done = environment.run("sr-hooks", "plugins", "--json")
+    assert done.returncode == 0, done.stderr
+    return {entry["plugin"]: entry for entry in json.loads(done.stdout)}, done.stderr
+
+
+@pytest.mark.parametrize("name", SET_ASIDE)
+def test_a_broken_package_is_named_once_and_set_aside(listed, name):
+    listing, said = listed
+    _, where, reason, remedy = SET_ASIDE[name]
     (fault,) = listing[name]["faults"]
-    assert f"{name} ({name} 1.2.3) set aside at {hook}" in fault and reason in fault
-    assert "lam" in listing["lam"]["contributes"]["analyses"] and "blur" in listing["paths"]["contributes"]["paths"]
-    assert run.stderr.count("set aside") <= 1 and "Traceback" not in run.stderr
-    strict = run_with(tmp_path, LISTING, SR_HOOKS_STRICT="1")
-    assert strict.returncode == 2 and f"{name} ({name} 1.2.3) set aside at {hook}" in strict.stderr
+    assert fault.startswith(f"plugin {name} ({name} 1.2.3) set aside at {where}: ")
+    assert reason in fault and remedy in fault and (remedy != UNINSTALL or fault.endswith(f"pip uninstall {name}"))
+    assert said.splitlines().count(fault) == 1
 
 
-def test_two_distributions_with_one_entry_point_name(tmp_path):
-    install(tmp_path / "a", "sr-one", "")
-    install(tmp_path / "b", "sr-two", "")
-    point = tmp_path / "b/sr_two-1.2.3.dist-info/entry_points.txt"
-    point.write_text("[sr_hooks]\nsr-one = sr_two\n")
-    run = run_with(Path(f"{tmp_path / 'a'}:{tmp_path / 'b'}"), LISTING)
-    faults = [fault for entry in json.loads(run.stdout) for fault in entry["faults"]]
-    assert len(faults) == 1 and "sr-two 1.2.3" in faults[0] and "taken by sr-one" in faults[0]
+def test_the_rest_goes_on(listed):
+    listing, said = listed
+    assert "Traceback" not in said and len(said.splitlines()) == len(SET_ASIDE) + 1
+    assert listing["lam"]["contributes"]["analyses"] == ["lam"] and "blur" in listing["paths"]["contributes"]["paths"]
+    assert listing["sr-mean"]["contributes"] == {"analyses": ["mean"], "paths": ["white"]}
+    assert listing["sr-run"]["contributes"] == {"analyses": ["bad-run"]} and not listing["sr-run"]["faults"]
+
+
+def test_two_distributions_with_one_entry_point_name(listed):
+    (fault,) = listed[0]["sr-mean"]["faults"]
+    assert fault.startswith("plugin sr-mean (sr-usurper 1.2.3) set aside at entry point: the name is taken by sr-mean")
+    assert "Rename its entry point" in fault
+
+
+def test_strict_raises_instead(environment):
+    done = environment.run("sr-hooks", "plugins", SR_HOOKS_STRICT="1")
+    assert done.returncode == 2 and "set aside at" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_an_analysis_gets_command_flags_and_result_folder(environment, tmp_path):
+    image, out = str(photographs()[0]), tmp_path / "out"
+    flags = ["--model", "demo:baseline", "--image", image, "--strength", "2", "--out", str(out)]
+    done = environment.run("sr-hooks", "mean", *flags)
+    assert done.returncode == 0, done.stderr
+    record = json.loads((out / "result.json").read_text())
+    assert record["provenance"]["options"] == {"strength": 2.0} and record["scalars"]["mean"] > 0
+    loaded = sr_hooks.load(out)  # here, where the plugin is not installed
+    assert type(loaded) is sr_hooks.Result and loaded.arrays["image"].shape == (3, 256, 256)
+
+
+USED = """
+    import json, logging, sys, torch
+    import sr_hooks
+    from sr_hooks.cli import main
+
+    image, out = sys.argv[1:]
+    found = {}
+    for name in ("bad-check", "bad-run", "bad-figure", "mean"):
+        flags = ["--model", "demo:baseline", "--image", image, "--out", f"{out}/{name}"]
+        print(f"== {name}", file=sys.stderr)
+        found[name] = main([name, *flags])
+    print("== block", file=sys.stderr)
+    network = torch.nn.Conv2d(3, 3, 3, padding=1)
+    optimizer = torch.optim.SGD(network.parameters(), 0.01)
+
+    def train(**watched):
+        with sr_hooks.watch(network, optimizer, image=image, folder=f"{out}/watched", **watched):
+            for _ in range(5):
+                optimizer.zero_grad()
+                network(torch.rand(1, 3, 8, 8)).sum().backward()
+                optimizer.step()
+
+    try:
+        train(**{"bad-check": {"at": 1}})
+    except sr_hooks.SRHooksError as error:
+        print(error, file=sys.stderr)
+    print("== run", file=sys.stderr)
+    sinks = ["folder", "leaking", "log"]
+    train(sinks=sinks, **{"bad-run": {"every": 1, "budget": "off"}, "mean": {"at": [1, 5]}, "bad-figure": {"at": 1}})
+    print("== others", file=sys.stderr)
+    lam = ["lam", "--image", image, "--hr", "--window", "8", "8", "8", "--out", f"{out}/lam", "--model"]
+    found["objective"] = main([*lam, "demo:baseline", "--objective", "fragile"])
+    found["factory"] = main([*lam, "demo:baseline", "--objective", "fragile:1"])
+    found["loader"] = main([*lam, "vault:1"])
+    print(json.dumps(found))
+"""
+
+
+def test_what_fails_in_use_is_named_and_the_rest_goes_on(environment, tmp_path):
+    """From the command line, in a block of options, and in a training run."""
+    done = environment.run("python", "-c", textwrap.dedent(USED), str(photographs()[0]), str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    statuses = {"bad-check": 2, "bad-run": 2, "bad-figure": 0, "mean": 0, "objective": 2, "factory": 2, "loader": 2}
+    assert json.loads(done.stdout.splitlines()[-1]) == statuses
+    said = dict(part.split("\n", 1) for part in done.stderr.split("== ")[1:])
+    for name, (_, where, reason) in FAILING.items():
+        analysis_name = "bad-" + name.removeprefix("sr-")
+        (line,) = [line for line in said[analysis_name].splitlines() if reason in line]
+        assert f"plugin {name} ({name} 1.2.3) failed at {where}: " in line and f"pip uninstall {name}" in line
+        assert "Traceback" not in said[analysis_name]
+    assert "plugin sr-check (sr-check 1.2.3) failed at options: IndexError" in said["block"]
+    assert said["run"].count("plugin sr-run (sr-run 1.2.3) failed at run: KeyError: 'lost'") >= 1
+    assert "set aside after 3 faults" in said["run"]
+    assert (
+        "plugin sr-leaking (sr-leaking 1.2.3) failed at sink leaking, 5/mean: OSError: the pipe is full" in said["run"]
+    )
+    assert "Traceback" not in said["others"] and "the objective fragile failed: KeyError" in said["others"]
+    for where in ("objective fragile:1: IndexError", "network loader vault, vault:1: KeyError"):
+        assert f"plugin sr-leaking (sr-leaking 1.2.3) failed at {where}" in said["others"]
+    entries = {(e["iteration"], e["analysis"]) for e in read_index(tmp_path / "watched")}
+    assert entries == {(1, "mean"), (5, "mean"), (1, "bad-figure")}
+    assert (tmp_path / "bad-figure/result.json").is_file() and not (tmp_path / "bad-figure/figure.png").exists()
+
+
+def test_every_command_and_key_is_reserved(capsys):
+    commands = cli._parser()._subparsers._group_actions[0].choices  # type: ignore[union-attr]
+    ours = set(commands) - set(plugins.contributions("register_analyses"))
+    keys = {field.name for field in dataclasses.fields(Schedule)} | {"sinks", "seed"}
+    assert ours | keys <= RESERVED_NAMES
 
 
 def test_observers_see_each_analysis_and_cannot_break_it(lr, caplog):

@@ -35,14 +35,15 @@ def from_mmagic(
     cfg = _config(config)
     head, _, rest = network.partition(".")
     where = f"{config}: model.{head}"
-    described = (cfg.get("model") or {}).get(head)
+    model = cfg.get("model") or {}
+    described = model.get(head)
     if not isinstance(described, Mapping) or "type" not in described:
-        known = [key for key, value in (cfg.get("model") or {}).items() if isinstance(value, Mapping)]
+        known = [key for key, value in model.items() if isinstance(value, Mapping)]
         raise NetworkError(f"{config} describes no model.{head}; {nearest(head, known)}")
     with _project(cfg.get("default_scope") or "mmagic"), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # without weights, the same network each time
         module = _built({**described, **(arguments or {})}, where)
-        preprocessor = _built(cfg.model.get("data_preprocessor"), f"{config}: model.data_preprocessor")
+        preprocessor = _built(model.get("data_preprocessor"), f"{config}: model.data_preprocessor")
     if rest:
         module = part_of(module, rest, called=network)
     facts = facts_of(preprocessor, transforms_of(cfg), stated)
@@ -71,7 +72,7 @@ def part_of(model: nn.Module, path: str, *, called: str = "") -> nn.Module:
     return part
 
 
-def _config(path: str | Path) -> Any:
+def _config(path: str | Path) -> dict[str, Any]:
     try:
         from mmengine.config import Config
     except ImportError as error:
@@ -81,7 +82,7 @@ def _config(path: str | Path) -> Any:
     if not Path(path).is_file():
         raise NetworkError(f"no config file {path}")
     try:
-        return Config.fromfile(str(path))
+        return Config.fromfile(str(path)).to_dict()
     except Exception as error:
         raise NetworkError(f"{path} cannot be read as a config: {type(error).__name__}: {error}") from error
 

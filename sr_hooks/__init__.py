@@ -11,7 +11,9 @@ from sr_hooks.analyses.faig import FaigResult, faig
 from sr_hooks.analyses.lam import LamResult, lam
 from sr_hooks.analyses.verification import VerifyResult, verify
 from sr_hooks.analysis import Analysis, run
+from sr_hooks.card import Card
 from sr_hooks.errors import SRHooksError
+from sr_hooks.faithfulness import check
 from sr_hooks.hookspecs import hookimpl
 from sr_hooks.network import Network
 from sr_hooks.options import option
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Analysis",
+    "Card",
     "DdrResult",
     "FaigResult",
     "LamResult",
@@ -34,6 +37,7 @@ __all__ = [
     "__version__",
     "analyze",
     "capture",
+    "check",
     "ddr",
     "faig",
     "hookimpl",

@@ -293,6 +293,7 @@ def provenance_of(kind: type[Analysis[Any]], network: Network, options: Any) -> 
             "python": platform.python_version(),
         },
         "network": network.describe(),
+        "network_source": network.source,
         "device": str(network.device),
         "dtype": str(network.dtype).removeprefix("torch."),
         "threads": torch.get_num_threads(),

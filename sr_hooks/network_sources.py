@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from torch import nn
 
 from sr_hooks import loaders, loaders_mmagic, plugins
-from sr_hooks.errors import NetworkError, SRHooksError
+from sr_hooks.options import as_plain
 
 __all__ = ["NetworkSources"]
 
@@ -17,7 +17,13 @@ N = TypeVar("N", bound="NetworkSources")
 
 
 class NetworkSources:
-    """The constructors of Network from names and files; `facts` are what its own constructor takes."""
+    """The constructors of Network from names and files; `facts` are what its own constructor takes.
+
+    Attributes:
+        source: of a network that `load` made, what it was asked for, so that it can be loaded again; else None.
+    """
+
+    source: dict[str, Any] | None = None
 
     def __init__(self, module: nn.Module, **facts: Any) -> None: ...
 
@@ -103,6 +109,19 @@ class NetworkSources:
 
         Plugins' loaders are asked first; each returns None for what is not its own.
         """
+        network = cls._loaded(spec, arguments, weights, facts)
+        network.source = {
+            "model": _absolute(spec),
+            "arguments": as_plain(arguments),
+            "weights": None if weights is None else _absolute(weights),
+            "facts": as_plain(facts),
+        }
+        return network
+
+    @classmethod
+    def _loaded(
+        cls: type[N], spec: str, arguments: Mapping[str, Any] | None, weights: str | Path | None, facts: dict[str, Any]
+    ) -> N:
         for name, loader in plugins.contributions("register_network_loaders").items():
             with plugins.blamed("register_network_loaders", name, f"network loader {name}, {spec}"):
                 network = loader(spec, arguments, weights=weights, **facts)
@@ -116,3 +135,9 @@ class NetworkSources:
     def _of(cls: type[N], loaded: loaders.Loaded, stated: Mapping[str, Any]) -> N:
         facts = {"name": loaded.name, **loaded.facts, **stated}
         return cls(loaded.module, weights=loaded.weights, **facts)
+
+
+def _absolute(spec: str | Path) -> str:
+    """A file by its full path, also that of `path/to/file.py:Class`; a name as it is."""
+    place, colon, name = str(spec).rpartition(":") if ".py:" in str(spec) else (str(spec), "", "")
+    return f"{Path(place).resolve()}{colon}{name}" if Path(place).is_file() else str(spec)

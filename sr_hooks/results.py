@@ -16,12 +16,14 @@ from typing import Any
 
 import numpy as np
 
+from sr_hooks.card import Card
 from sr_hooks.errors import ResultError
 
 __all__ = ["Result", "check_folder", "read_result", "write_file", "write_folder"]
 
 FORMAT = 1
 _FILE = "result.json"
+_CARD = "card.json"
 _log = logging.getLogger("sr_hooks")
 
 
@@ -35,6 +37,7 @@ class Result:
         scalars: name to number, text, or nested lists and mappings of them.
         provenance: options, versions, network and its weights' SHA-256, inputs' SHA-256, seed, device, seconds.
         verdict: in words, whether the answer can be trusted and why.
+        card: of the checks that `sr_hooks.check` made of it; None where none were.
     """
 
     analysis: str
@@ -42,9 +45,10 @@ class Result:
     scalars: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
     verdict: str = ""
+    card: Card | None = None
 
     def save(self, folder: str | Path, *, figure: bool = True) -> Path:
-        """Write result.json, arrays.npz and, where matplotlib is installed, figure.png.
+        """Write result.json, arrays.npz and, where matplotlib is installed, figure.png; with a card, that too.
 
         The folder appears whole or not at all. One that holds a result already is replaced; any other
         folder with something in it is refused.
@@ -56,6 +60,10 @@ class Result:
         def fill(part: Path) -> None:
             np.savez_compressed(part / "arrays.npz", **self.arrays)  # type: ignore[arg-type]
             drawn = figure and self._draw(part / "figure.png")
+            if self.card is not None:
+                self.card.write(part / _CARD)
+                if drawn:
+                    self.card.figure().savefig(part / "card.png")
             record = {
                 "format": FORMAT,
                 "analysis": self.analysis,
@@ -219,7 +227,8 @@ def read_result(folder: str | Path) -> Result:
         with np.load(folder / "arrays.npz", allow_pickle=False) as stored:
             arrays = {key: stored[key] for key in stored.files}
         kind = getattr(plugins.contributions("register_analyses").get(record["analysis"]), "result_type", Result)
-        return kind(record["analysis"], arrays, record["scalars"], record["provenance"], record["verdict"])
+        card = Card.read(folder / _CARD) if (folder / _CARD).is_file() else None
+        return kind(record["analysis"], arrays, record["scalars"], record["provenance"], record["verdict"], card)
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise ResultError(f"the result in {folder} is damaged: {type(error).__name__}: {error}") from None
 

@@ -12,7 +12,7 @@ import torch
 
 from sr_hooks import measures
 from sr_hooks.analyses.lam_demo import integrate_as_published
-from sr_hooks.analyses.lam_result import LamResult
+from sr_hooks.analyses.lam_result import LamResult, Origin
 from sr_hooks.analyses.lam_verdict import judge
 from sr_hooks.analysis import Analysis, execute, sha256_of
 from sr_hooks.errors import NetworkError, OptionError
@@ -70,6 +70,7 @@ class Lam(Analysis[LamOptions]):
     options_type = LamOptions
     result_type = LamResult
     watch_names: ClassVar[Mapping[str, str]] = {"windows": "window"}
+    better: ClassVar[Mapping[str, str]] = {"diffusion_index": "higher"}
 
     def run(self, network: Network, images: Any, options: LamOptions) -> LamResult | list[LamResult]:
         batch = as_batch(images)
@@ -230,7 +231,9 @@ class _Explanation:
             "seed": self.options.seed,
         }
         verdict = judge(scalars, values, gradients.broken_outputs, self.options.tolerance)
-        return LamResult("lam", arrays, scalars, provenance, verdict)
+        result = LamResult("lam", arrays, scalars, provenance, verdict)
+        result.origin = Origin(self.network, self.options)
+        return result
 
 
 def lam(

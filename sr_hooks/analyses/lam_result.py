@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
 
 from sr_hooks import measures
+from sr_hooks.network import Network
 from sr_hooks.results import Result
 
-__all__ = ["LamResult"]
+__all__ = ["LamResult", "Origin"]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a result of this process was computed from; it is not saved. `options` are LAM's, for all its windows."""
+
+    network: Network
+    options: Any
 
 
 class LamResult(Result):
     """A local attribution map. Arrays: `attribution` (C,h,w) signed, `lr` (C,h,w), `output` (C,H,W), `nodes` (K,)."""
+
+    origin: Origin | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies and pickles go without the network."""
+        return {key: value for key, value in self.__dict__.items() if key != "origin"}
 
     @property
     def attribution(self) -> np.ndarray:

@@ -66,5 +66,6 @@ def lam_figure(result: LamResult) -> Any:
 
     name = result.provenance["network"]["name"]
     figure.suptitle(plain(f"{name}: which input pixels made this window?"), fontsize=11, color=INK, x=0.01, ha="left")
-    caption(figure, result.verdict)
+    checked = f" Checks: {result.card.overall}" if result.card is not None else ""
+    caption(figure, result.verdict + checked)
     return figure

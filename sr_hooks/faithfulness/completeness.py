@@ -1,0 +1,45 @@
+"""Completeness: does the attribution sum to the change of the objective that it is to account for?"""
+
+from __future__ import annotations
+
+import torch
+
+from sr_hooks.card import FAILS, PASSES, UNDECIDED, Verdict
+from sr_hooks.faithfulness.subject import Subject
+from sr_hooks.objectives import make_objective
+from sr_hooks.paths import make_path
+
+__all__ = ["NAME", "judge"]
+
+NAME = "completeness"
+LIMIT = 0.05  # as LAM's own verdict has it
+
+
+def judge(subject: Subject) -> Verdict:
+    """|sum of A - (D(image) - D(baseline))| over the sum of |A|, from the array and two forward passes made now."""
+    options, network = subject.options, subject.network
+    path = make_path(options.path, seed=options.seed)
+    objective = make_objective(options.objective, gt=options.gt)
+    values = []
+    with torch.no_grad():
+        for point in path(subject.image, [0.0, 1.0]).split(1):
+            x = point.to(network.device)
+            values.append(float(objective(network(x).float(), x, subject.window)))
+    change, total = values[1] - values[0], float(subject.attribution.sum())
+    size = max(float(abs(subject.attribution).sum()), abs(change))
+    gap = abs(total - change) / size if size > 0 else 0.0
+    figures = {"sum": total, "change": change, "size": size, "gap": gap, "limit": LIMIT}
+    if gap > LIMIT:
+        sentence = (
+            f"the map sums to {total:.4g} where the objective changed by {change:.4g}, a gap of {gap:.1%} of its size "
+            f"(limit {LIMIT:.0%})"
+        )
+        return Verdict(NAME, FAILS, sentence, figures)
+    if abs(total - change) > abs(change) / 2:
+        sentence = (
+            f"the objective changed by {change:.4g}, little next to the map's size of {size:.4g}, and the map sums to "
+            f"{total:.4g}: a map of both signs may do so by chance"
+        )
+        return Verdict(NAME, UNDECIDED, sentence, figures)
+    sentence = f"the map sums to {total:.4g}, and the objective changed by {change:.4g}: a gap of {gap:.1%} of its size"
+    return Verdict(NAME, PASSES, sentence, figures)

@@ -53,14 +53,16 @@ def _grid(arguments: argparse.Namespace) -> int:
             asked, arguments.out, jobs=arguments.jobs, device=arguments.device, threads=arguments.threads, tell=tell
         )
     if first:
-        done = f"{summary.computed} computed" if summary.computed else "nothing to compute"
-        print(f"{summary.cells} cells, {done}, {summary.seconds:.1f} s")
-        _show_table(summary.folder)
-        print(f"written to {summary.folder}: figure.pdf, figure.png, table.csv, table.md, table.tex, report.html")
+        done = [
+            f"{count} {verb}" for count, verb in ((summary.computed, "computed"), (summary.checked, "checked")) if count
+        ]
+        print(f"{summary.cells} cells, {', '.join(done) or 'nothing to compute'}, {summary.seconds:.1f} s\n")
+        print(summary.tables + "\n")
+        print(f"written to {summary.folder}: {', '.join(_written(summary.folder))}")
     for label, message in summary.failures:
         print(f"sr-hooks: {label} failed: {message}", file=sys.stderr)
     if summary.failures:
-        raise SRHooksError(f"{len(summary.failures)} of {summary.cells} cells failed; the others are done")
+        raise SRHooksError(f"{len(summary.failures)} failed, as said above; everything else is done")
     return 0
 
 
@@ -88,7 +90,8 @@ def _asked(arguments: argparse.Namespace) -> Asked:
     return parse_asked(content, where="command line")
 
 
-def _show_table(folder: Path) -> None:
-    path = folder / "table.md"
-    if path.is_file():
-        print(path.read_text(encoding="utf-8"))
+def _written(folder: Path) -> list[str]:
+    figures = sorted(path.name for path in folder.glob("figure*.p??"))
+    return [
+        name for name in (*figures, "table.csv", "table.md", "table.tex", "report.html") if (folder / name).is_file()
+    ]

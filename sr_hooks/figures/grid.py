@@ -30,7 +30,7 @@ __all__ = ["Block", "Page", "draw_page", "pages", "save_page"]
 # Inches. The width is that of a page of two columns.
 _WIDTH, _MARGIN, _NAME, _GAP = 7.16, 0.04, 0.2, 0.06
 _UNIT = (_WIDTH - 2 * _MARGIN - _NAME - 4 * _GAP) / 5
-_CAPTION, _HEAD, _BARS, _NOTE, _CARD = 0.17, 0.2, 0.42, 0.115, 0.3
+_CAPTION, _HEAD, _BARS, _NOTE, _CARD = 0.17, 0.2, 0.42, 0.115, 0.32
 _HIGHEST = 9.2  # of a page
 _MOST_ROWS = 6  # of a block on one page
 _PIXELS = 640  # of the longer side of a picture, at most: papers print no more
@@ -207,9 +207,9 @@ def _draw_row(sheet: _Sheet, row: Row, result: LamResult, top: float, height: fl
 
 def _card(sheet: _Sheet, card: Any, top: float) -> None:
     """The verdicts in words, and the overall sentence."""
-    verdicts = "  ·  ".join(f"{verdict.name}: {verdict.verdict}" for verdict in card.verdicts)
-    lines = [plain(verdicts, 150), *textwrap.wrap(plain(card.overall, 230), 118)[:2]]
-    sheet.text(_column(2), top, "\n".join(lines), size=4.6, ha="left", linespacing=1.15)
+    verdicts = ", ".join(f"{verdict.name} {verdict.word}" for verdict in card.verdicts)
+    lines = textwrap.wrap(plain(f"{card.overall} ({verdicts})", 330), 105)[:3]
+    sheet.text(_column(2), top + 0.02, "\n".join(lines), size=5.4, ha="left", linespacing=1.15)
 
 
 def _reference(

@@ -164,7 +164,7 @@ def _networks(given: Any, where: str, base: Path, analyses: Mapping[str, Any]) -
                 name,
                 str(_located(entry["model"], base)),
                 arguments,
-                None if weights is None else str(_located(str(weights), base)),
+                None if weights is None else str(_found(str(weights), base)),
                 {key: entry[key] for key in _FACTS if entry.get(key) is not None},
                 {k: v if v is False else _options(v, f"{here}: {k}", base) for k, v in own.items()},
             )
@@ -186,7 +186,7 @@ def _images(given: Any, windows: Windows, where: str, base: Path) -> tuple[Asked
                 )
         if not isinstance(entry.get("file"), str):
             raise OptionError(f"{where}: image {name!r}: file must be given")
-        place = Path(str(_located(entry["file"], base)))
+        place = _found(entry["file"], base)
         files = [place]
         if place.is_dir():
             files = sorted(f for f in place.iterdir() if f.suffix.lower() in _SUFFIXES)
@@ -224,6 +224,12 @@ def _windows(given: Any, where: str) -> Windows:
         return tuple(window.as_tuple() for window in parse_windows(given)[0])
     except WindowError as error:
         raise OptionError(f"{where}: {error}") from None
+
+
+def _found(file: str, base: Path) -> Path:
+    """What is certainly a file or folder: beside the grid file, or else as it stands."""
+    place = Path(file).expanduser()
+    return base / place if (base / place).exists() else place
 
 
 def _located(value: Any, base: Path) -> Any:

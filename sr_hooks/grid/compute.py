@@ -6,13 +6,14 @@ from functools import partial
 from typing import Any
 
 from sr_hooks.analysis import execute, find_analysis, joined, sha256_of
-from sr_hooks.errors import ImageError, OptionError
+from sr_hooks.errors import ImageError, OptionError, ResultError
+from sr_hooks.faithfulness import check
 from sr_hooks.grid.place import Place
 from sr_hooks.grid.plan import Cell, Plan, image_of, inputs_of, load_network
 from sr_hooks.grid.sharing import Task
 from sr_hooks.network import Network
 from sr_hooks.options import from_mapping
-from sr_hooks.results import Result
+from sr_hooks.results import Result, write_file
 
 __all__ = ["Computer"]
 
@@ -32,6 +33,30 @@ class Computer:
             task = Task(cell.key, self.plan.label(cell), marker.is_file, partial(self._put, cell))
             found.setdefault(cell.key, task)
         return list(found.values())
+
+    def checks(self) -> list[Task]:
+        """One for every map whose faithfulness is asked about and that is there; its card lies beside the result."""
+        found: dict[str, Task] = {}
+        for cell in self.plan.cells:
+            folder = self.place.cache.path(cell.key)
+            if cell.check and (folder / "result.json").is_file():
+                label = f"the check of {self.plan.label(cell)}"
+                done = (folder / "card.json").is_file
+                found.setdefault(cell.key, Task(f"{cell.key}-check", label, done, partial(self._check, cell)))
+        return list(found.values())
+
+    def unchecked(self) -> int:
+        """How many maps are still to be checked, those among them that are not there yet."""
+        cards = {self.place.cache.path(cell.key) / "card.json" for cell in self.plan.cells if cell.check}
+        return sum(not card.is_file() for card in cards)
+
+    def _check(self, cell: Cell) -> None:
+        result = self.place.cache.get(cell.key)
+        if result is None or cell.image is None:
+            raise ResultError(f"there is no map to check for {self.plan.label(cell)}")
+        network = self._network(cell.network)
+        card = check(result, network, inputs_of(self.plan.asked, cell.image, network))
+        write_file(self.place.cache.path(cell.key) / "card.json", card.write)
 
     def _put(self, cell: Cell) -> None:
         self.place.cache.put(cell.key, self.answer(cell))

@@ -64,8 +64,10 @@ class Outputs:
 
     def _content(self) -> str:
         """What all outputs are made of, as a hash."""
-        failures = {cell.key: self.place.failure(cell.key, self.since) for cell in self.plan.cells}
-        made_of = [sr_hooks.__version__, as_plain(self.plan), failures]
+        keys = [cell.key for cell in self.plan.cells]
+        failures = [self.place.failure(key, self.since) for key in keys]
+        checked = [(self.place.cache.path(key) / "card.json").is_file() for key in keys]
+        made_of = [sr_hooks.__version__, as_plain(self.plan), failures, checked]
         return hashlib.sha256(json.dumps(made_of, default=str).encode()).hexdigest()
 
     def _write(self, file: str, text: str) -> None:

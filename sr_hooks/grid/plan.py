@@ -180,9 +180,17 @@ def load_network(entry: AskedNetwork, device: str) -> Network:
     return network
 
 
-@lru_cache(maxsize=8)
 def image_of(file: Path) -> torch.Tensor:
-    """(1,C,H,W) in [0, 1]; the last few are kept."""
+    """(1,C,H,W) in [0, 1]; the last few are kept for as long as their files stay as they are."""
+    try:
+        state = file.stat()
+    except OSError:
+        return read_image(file)  # which says what is wrong
+    return _read(file, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=8)
+def _read(file: Path, changed: int, size: int) -> torch.Tensor:
     return read_image(file)
 
 

@@ -20,6 +20,8 @@ from sr_hooks.grid.outputs import Outputs
 from sr_hooks.grid.place import Place
 from sr_hooks.grid.plan import Plan, make_plan
 from sr_hooks.grid.sharing import Task, share
+from sr_hooks.grid.tables import make_tables
+from sr_hooks.grid.typeset import as_text
 from sr_hooks.options import as_plain
 
 __all__ = ["Summary", "run_grid", "work"]
@@ -34,6 +36,8 @@ class Summary:
     Attributes:
         cells: different cells of the grid.
         computed: of them, those that were missing when this run began and were computed since, by any worker.
+        checked: maps whose faithfulness was checked since.
+        tables: one of every analysis, as text.
         failures: what each cell without an answer is, and why.
         seconds: wall-clock time.
     """
@@ -41,6 +45,8 @@ class Summary:
     folder: Path
     cells: int
     computed: int
+    checked: int
+    tables: str
     failures: tuple[tuple[str, str], ...]
     seconds: float
 
@@ -84,22 +90,25 @@ def run_grid(
     try:
         plan = make_plan(asked, device=default_device() if device == "auto" else device, threads=threads)
         _discard_damaged(plan, place)
-        missing = [task for task in Computer(plan, place).tasks() if not task.done()]
-        count = min(jobs or default_jobs(plan.device), len(missing)) - 1
+        computer = Computer(plan, place)
+        missing = [task for task in computer.tasks() if not task.done()]
+        unchecked = computer.unchecked()
+        count = min(jobs or default_jobs(plan.device), len(missing) + unchecked) - 1
         with Crew(plan, place.folder, start, max(count, 0)) as crew:
             work(plan, place, since=start, tell=tell)
             for status in crew.wait():
                 _log.warning("a worker ended with status %d; the others did its part", status)
     finally:
         torch.set_num_threads(before)
-    return _summary(plan, place, missing, start)
+    return _summary(plan, place, missing, unchecked, start)
 
 
 def work(
     plan: Plan, place: Place, *, since: float, tell: Callable[[int, int], None] = lambda settled, total: None
 ) -> None:
     """What every worker does: its part of the cells, and when all are settled its part of the outputs."""
-    cells = Computer(plan, place).tasks()
+    computer = Computer(plan, place)
+    cells = computer.tasks()
     told: list[Task] = []
 
     def settle(task: Task) -> None:
@@ -107,6 +116,7 @@ def work(
         tell(len(told), len(cells))
 
     share(cells, place, since=since, tell=settle)
+    share(computer.checks(), place, since=since)
     share(Outputs(plan, place, since).tasks(), place, since=since)
 
 
@@ -120,11 +130,18 @@ def _discard_damaged(plan: Plan, place: Place) -> None:
                     shutil.rmtree(path, ignore_errors=True)
 
 
-def _summary(plan: Plan, place: Place, missing: list[Task], start: float) -> Summary:
+def _summary(plan: Plan, place: Place, missing: list[Task], unchecked: int, start: float) -> Summary:
+    computer, outputs = Computer(plan, place), Outputs(plan, place, start)
     failures = {}
-    for task in [*Computer(plan, place).tasks(), *Outputs(plan, place, start).tasks()]:
+    for task in [*computer.tasks(), *computer.checks(), *outputs.tasks()]:
         if not task.done():
             failures[task.label] = place.failure(task.key, start) or "not done"
-    cells = len({cell.key for cell in plan.cells})
-    computed = sum(task.done() for task in missing)
-    return Summary(place.folder, cells, computed, tuple(failures.items()), time.time() - start)
+    return Summary(
+        folder=place.folder,
+        cells=len({cell.key for cell in plan.cells}),
+        computed=sum(task.done() for task in missing),
+        checked=unchecked - computer.unchecked(),
+        tables="\n\n".join(map(as_text, make_tables(outputs.gathered, outputs.cautions))),
+        failures=tuple(failures.items()),
+        seconds=time.time() - start,
+    )

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sr_hooks.card import PASSES
 from sr_hooks.grid.cautions import Caution
 from sr_hooks.grid.escapes import for_csv
 from sr_hooks.grid.gathered import Gathered, Row, better
@@ -123,7 +124,7 @@ def _columns(rows: Sequence[Row], networks: Sequence[int], directions: Any) -> l
         once = [row for row in rows if row.cell.window == next(w for i, w in places if i == row.cell.image)]
         columns.append(_Column(_name("psnr_y"), "higher", by_network(once), "psnr_y", averages=True))
     if any(row.card is not None for row in rows):
-        columns.append(_Column("checks passed", "", by_network(rows), "card"))
+        columns.append(_Column("maps that pass all checks", "", by_network(rows), "card"))
     return columns
 
 
@@ -159,7 +160,7 @@ def _number(column: _Column, members: Sequence[Row]) -> Any:
     """What stands in a cell: a number, the mean of several, or text; None for nothing."""
     if column.number == "card":
         cards = [row.card for row in members if row.card is not None]
-        return f"{sum(_passed(card) for card in cards)} of {len(cards)}" if cards else None
+        return f"{sum(card.word == PASSES for card in cards)} of {len(cards)}" if cards else None
     found = [row.numbers.get(column.number) for row in members if row.failure is None]
     if not column.averages:
         value = found[0] if found else None
@@ -167,10 +168,6 @@ def _number(column: _Column, members: Sequence[Row]) -> Any:
     if not found or len(found) < len(members) or not all(isinstance(v, (int, float)) for v in found):
         return None  # a mean without a failed cell would be a mean of something else
     return math.fsum(float(v) for v in found if v is not None) / len(found)
-
-
-def _passed(card: Any) -> bool:
-    return all(str(verdict.verdict).startswith("pass") for verdict in card.verdicts)
 
 
 def _printed(value: Any, number: str) -> str:

@@ -4,16 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sr_hooks.grid.escapes import for_latex, for_markdown
+from sr_hooks.grid.escapes import for_latex, for_markdown, one_line
 from sr_hooks.grid.tables import Head, Table, Value
+from sr_hooks.tables import text_table
 
-__all__ = ["as_latex", "as_markdown"]
+__all__ = ["as_latex", "as_markdown", "as_text"]
 
 _ARROWS = {"higher": " ↑", "lower": " ↓", "": ""}
 _LATEX_ARROWS = {"higher": r" $\uparrow$", "lower": r" $\downarrow$", "": ""}
 _PREAMBLE = r"""% Made by sr-hooks grid. Needs \usepackage{booktabs}; with pdfLaTeX also [T1]{fontenc} and {textcomp}.
 \providecommand{\srhookschar}[1]{\ifdefined\Umathchar\char"#1\relax\else[U+#1]\fi}
 """
+
+
+def as_text(table: Table) -> str:
+    """For a terminal; the best has an asterisk."""
+    heads = [one_line(head.text) + _ARROWS[head.better] + _bracketed(head.notes) for head in table.columns]
+    rows = []
+    for head, values in zip(table.rows, table.values, strict=True):
+        texts = [f"{one_line(v.text)}{'*' if v.best else ''}{_bracketed(v.notes)}" for v in values]
+        rows.append(
+            {table.analysis: one_line(head.text) + _bracketed(head.notes), **dict(zip(heads, texts, strict=True))}
+        )
+    notes = [f"[{letter}] {sentence}" for letter, sentence in table.notes]
+    return "\n".join([text_table(rows), *notes])
+
+
+def _bracketed(letters: str) -> str:
+    return f" [{letters}]" if letters else ""
 
 
 def as_markdown(tables: Sequence[Table]) -> str:

@@ -26,9 +26,10 @@ class Environment:
         version = f"python{sys.version_info.major}.{sys.version_info.minor}"
         self.site = folder / "lib" / version / "site-packages"
         (self.site / "around.pth").write_text(f"{REPOSITORY}\n{sysconfig.get_paths()['purelib']}\n")
-        script = folder / "bin/sr-hooks"
-        script.write_text(f"#!{folder}/bin/python\nimport sys\nfrom sr_hooks.cli import main\nsys.exit(main())\n")
-        script.chmod(0o755)
+        for name, module in (("sr-hooks", "sr_hooks"), ("pip", "pip")):
+            script = folder / "bin" / name
+            script.write_text(f'#!/bin/sh\nexec "{folder}/bin/python" -m {module} "$@"\n')
+            script.chmod(0o755)
 
     def install(self, *packages: Path | str) -> None:
         """By pip, from folders and wheels; nothing is downloaded."""

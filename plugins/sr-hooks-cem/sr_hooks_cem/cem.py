@@ -73,7 +73,8 @@ class Cem(sr_hooks.Analysis[CemOptions]):
 
     Arrays, for bh x bw blocks: `effect`, dB of the window's PSNR that is lost when the block is replaced, the mean over
     patches (below 0: it is better without); `low`, `high`, its 95 % interval; `draws`, how many patches, 0 where the
-    block is proved to be out of reach; `lr` (C,h,w), `output` (C,H,W); `lam` (bh,bw), LAM's sums.
+    block is proved to be out of reach; `lost` (bh * bw, most draws), the dB of each patch, NaN beyond a block's own;
+    `lr` (C,h,w), `output` (C,H,W); `lam` (bh,bw), LAM's sums.
     """
 
     name = "cem"

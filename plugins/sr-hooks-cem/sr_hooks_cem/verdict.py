@@ -25,14 +25,19 @@ def student(draws: np.ndarray) -> float:
 
 
 def maps_of(effects: Effects) -> dict[str, np.ndarray]:
-    """(bh,bw) effect, low, high and draws. Blocks out of reach have the effect 0 and the interval [0, 0]: proved."""
+    """(bh,bw) effect, low, high and draws, and `lost`, each draw's dB (blocks, most draws), NaN where there is none.
+
+    Blocks out of reach have the effect 0 and the interval [0, 0]: proved.
+    """
     rows = len({block.top for block in effects.blocks})
     values = np.zeros((4, len(effects.blocks)))
+    lost = np.full((len(effects.blocks), max(map(len, effects.draws.values()))), np.nan, np.float32)
     for index, draws in effects.draws.items():
+        lost[index, : len(draws)] = effects.base - draws
         mean, half = effects.base - draws.mean(), student(draws)
         values[:, index] = mean, mean - half, mean + half, len(draws)
     effect, low, high, count = values.reshape(4, rows, -1)
-    return {"effect": effect, "low": low, "high": high, "draws": count.astype(int)}
+    return {"effect": effect, "low": low, "high": high, "draws": count.astype(int), "lost": lost}
 
 
 def judge(result: Result, tolerance: float, coarse: int) -> str:

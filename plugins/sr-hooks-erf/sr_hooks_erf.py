@@ -7,7 +7,6 @@ channels, averaged over images.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +14,13 @@ import numpy as np
 import torch
 
 import sr_hooks
-from sr_hooks.errors import ImageError
+from sr_hooks.batches import in_batches
+from sr_hooks.errors import ImageError, NetworkError
 from sr_hooks.execution import calibrate
-from sr_hooks.images import as_batch
+from sr_hooks.image_sets import single_images
+from sr_hooks.progress import progress_bar
+
+__all__ = ["SHARES", "Erf", "ErfOptions", "register_analyses", "side_of"]
 
 SHARES = (0.2, 0.5, 0.9, 0.99)
 
@@ -33,8 +36,12 @@ class ErfOptions:
             raise ValueError(f"size is {self.size}: it must be at least 2 pixels")
 
 
-class Erf(sr_hooks.Analysis):
-    """How far around itself does an output pixel look?"""
+class Erf(sr_hooks.Analysis[ErfOptions]):
+    """How far around itself does an output pixel look?
+
+    Arrays, for crops of `size` and N images: `field` (size,size), the mean over images; `sides` (N,4), each image's own
+    squares, of 20, 50, 90 and 99 %. Scalars `side_20` to `side_99`: of the mean field, in input pixels.
+    """
 
     name = "erf"
     options_type = ErfOptions
@@ -42,49 +49,100 @@ class Erf(sr_hooks.Analysis):
 
     def run(self, network: sr_hooks.Network, images: Any, options: ErfOptions) -> sr_hooks.Result:
         crops = centre_crops(network, images, options.size)
-        total = np.zeros((options.size, options.size))
+        fields = np.zeros((len(crops), options.size, options.size), np.float32)
         plan = calibrate(network, (network.channels, options.size, options.size))
-        with network.channels_last(plan.channels_last):
-            for batch in torch.cat(crops).split(plan.batch):
-                x = plan.lay_out(batch.to(network.device)).requires_grad_()
-                gradient = network.differentiate(lambda x=x: centre_gradient(network, x))
-                total += gradient.clamp(min=0).sum(dim=(0, 1)).double().cpu().numpy()
-        field = total / len(crops)
-        sides = {f"side_{share:.0%}".replace("%", ""): side_of(field, share) for share in SHARES}
-        scalars = {**sides, "images": len(crops)}
-        return sr_hooks.Result("erf", {"field": field.astype(np.float32)}, scalars, {}, verdict(field, sides))
+
+        def compute(part: slice) -> np.ndarray:
+            x = plan.lay_out(torch.cat(crops[part]).to(network.device)).requires_grad_()
+            gradient = network.differentiate(lambda: centre_gradient(network, x))
+            return gradient.float().clamp(min=0).sum(dim=1).cpu().numpy()
+
+        with network.channels_last(plan.channels_last), progress_bar("ERF", len(crops), unit="images") as bar:
+            for part, found in in_batches(len(crops), compute, batch=plan.batch, bar=bar):
+                fields[part] = found
+        broken = int((~np.isfinite(fields)).sum())
+        field = np.nan_to_num(fields, nan=0.0, posinf=0.0, neginf=0.0).mean(axis=0, dtype=np.float64)
+        sides = np.array([[side_of(each, share) for share in SHARES] for each in fields])
+        scalars = {**{key(share): side_of(field, share) for share in SHARES}, "images": len(crops), "nonfinite": broken}
+        arrays = {"field": field.astype(np.float32), "sides": sides}
+        return sr_hooks.Result("erf", arrays, scalars, {}, verdict(field, sides, scalars))
 
     @classmethod
     def figure(cls, result: sr_hooks.Result) -> Any:
-        from sr_hooks.figures.style import MAP_COLOURS, caption, colour_bar, new_figure, panel, plain, window_box
+        from sr_hooks.figures.style import (
+            INK,
+            MAP_COLOURS,
+            caption,
+            colour_bar,
+            new_figure,
+            panel,
+            plain,
+            window_box,
+        )
 
         field = result.arrays["field"]
         size = field.shape[0]
-        figure = new_figure(5.2, 5.2)
-        axes = figure.subplots()
-        shown = axes.imshow((field / max(float(field.max()), 1e-30)) ** 0.25, cmap=MAP_COLOURS, vmin=0, vmax=1)
-        for key, side in result.scalars.items():
-            if key.startswith("side_"):
-                window_box(axes, (size // 2 - side // 2, size // 2 - side // 2, side, side), thin=True)
-        found = "/".join(str(result.scalars[f"side_{share:.0%}"[:-1]]) for share in SHARES)
-        panel(axes, f"squares of {found} px hold 20/50/90/99 %")
-        colour_bar(figure, shown, axes, "(gradient / max)$^{0.25}$", [0, 0.5, 1])
-        figure.suptitle(plain(f"{result.provenance['network']['name']}: effective receptive field"), fontsize=10)
-        caption(figure, result.verdict, width=80)
+        figure = new_figure(9.4, 4.9)
+        left, right = figure.subplots(1, 2, width_ratios=(1.25, 1))
+        shown = left.imshow(
+            (field / max(float(field.max()), 1e-30)) ** 0.25, cmap=MAP_COLOURS, vmin=0, vmax=1, interpolation="nearest"
+        )
+        for share in SHARES:
+            side = result.scalars[key(share)]
+            start = size // 2 - side // 2
+            if 0 < side < size:
+                window_box(left, (start, start, side, side), thin=True)
+                if 8 * side >= size:  # within a smaller one there is no room
+                    left.text(
+                        start + side - 1,
+                        start,
+                        f"{100 * share:.0f} % ",
+                        color="white",
+                        fontsize=6,
+                        ha="right",
+                        va="top",
+                    )
+        panel(left, f"mean of {result.scalars['images']} images, {size}×{size} input pixels")
+        colour_bar(figure, shown, left, "(gradient / max)$^{0.25}$", [0, 0.5, 1])
+        sides = np.arange(1, size + 1)
+        right.plot(sides, [100 * share_within(field, int(side)) for side in sides], color="#0072B2", linewidth=1.4)
+        for share in SHARES:
+            side = result.scalars[key(share)]
+            right.plot([side, side, 0], [0, 100 * share, 100 * share], color=INK, linewidth=0.5, linestyle=":")
+            right.annotate(
+                f"{side}", (side, 100 * share), fontsize=7, color=INK, textcoords="offset points", xytext=(4, -9)
+            )
+        right.set_xlim(0, size)
+        right.set_ylim(0, 102)
+        right.set_yticks(
+            [0, *(100 * share for share in SHARES)], ["0", *(f"{100 * share:.0f} %" for share in SHARES)], fontsize=7
+        )
+        right.tick_params(axis="x", labelsize=7)
+        right.set_xlabel("side of the centred square, input pixels", fontsize=8, color=INK)
+        right.set_ylabel("share of the field inside", fontsize=8, color=INK)
+        for side in ("top", "right"):
+            right.spines[side].set_visible(False)
+        name = plain(f"{result.provenance['network']['name']}: effective receptive field")
+        figure.suptitle(name, fontsize=11, color=INK, x=0.01, ha="left")
+        caption(figure, result.verdict, width=135)
         return figure
+
+
+def key(share: float) -> str:
+    """The scalar's name: side_99."""
+    return f"side_{100 * share:.0f}"
 
 
 def centre_crops(network: sr_hooks.Network, images: Any, size: int) -> list[torch.Tensor]:
     """(1,C,size,size) from the middle of each image of a batch or a list of images."""
-    several = images if isinstance(images, Sequence) and not isinstance(images, str) else [images]
     crops = []
-    for image in several:
-        batch = as_batch(image)
-        network.check(batch)
-        top, left = (batch.shape[-2] - size) // 2, (batch.shape[-1] - size) // 2
+    for image in single_images(images):
+        network.check(image)
+        height, width = image.shape[-2:]
+        top, left = (height - size) // 2, (width - size) // 2
         if top < 0 or left < 0:
-            raise ImageError(f"an image of {batch.shape[-2]}x{batch.shape[-1]} pixels is smaller than size {size}")
-        crops += batch[..., top : top + size, left : left + size].split(1)
+            raise ImageError(f"an image of {height}x{width} pixels is smaller than size {size}: take a smaller size")
+        crops.append(image[..., top : top + size, left : left + size])
     return crops
 
 
@@ -92,27 +150,39 @@ def centre_gradient(network: sr_hooks.Network, x: torch.Tensor) -> torch.Tensor:
     """d(sum over channels of the centre output pixel) / dx of each image of the batch."""
     with torch.enable_grad():
         output = network(x)
-    height, width = output.shape[-2:]
-    return torch.autograd.grad(output[..., height // 2, width // 2].sum(), x)[0]
+        if not output.requires_grad:
+            raise NetworkError(f"no gradient reaches the input of {network.name}: somewhere inside it detaches")
+        height, width = output.shape[-2:]
+        return torch.autograd.grad(output[..., height // 2, width // 2].sum(), x)[0]
+
+
+def share_within(field: np.ndarray, side: int) -> float:
+    """The share of the field in the centred square of this side; 0 of an empty field."""
+    start, total = field.shape[0] // 2 - side // 2, float(field.sum())
+    return float(field[start : start + side, start : start + side].sum()) / total if total > 0 else 0.0
 
 
 def side_of(field: np.ndarray, share: float) -> int:
     """Side in input pixels of the smallest centred square that holds this share of the field; 0 of an empty one."""
-    size, total = field.shape[0], field.sum()
-    for side in range(1, size + 1):
-        start = size // 2 - side // 2
-        if total > 0 and field[start : start + side, start : start + side].sum() >= share * total:
-            return side
-    return size if total > 0 else 0
-
-
-def verdict(field: np.ndarray, sides: dict[str, int]) -> str:
-    """Whether the field is there, and inside the crop."""
+    size = field.shape[0]
     if not field.sum() > 0:
-        return "degenerate: no positive gradient reaches the input."
-    if sides["side_99"] >= field.shape[0] - 2:
-        return "cut off: 99 % of the field reaches the border of the crop; take a larger size."
-    return f"sound: 99 % of the field lies within {sides['side_99']} of {field.shape[0]} pixels."
+        return 0
+    return next((side for side in range(1, size) if share_within(field, side) >= share - 1e-6), size)
+
+
+def verdict(field: np.ndarray, sides: np.ndarray, scalars: dict[str, Any]) -> str:
+    """Whether the field is there, inside the crop, and alike for all images; begins sound, cut off or degenerate."""
+    size, last = field.shape[0], scalars["side_99"]
+    broken = f"; {scalars['nonfinite']} gradient entries were not finite and count as 0" if scalars["nonfinite"] else ""
+    if not field.sum() > 0:
+        return f"degenerate: no positive gradient reaches the input{broken}."
+    spread = f", {sides[:, -1].min()} to {sides[:, -1].max()} from image to image" if len(sides) > 1 else ""
+    if last >= size - 2:
+        return f"cut off: 99 % of the field reaches the border of the {size} pixels; take a larger size{broken}."
+    return (
+        f"sound: 99 % of the field lies within {last} of {size} pixels{spread}, half of it within "
+        f"{scalars['side_50']}{broken}."
+    )
 
 
 @sr_hooks.hookimpl

@@ -53,7 +53,7 @@ def cem_figure(result: Result) -> Any:
     _framed(panels[2], "dB lost without the block", lr, small)
     bar = figure.colorbar(drawn, ax=panels[2], fraction=0.046, pad=0.02, ticks=[-1, -0.5, 0, 0.5, 1])
     bar.ax.set_yticklabels([f"{value * limit:.2g}" for value in (-1, -0.25, 0, 0.25, 1)], fontsize=7)
-    bar.set_label("dB; the scale ends at the largest outside the window", fontsize=7)
+    bar.set_label("dB; clipped inside the window", fontsize=7)
 
     half = (result.arrays["high"] - result.arrays["low"]) / 2
     fine = result.arrays["draws"] == result.arrays["draws"].max()

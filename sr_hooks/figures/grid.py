@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 import torch
 
+from sr_hooks.escapes import one_line
 from sr_hooks.figures.style import INK, MAP_COLOURS, PAPER_COLOURS, image_of, plain, window_box
 from sr_hooks.images import upsample
 
@@ -35,7 +36,7 @@ _HIGHEST = 9.2  # of a page
 _MOST_ROWS = 6  # of a block on one page
 _PIXELS = 640  # of the longer side of a picture, at most: papers print no more
 _DPI = 300
-_SMALL, _TEXT = 5.8, 7.0  # points
+_LEAST, _SMALL, _TEXT = 4.8, 5.8, 7.0  # points
 
 
 @dataclass(frozen=True)
@@ -153,6 +154,15 @@ class _Sheet:
         return axes
 
 
+def _fitted(name: str, room: float, after: str = "") -> tuple[str, float]:
+    """A name, and what follows it, for so many inches, and its size in points: smaller where long, then cut."""
+    wide = 0.62  # of a character of the font, over its size
+    most = int(72 * room / (wide * _LEAST)) - len(after)
+    text = plain(one_line(name))
+    text = (text if len(text) <= most else text[: most - 3] + "...") + after
+    return text, min(_TEXT, max(_LEAST, 72 * room / (wide * len(text))))
+
+
 def _column(number: int) -> float:
     return _MARGIN + number * (_UNIT + _GAP) + (_NAME if number > 1 else 0)
 
@@ -165,14 +175,16 @@ def _draw_block(sheet: _Sheet, gathered: Gathered, block: Block, top: float, mar
     heads = ["LAM", "density of the map, over LR", "SR, the window"]
     for number, head in enumerate(heads, 2):
         sheet.text(_column(number) + _UNIT / 2, top + 0.055, head)
-    name = f"{plain(rows[0].image)}, window {high}×{wide} at ({block.window[0]}, {block.window[1]})"
-    sheet.text(_column(0), top + 0.055, name, ha="left")
+    where = f", window {high}×{wide} at ({block.window[0]}, {block.window[1]})"
+    name, size = _fitted(rows[0].image, 2 * _UNIT + _GAP, where)
+    sheet.text(_column(0), top + 0.055, name, size=size, ha="left")
     first = next((result for result in found if result is not None), None)
     if first is not None:
         _reference(sheet, gathered, rows[0], first, top + _HEAD, height, step, len(rows))
     for number, (row, result) in enumerate(zip(rows, found, strict=True)):
         here = top + _HEAD + number * step
-        sheet.text(_column(2) - 0.04, here + height / 2, plain(row.network, 28), ha="right", va="center", rotation=90)
+        text, size = _fitted(row.network, height)
+        sheet.text(_column(2) - 0.04, here + height / 2, text, size=size, ha="right", va="center", rotation=90)
         if result is None:
             message = "\n".join(textwrap.wrap(plain(f"failed: {row.failure}", 300), 72))
             sheet.text(_column(2), here + height / 2, message, ha="left", va="center", size=_SMALL)
@@ -300,13 +312,12 @@ def _notes(cautions: Sequence[Caution], shown: set[int]) -> tuple[list[str], dic
     lines: list[str] = []
     marks: dict[int, str] = {}
     for caution in cautions:
-        about = sorted(caution.rows & shown)
-        if not about or (len(about) < 2 and not caution.single):
+        if not caution.applies(shown):
             continue
         text = caution.sentence
         if caution.single:
             mark = str(len(set(marks.values())) + 1)
-            marks.update(dict.fromkeys(about, mark))
+            marks.update(dict.fromkeys(caution.rows & shown, mark))
             text = f"[{mark}] {text}"
         lines += textwrap.wrap(plain(text, 600), 150)
     return lines, marks

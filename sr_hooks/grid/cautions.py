@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
-from sr_hooks.grid.escapes import one_line
+from sr_hooks.escapes import one_line
 from sr_hooks.grid.gathered import Gathered, Row
 
 __all__ = ["Caution", "cautions_of"]
+
+_SHOWN = 4  # cells that a sentence names
 
 
 @dataclass(frozen=True)
@@ -21,12 +23,18 @@ class Caution:
         sentence: for people.
         rows: numbers of the rows that it is about.
         single: it is about each of these rows by itself, not about comparing them.
+        unsound: it makes a comparison unsound, so that no table names a best; or else it is only good to know.
     """
 
     kind: str
     sentence: str
     rows: frozenset[int]
     single: bool = False
+    unsound: bool = True
+
+    def applies(self, rows: Set[int]) -> bool:
+        """Whether a table or figure of these rows must say it."""
+        return len(self.rows & rows) >= (1 if self.single else 2)
 
 
 def cautions_of(gathered: Gathered) -> list[Caution]:
@@ -65,7 +73,7 @@ def _networks(gathered: Gathered) -> Iterator[Caution]:
     for group in _grouped(rows, lambda row: row.provenance["network"]["sha256"]).values():
         names = _names(group)
         if len(names) > 1:
-            yield Caution("same weights", f"{_and(names)} have the very same weights.", _numbers(group))
+            yield Caution("same weights", f"{_and(names)} have the very same weights.", _numbers(group), unsound=False)
 
 
 def _options(rows: Sequence[Row]) -> Iterator[Caution]:
@@ -97,8 +105,11 @@ def _canvases(rows: Sequence[Row]) -> Iterator[Caution]:
                 "canvas: compare networks of one scale, or effective pixels with care.",
                 _numbers(group),
             )
-    sizes = _grouped(mapped, lambda row: tuple(row.scalars["canvas"]["input"]))
-    shapes = _grouped([row for row in mapped if row.cell.window], lambda row: (row.cell.window or ())[2:])
+    one = next(
+        iter(_grouped(mapped, lambda row: row.cell.network).values()), []
+    )  # a network's, since each sees the same
+    sizes = _grouped(one, lambda row: tuple(row.scalars["canvas"]["input"]))
+    shapes = _grouped([row for row in one if row.cell.window], lambda row: (row.cell.window or ())[2:])
     differing = []
     if len(sizes) > 1:
         differing.append("canvases (" + ", ".join(f"{h}×{w}" for h, w in sizes) + " input pixels)")
@@ -127,22 +138,23 @@ def _samples(rows: Sequence[Row]) -> Iterator[Caution]:
 def _maps(rows: Sequence[Row]) -> Iterator[Caution]:
     """Maps whose own verdict says that they mean nothing, or not enough."""
     for kind, consequence in (
-        ("degenerate", "its diffusion index says nothing"),
-        ("out of range", "its map is not to be trusted"),
-        ("imprecise", "its map is not to be trusted"),
-        ("not converged", "its numbers may still change"),
+        ("degenerate", "whose diffusion index says nothing"),
+        ("out of range", "not to be trusted"),
+        ("imprecise", "not to be trusted"),
+        ("not converged", "whose numbers may still change"),
     ):
-        for row in rows:
-            if row.verdict.startswith(kind):
-                where = f", {one_line(row.image)}" if row.image else ""
-                window = f", window {row.window}" if row.window else ""
-                yield Caution(
-                    "map",
-                    f"{kind.capitalize()}: {row.cell.analysis} of {one_line(row.network)}{where}{window}; "
-                    f"{consequence}.",
-                    frozenset([row.number]),
-                    single=True,
-                )
+        found = [row for row in rows if row.verdict.startswith(kind)]
+        if found:
+            shown = "; ".join(map(_place_of, found[:_SHOWN]))
+            more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+            what = f"{kind[0].upper()}{kind[1:]}, {consequence}: {rows[0].cell.analysis} of {shown}{more}."
+            yield Caution("map", what, _numbers(found), single=True)
+
+
+def _place_of(row: Row) -> str:
+    image = f", {one_line(row.image)}" if row.image else ""
+    window = f", window {row.window}" if row.window else ""
+    return f"{one_line(row.network)}{image}{window}"
 
 
 def _averaged(place: str) -> bool:

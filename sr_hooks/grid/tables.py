@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from sr_hooks.card import PASSES
+from sr_hooks.escapes import for_csv
 from sr_hooks.grid.cautions import Caution
-from sr_hooks.grid.escapes import for_csv
 from sr_hooks.grid.gathered import Gathered, Row, better
 from sr_hooks.tables import label
 
-__all__ = ["Head", "Table", "Value", "as_csv", "make_tables"]
+__all__ = ["Head", "Table", "Value", "as_csv", "make_tables", "name_of"]
 
 _WIDE = 8  # columns beyond which a table is turned
-_NAMES = {"diffusion_index": "DI", "psnr_y": "PSNR-Y, dB", "chi": "CHI"}
+_NAMES = {"diffusion_index": "DI", "psnr_y": "PSNR-Y, dB", "chi": "CHI"}  # shown with two decimals
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def _table(gathered: Gathered, analysis: str, cautions: Sequence[Caution]) -> Ta
     rows = gathered.of(analysis)
     networks = list(dict.fromkeys(row.cell.network for row in rows))
     columns = _columns(rows, networks, better(analysis))
-    relevant = [c for c in cautions if c.rows & {row.number for row in rows}]
+    relevant = [c for c in cautions if c.applies({row.number for row in rows})]
     failures = [row for row in rows if row.failure is not None]
     letters = {id(c): _letter(i) for i, c in enumerate(relevant)}
     failed = {row.number: _letter(len(relevant) + i) for i, row in enumerate(failures)}
@@ -107,7 +107,7 @@ def _columns(rows: Sequence[Row], networks: Sequence[int], directions: Any) -> l
 
     numbers = list(dict.fromkeys(key for row in rows for key in row.numbers))
     if all(row.cell.image is None for row in rows):
-        return [_Column(_name(key), directions.get(key, ""), by_network(rows), key) for key in numbers] or [
+        return [_Column(name_of(key), directions.get(key, ""), by_network(rows), key) for key in numbers] or [
             _Column("result", "", by_network(rows), "")
         ]
     main = next((key for key in directions if key in numbers and key != "psnr_y"), numbers[0] if numbers else "")
@@ -122,7 +122,7 @@ def _columns(rows: Sequence[Row], networks: Sequence[int], directions: Any) -> l
         columns.append(_Column("mean", directions.get(main, ""), by_network(rows), main, averages=True))
     if "psnr_y" in numbers:
         once = [row for row in rows if row.cell.window == next(w for i, w in places if i == row.cell.image)]
-        columns.append(_Column(_name("psnr_y"), "higher", by_network(once), "psnr_y", averages=True))
+        columns.append(_Column(name_of("psnr_y"), "higher", by_network(once), "psnr_y", averages=True))
     if any(row.card is not None for row in rows):
         columns.append(_Column("maps that pass all checks", "", by_network(rows), "card"))
     return columns
@@ -134,7 +134,7 @@ def _filled(
     everyone = {row.number for members in column.members for row in members}
     about = [] if column.number in ("psnr_y", "card") else cautions
     general = [
-        c for c in about if not c.single and len(c.rows & everyone) > 1 and (c.kind != "mean" or column.averages)
+        c for c in about if c.unsound and not c.single and c.applies(everyone) and (c.kind != "mean" or column.averages)
     ]
     numbers, notes = [], []
     for members in column.members:
@@ -178,7 +178,8 @@ def _printed(value: Any, number: str) -> str:
     return str(value)
 
 
-def _name(number: str) -> str:
+def name_of(number: str) -> str:
+    """A number's name for people."""
     return _NAMES.get(number, label(number))
 
 
@@ -187,7 +188,7 @@ def _caption(analysis: str, columns: Sequence[_Column]) -> str:
     if main is None:
         return f"{analysis.upper()} of each network."
     best = "largest" if main.better == "higher" else "smallest"
-    text = f"{_name(main.number)} ({analysis.upper()}) of each network; bold: the {best} of a column"
+    text = f"{name_of(main.number)} ({analysis.upper()}) of each network; bold: the {best} of a column"
     if main.number == "diffusion_index":
         text += ", that is the most widely drawn upon input, which by itself is no merit"
     return text + ". Nothing is bold where a note says that a comparison is unsound."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sr_hooks.grid.escapes import for_latex, for_markdown, one_line
+from sr_hooks.escapes import for_latex, for_markdown, one_line
 from sr_hooks.grid.tables import Head, Table, Value
 from sr_hooks.tables import text_table
 

@@ -7,6 +7,7 @@ import hashlib
 import io
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,15 @@ import sr_hooks
 from sr_hooks.analyses.ddr_result import DdrResult
 from sr_hooks.analyses.faig_result import FaigResult
 from sr_hooks.analyses.lam_result import LamResult
+from sr_hooks.escapes import one_line
 from sr_hooks.grid.cautions import Caution
 from sr_hooks.grid.gathered import Gathered, Row
-from sr_hooks.grid.tables import make_tables
+from sr_hooks.grid.tables import make_tables, name_of
 from sr_hooks.images import upsample
 from sr_hooks.report.pictures import density_uri, map_uri, photo_uri, pixels_uri, ramp
 from sr_hooks.report.plots import histogram_of, scatters_of
 from sr_hooks.results import Result
-from sr_hooks.tables import cell, label
+from sr_hooks.tables import cell
 
 __all__ = ["make_report"]
 
@@ -41,6 +43,12 @@ def make_report(gathered: Gathered, cautions: Sequence[Caution]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters |= {
+        "name": one_line,
+        "short": partial(one_line, longest=24),
+        "sentence": _sentence,
+        "number_name": name_of,
+    }
     style, script = (_part(name) for name in ("report.css", "report.js"))
     return environment.get_template("report.html").render(
         title="sr-hooks grid",
@@ -64,6 +72,11 @@ def _part(name: str) -> str:
     return (_TEMPLATES / name).read_text(encoding="utf-8")
 
 
+def _sentence(text: str) -> str:
+    """Whole, but without characters that would break lines or turn the direction of what follows."""
+    return one_line(text, None)
+
+
 def _hash(text: str) -> str:
     """As a content security policy names an inline script or style."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
@@ -78,7 +91,7 @@ def _overviews(gathered: Gathered, cautions: Sequence[Caution]) -> list[dict[str
         found.append(
             {
                 "analysis": analysis,
-                "heads": [label(key) for key in keys],
+                "heads": [name_of(key) for key in keys],
                 "windowed": any(row.cell.window for row in rows),
                 "checked": any(row.card is not None for row in rows),
                 "rows": [

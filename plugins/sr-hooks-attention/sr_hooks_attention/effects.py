@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,7 +44,7 @@ def measure(
     network: sr_hooks.Network,
     pairs: Sequence[tuple[torch.Tensor, torch.Tensor]],
     sites: Sequence[Site],
-    groups: dict[str, Collection[tuple[str, int, int]]],
+    groups: Mapping[str, Collection[tuple[str, int, int]]],
     *,
     border: int,
     colour: Any,

@@ -123,7 +123,7 @@ class _Follow(TorchFunctionMode):
             return None
         left_out = tuple(d for d, (g, f) in enumerate(pairs) if d and g == 1 and f > 1)
         if gate.ndim == 3:  # (N, positions, C)
-            found = {(1,): "channel", (2,): "spatial"}.get(left_out)
+            found = "channel" if left_out == (1,) else "spatial" if left_out == (2,) else None
         else:
             found = "channel" if left_out in _CHANNEL else "spatial" if left_out in _SPATIAL else None
         return found or ("pixel" if not left_out and mark.squashed else None)
@@ -145,7 +145,7 @@ class _Follow(TorchFunctionMode):
     def _fused(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The fused kernel keeps its weights to itself, so they are computed beside it."""
         named = dict(zip(("query", "key", "value", "attn_mask", "dropout_p", "is_causal"), args, strict=False)) | kwargs
-        query, key, value, mask = (named.get(name) for name in ("query", "key", "value", "attn_mask"))
+        query, key, value, mask = named["query"], named["key"], named["value"], named.get("attn_mask")
         if named.get("is_causal") or named.get("enable_gqa"):
             return function(*args, **kwargs)
         scores = query @ key.transpose(-2, -1) * (named.get("scale") or query.shape[-1] ** -0.5)

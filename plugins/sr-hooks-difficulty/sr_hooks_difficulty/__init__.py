@@ -61,7 +61,7 @@ class DifficultyWatcher(Watcher):
         super().check(network)
         parse_degradation(self.options.degradation)
         for image in self.context.images:
-            corners(*(int(side / network.scale) for side in image.shape[-2:]), self.options)
+            corners(int(image.shape[-2] / network.scale), int(image.shape[-1] / network.scale), self.options)
 
 
 class Difficulty(sr_hooks.Analysis):
@@ -81,12 +81,13 @@ class Difficulty(sr_hooks.Analysis):
         several = single_images(images)
         for image in several:
             network.check(image)
-        total = sum(len(corners(*(int(s / scale) for s in image.shape[-2:]), options)) for image in several)
+        sizes = [(int(image.shape[-2] / scale), int(image.shape[-1] / scale)) for image in several]
+        total = sum(len(corners(*size, options)) for size in sizes)
         with progress_bar("difficulty", total, unit="patches") as bar:
             for index, image in enumerate(several):
                 lr = make_lr(image, options.degradation, scale=scale, seed=options.seed, first=index)
                 height, width = network.output_size(*lr.shape[-2:])
-                for top, left in corners(*lr.shape[-2:], options):
+                for top, left in corners(lr.shape[-2], lr.shape[-1], options):
                     output, counted = _restored(network, lr, top, left, options)
                     y, x = round(top * scale), round(left * scale)
                     truth = image[..., y : y + output.shape[-2], x : x + output.shape[-1]].to(output)

@@ -271,14 +271,21 @@ def execute(kind: type[Analysis[Any]], network: Any, images: Any, options: Any) 
     start = time.perf_counter()
     with network.prepared(), torch.inference_mode(False), blamed(kind, "run"):
         answer = kind().run(network, images, options)
+        results = _results(kind, answer)
     seconds = time.perf_counter() - start
     common = provenance_of(kind, network, options)
-    for result in answer if isinstance(answer, list) else [answer]:
-        if not isinstance(result, Result):
-            raise PluginError(f"the analysis {kind.name} returned a {type(result).__name__}, not a Result")
+    for result in results:
         result.provenance = {**common, "seconds": round(seconds, 4), **result.provenance}
         found.call("after_analysis", result=result)
     return answer
+
+
+def _results(kind: type[Analysis[Any]], answer: Any) -> list[Result]:
+    found: list[Result] = answer if isinstance(answer, list) else [answer]
+    for result in found:
+        if not isinstance(result, Result):
+            raise PluginError(f"the analysis {kind.name} returned a {type(result).__name__}, not a Result")
+    return found
 
 
 def provenance_of(kind: type[Analysis[Any]], network: Network, options: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from sr_hooks.analysis import WatchContext, Watcher
+from sr_hooks.analysis import WatchContext, Watcher, blamed
 from sr_hooks.bare import plain_copy
 from sr_hooks.errors import OptionError
 from sr_hooks.images import downsample
@@ -48,7 +48,7 @@ def bind(
     if which not in networks:
         raise OptionError(f"{planned.where}: network is {which!r}, and this run has only {', '.join(networks)}")
     network = networks[which]
-    with located(planned.where), network.prepared():
+    with located(planned.where), network.prepared(), blamed(planned.kind, "check"):
         found, names = images(planned)
         context = WatchContext(
             images=tuple(found),

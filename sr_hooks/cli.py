@@ -101,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _analysis_flags(kind: Any) -> argparse.ArgumentParser:
+def _analysis_flags(kind: Any) -> _Parser:
     command = _Parser(add_help=False)
     _network_flags(command)
     what = "input (LR) images" if kind.takes == "lr" else "ground-truth (HR) images"

@@ -40,6 +40,10 @@ class Fault:
         return f"{who} {self.did} at {self.hook}: {self.error}. {self.remedy}"
 
 
+class _Blamed(PluginError):
+    """A fault that has been given its name, and needs no other on its way out."""
+
+
 class Registry:
     """The plugins of this process, what they contribute, and which were set aside."""
 
@@ -227,19 +231,18 @@ def contributions(hook: str) -> dict[str, Callable[..., Any]]:
 
 @contextmanager
 def blamed(hook: str, name: str, where: str) -> Iterator[None]:
-    """Whatever but an SRHooksError a third party's contribution raises inside becomes a PluginError with whose it is.
+    """Whatever a third party's contribution raises inside becomes a PluginError with whose it is.
 
-    With SR_HOOKS_STRICT=1 everything passes as it is.
+    A user's mistake (an SRHooksError) passes as it is, and with SR_HOOKS_STRICT=1 so does everything.
     """
     try:
         yield
-    except SRHooksError:
-        raise
     except Exception as error:
-        fault = None if is_strict() else registry().failure(hook, name, where, error)
+        is_users = isinstance(error, SRHooksError) and (type(error) is not PluginError)
+        fault = None if is_strict() or is_users else registry().failure(hook, name, where, error)
         if fault is None:
             raise
-        raise PluginError(str(fault)) from error
+        raise _Blamed(str(fault)) from error
 
 
 def is_strict() -> bool:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import torch
 
+from sr_hooks import plugins
 from sr_hooks.analysis import Watcher
 from sr_hooks.errors import PluginError
 from sr_hooks.execution import is_out_of_memory
@@ -110,15 +111,10 @@ class Watched:
             self.faults += 1
             trace = "\n" + traceback.format_exc().rstrip() if self.faults == 1 else ""
             aside = f"; set aside after {FAULTS} faults" if self.is_aside else ""
-            self.log.error(
-                "sr_hooks: %s failed at %s: %s: %s%s; training goes on%s",
-                self.name,
-                doing,
-                type(error).__name__,
-                error,
-                aside,
-                trace,
-            )
+            named = isinstance(error, PluginError) or is_out_of_memory(error)
+            fault = None if named else plugins.registry().failure("register_analyses", self.name, doing, error)
+            said = fault or f"{self.name} failed at {doing}: {type(error).__name__}: {error}"
+            self.log.error("sr_hooks: %s%s; training goes on%s", said, aside, trace)
             if is_out_of_memory(error) and torch.cuda.is_available():
                 torch.cuda.empty_cache()
 

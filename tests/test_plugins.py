@@ -111,6 +111,7 @@ SET_ASIDE = {  # distribution: its module, the hook that is named, the reason, t
 
 FAILING = {  # distribution: its module, the step that is named, the reason; found only in use
     "sr-check": (analysis("bad-check", fields="def __post_init__(self):\n    [][1]"), "options", "IndexError"),
+    "sr-answer": (analysis("bad-answer", run="return 42"), "run", "returned a int, not a Result"),
     "sr-run": (analysis("bad-run", run="raise KeyError('lost')"), "run", "KeyError: 'lost'"),
     "sr-figure": (analysis("bad-figure", figure="return 1 / 0"), "figure", "ZeroDivisionError"),
 }
@@ -150,7 +151,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Environment:
     """One with the good package and all the bad ones, really installed, by one call of pip."""
     folder = tmp_path_factory.mktemp("plugins")
     modules = {"sr-mean": GOOD} | {name: module for name, (module, *_) in [*SET_ASIDE.items(), *FAILING.items()]}
-    modules["sr-leaking"] = SINK
+    modules |= {"sr-leaking": SINK, "sr-watcher": WATCHER}
     wheels = [wheel(folder / "wheels", name, source) for name, source in modules.items()]
     wheels.append(wheel(folder / "wheels", "sr-usurper", "", point="sr-mean"))
     made = Environment(folder / "environment")
@@ -213,7 +214,7 @@ USED = """
 
     image, out = sys.argv[1:]
     found = {}
-    for name in ("bad-check", "bad-run", "bad-figure", "mean"):
+    for name in ("bad-check", "bad-answer", "bad-run", "bad-figure", "mean"):
         flags = ["--model", "demo:baseline", "--image", image, "--out", f"{out}/{name}"]
         print(f"== {name}", file=sys.stderr)
         found[name] = main([name, *flags])
@@ -228,13 +229,15 @@ USED = """
                 network(torch.rand(1, 3, 8, 8)).sum().backward()
                 optimizer.step()
 
-    try:
-        train(**{"bad-check": {"at": 1}})
-    except sr_hooks.SRHooksError as error:
-        print(error, file=sys.stderr)
+    for block in ({"bad-check": {"at": 1}}, {"bad-watcher": {"at": 1}}):
+        try:
+            train(**block)
+        except sr_hooks.SRHooksError as error:
+            print(error, file=sys.stderr)
     print("== run", file=sys.stderr)
     sinks = ["folder", "leaking", "log"]
     train(sinks=sinks, **{"bad-run": {"every": 1, "budget": "off"}, "mean": {"at": [1, 5]}, "bad-figure": {"at": 1}})
+    train(**{"bad-watcher": {"every": 2, "tame": True, "budget": "off"}})
     print("== others", file=sys.stderr)
     lam = ["lam", "--image", image, "--hr", "--window", "8", "8", "8", "--out", f"{out}/lam", "--model"]
     found["objective"] = main([*lam, "demo:baseline", "--objective", "fragile"])
@@ -248,7 +251,8 @@ def test_what_fails_in_use_is_named_and_the_rest_goes_on(environment, tmp_path):
     """From the command line, in a block of options, and in a training run."""
     done = environment.run("python", "-c", textwrap.dedent(USED), str(photographs()[0]), str(tmp_path))
     assert done.returncode == 0, done.stderr
-    statuses = {"bad-check": 2, "bad-run": 2, "bad-figure": 0, "mean": 0, "objective": 2, "factory": 2, "loader": 2}
+    statuses = dict.fromkeys(["bad-check", "bad-answer", "bad-run", "objective", "factory", "loader"], 2)
+    statuses |= {"bad-figure": 0, "mean": 0}
     assert json.loads(done.stdout.splitlines()[-1]) == statuses
     said = dict(part.split("\n", 1) for part in done.stderr.split("== ")[1:])
     for name, (_, where, reason) in FAILING.items():
@@ -258,6 +262,8 @@ def test_what_fails_in_use_is_named_and_the_rest_goes_on(environment, tmp_path):
         assert "Traceback" not in said[analysis_name]
     assert "plugin sr-check (sr-check 1.2.3) failed at options: IndexError" in said["block"]
     assert said["run"].count("plugin sr-run (sr-run 1.2.3) failed at run: KeyError: 'lost'") >= 1
+    assert "plugin sr-watcher (sr-watcher 1.2.3) failed at check: KeyError: 'unready'" in said["block"]
+    assert "plugin sr-watcher (sr-watcher 1.2.3) failed at iteration 4: KeyError: 'undone'" in said["run"]
     assert "set aside after 3 faults" in said["run"]
     assert (
         "plugin sr-leaking (sr-leaking 1.2.3) failed at sink leaking, 5/mean: OSError: the pipe is full" in said["run"]

@@ -117,6 +117,33 @@ FAILING = {  # distribution: its module, the step that is named, the reason; fou
 }
 
 
+WATCHER = """
+    from dataclasses import dataclass
+    import sr_hooks
+    from sr_hooks.analysis import Watcher
+
+    @dataclass(frozen=True)
+    class Options:
+        tame: bool = sr_hooks.option(False, "whether it passes its check")
+
+    class Watching(Watcher):
+        def check(self, network):
+            if not self.options.tame:
+                raise KeyError("unready")
+
+        def due(self, network, iteration):
+            raise KeyError("undone")
+
+    class Bad(sr_hooks.Analysis):
+        name = "bad-watcher"
+        options_type = Options
+        watcher_type = Watching
+
+    @sr_hooks.hookimpl
+    def register_analyses():
+        return [Bad]
+"""
+
 SINK = """
     import sr_hooks
     from sr_hooks.objectives import Objective

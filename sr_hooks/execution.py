@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -17,7 +16,7 @@ import torch
 from torch import nn
 
 from sr_hooks.network import Network
-from sr_hooks.user_cache import cache_folder
+from sr_hooks.user_cache import recall, remember
 
 __all__ = ["Plan", "autocast", "calibrate", "is_out_of_memory", "reduced"]
 
@@ -91,7 +90,7 @@ def calibrate(network: Network, shape: tuple[int, int, int], precision: str = "f
     """
     key = _key(network, shape, precision)
     if key not in _plans:
-        _plans[key] = _stored(key) or _kept(key, _measure(network, shape, precision))
+        _plans[key] = _stored(key) or Plan(**remember(key, asdict(_measure(network, shape, precision))))
     return _plans[key]
 
 
@@ -157,31 +156,7 @@ def _forward_backward(network: Network, shape: tuple[int, int, int], precision: 
 
 
 def _stored(key: str) -> Plan | None:
-    folder = cache_folder()
     try:
-        return Plan(**json.loads((folder / f"{key}.json").read_text())) if folder else None
-    except (OSError, ValueError, TypeError):
+        return Plan(**(recall(key) or {"none": None}))
+    except TypeError:
         return None
-
-
-def _kept(key: str, plan: Plan) -> Plan:
-    """The plan, stored; or that of another process which was first, so that all of them run alike."""
-    folder = cache_folder()
-    if folder is None:
-        return plan
-    path, part = folder / f"{key}.json", folder / f"{key}.{os.getpid()}.part"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps(asdict(plan)))
-        try:
-            os.link(part, path)
-        except OSError:  # it is there, or the file system has no links
-            first = _stored(key)
-            if first is not None:
-                return first
-            part.replace(path)
-    except OSError as error:
-        _log.debug("calibration not kept: %s", error)
-    finally:
-        part.unlink(missing_ok=True)
-    return plan

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
 
 from sr_hooks.errors import NetworkError, OptionError, SRHooksError
-from sr_hooks.execution import Plan, is_out_of_memory, reduced
+from sr_hooks.execution import Plan, autocast, is_out_of_memory, reduced
+from sr_hooks.influence import Influence
 from sr_hooks.network import Network
 from sr_hooks.objectives import Objective
 from sr_hooks.windows import Window
@@ -33,24 +34,40 @@ class Gradients:
     No parameter gradient is computed, memory running out halves the batch, and a network that writes in
     place into what its backward needs is run again with its layers' outputs cloned.
 
+    Args:
+        influence: where given, only the windows' cone is computed, and inputs and gradients are of its `inputs` box.
+
     Attributes:
-        low, high: the extremes of the outputs met.
+        low, high: the extremes of the outputs met, as far as they are computed.
         count: gradients computed.
     """
 
     def __init__(
-        self, network: Network, objective: Objective, windows: Sequence[Window], plan: Plan, precision: str
+        self,
+        network: Network,
+        objective: Objective,
+        windows: Sequence[Window],
+        plan: Plan,
+        precision: str,
+        influence: Influence | None = None,
     ) -> None:
         self.network, self.objective, self.windows = network, objective, list(windows)
-        self.plan, self.precision = plan, precision
+        self.plan, self.precision, self.influence = plan, precision, influence
+        self._fixed: dict[int, dict[int, torch.Tensor]] = {}
         self.low, self.high = math.inf, -math.inf
         self.count = 0
         self.broken_outputs = 0
 
     def __call__(self, points: torch.Tensor, wanted: Sequence[Sequence[int]]) -> list[dict[int, Sample]]:
         """For each of the points (K,C,h,w) the samples of the windows wanted there, by the window's index."""
-        with self.network.channels_last(self.plan.channels_last):
+        with self.network.channels_last(self.plan.channels_last and self.influence is None):
             return self._in_batches(points, wanted)
+
+    def output(self, points: torch.Tensor) -> torch.Tensor:
+        """The output at the points (K,C,h,w), as far as it is computed, without a gradient."""
+        with torch.no_grad(), self.network.channels_last(self.plan.channels_last and self.influence is None):
+            parts = [self._forward(self.plan.lay_out(x.to(self.network.device)))[0] for x in points.split(1)]
+        return torch.cat(parts).float().cpu()
 
     def _in_batches(self, points: torch.Tensor, wanted: Sequence[Sequence[int]]) -> list[dict[int, Sample]]:
         done: list[dict[int, Sample]] = []
@@ -68,9 +85,7 @@ class Gradients:
         samples: list[dict[int, Sample]] = [{} for _ in points]
         with torch.enable_grad():
             x = self.plan.lay_out(points.detach().to(self.network.device)).requires_grad_()
-            with reduced(self.network, self.precision):
-                output = self.network(x)
-            output = output.float()
+            output, values_of = self._forward(x)
             self._note(output.detach())
             if not output.requires_grad:
                 raise NetworkError(
@@ -80,13 +95,28 @@ class Gradients:
             windows = sorted({index for each in wanted for index in each})
             for index in windows:
                 rows = [row for row, each in enumerate(wanted) if index in each]
-                values = self._objective(output, x, rows, self.windows[index])
+                values = values_of(rows, index)
                 last = index == windows[-1]
                 gradient = torch.autograd.grad(values.sum(), x, retain_graph=not last, allow_unused=True)[0]
                 if gradient is None:
                     raise NetworkError(f"the objective does not depend on the input of {self.network.name}")
                 self._take(samples, index, rows, values.detach(), gradient)
         return samples
+
+    def _forward(self, x: torch.Tensor) -> tuple[torch.Tensor, Callable[[list[int], int], torch.Tensor]]:
+        """The output, and a function (rows, window's index) to the objective's values there."""
+        if self.influence is None:
+            with reduced(self.network, self.precision):
+                output = self.network(x).float()
+            return output, lambda rows, index: self._objective(output, x, rows, self.windows[index])
+        cone = self.influence.cone(len(x))
+        if len(x) not in self._fixed:
+            self._fixed[len(x)] = cone.prepare(self.influence.weights(self.plan))
+        with autocast(self.network.device, "float32"):  # the cone's steps say themselves what is reduced
+            shown, values = cone(x, self._fixed[len(x)])
+        assert shown is not None
+        places = {index: place for place, index in enumerate(self.influence.indices)}
+        return shown, lambda rows, index: self._differentiable(values[places[index]])[rows]
 
     def _objective(self, output: torch.Tensor, x: torch.Tensor, rows: list[int], window: Window) -> torch.Tensor:
         whole = len(rows) == len(x)
@@ -104,7 +134,10 @@ class Gradients:
             raise OptionError(
                 f"the objective {self.objective.name} must return shape ({len(rows)},), one scalar an image, not {got}"
             )
-        if not values.requires_grad:
+        return self._differentiable(values)
+
+    def _differentiable(self, values: torch.Tensor) -> torch.Tensor:
+        if not values.requires_grad and torch.is_grad_enabled():
             raise OptionError(
                 f"the objective {self.objective.name} is not differentiable: its value carries no gradient"
             )

@@ -9,17 +9,24 @@ from typing import Any
 import torch
 
 from sr_hooks import plugins
+from sr_hooks.boxes import Box
 from sr_hooks.errors import OptionError, nearest
 from sr_hooks.hookspecs import hookimpl
 from sr_hooks.images import blur
 
-__all__ = ["BlurPath", "CustomPath", "ImagePath", "LinearPath", "arc_length", "make_path"]
+__all__ = ["BlurPath", "CustomPath", "ImagePath", "LinearPath", "Within", "arc_length", "make_path"]
 
 
 class ImagePath(ABC):
-    """A curve of images x(t), t from 0 (baseline) to 1 (the image itself)."""
+    """A curve of images x(t), t from 0 (baseline) to 1 (the image itself).
+
+    Attributes:
+        name: how results call it.
+        reach: how many pixels around a pixel its values depend on; None where a pixel may depend on all of the image.
+    """
 
     name = "path"
+    reach: int | None = None
 
     @abstractmethod
     def __call__(self, image: torch.Tensor, times: Sequence[float]) -> torch.Tensor:
@@ -28,6 +35,8 @@ class ImagePath(ABC):
 
 class BlurPath(ImagePath):
     """LAM's path: a Gaussian blur of std sigma*(1-t) input pixels, 9x9 kernel, border reflect-101."""
+
+    reach = 4
 
     def __init__(self, sigma: float = 1.2) -> None:
         if not sigma > 0:
@@ -41,8 +50,8 @@ class BlurPath(ImagePath):
 class LinearPath(ImagePath):
     """The straight line from a baseline image to the image, as in integrated gradients (arXiv 1703.01365)."""
 
-    def __init__(self, name: str, baseline: Callable[[torch.Tensor], torch.Tensor]) -> None:
-        self.name, self.baseline = name, baseline
+    def __init__(self, name: str, baseline: Callable[[torch.Tensor], torch.Tensor], reach: int | None = None) -> None:
+        self.name, self.baseline, self.reach = name, baseline, reach
 
     def __call__(self, image: torch.Tensor, times: Sequence[float]) -> torch.Tensor:
         start = self.baseline(image)
@@ -65,6 +74,21 @@ class CustomPath(ImagePath):
             if t == 1 and not torch.allclose(point, image, atol=1e-5):
                 raise OptionError(f"the path {self.name} must give the image itself at t=1")
         return torch.cat(points)
+
+
+class Within(ImagePath):
+    """The part of another path's images inside a box; computed from that part alone where the path's reach allows."""
+
+    def __init__(self, path: ImagePath, box: Box) -> None:
+        self.path, self.box, self.name, self.reach = path, box, path.name, path.reach
+
+    def __call__(self, image: torch.Tensor, times: Sequence[float]) -> torch.Tensor:
+        box, height, width = self.box, image.shape[-2], image.shape[-1]
+        margin = max(height, width) if self.reach is None else self.reach
+        top, left = max(box.top - margin, 0), max(box.left - margin, 0)
+        near = image[..., top : box.bottom + margin, left : box.right + margin]
+        points = self.path(near.contiguous(), times)
+        return points[..., box.top - top : box.bottom - top, box.left - left : box.right - left]
 
 
 def arc_length(path: ImagePath, image: torch.Tensor, pieces: int = 32) -> Callable[[float], float]:
@@ -138,7 +162,7 @@ def _linear(argument: str | None, seed: int) -> ImagePath:
     kind = argument or "black"
     if kind not in _BASELINES:
         raise ValueError(f"a line starts from {', '.join(_BASELINES)}")
-    return LinearPath(f"linear:{kind}", _BASELINES[kind])
+    return LinearPath(f"linear:{kind}", _BASELINES[kind], reach={"black": 0, "blur": 4}.get(kind))
 
 
 @hookimpl

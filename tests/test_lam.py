@@ -156,7 +156,7 @@ def test_batching_does_not_change_the_answer(baseline, small_lr, monkeypatch):
 
     found = []
     for plan in (Plan(False, 1), Plan(True, 4), Plan(False, 64)):
-        monkeypatch.setattr("sr_hooks.analyses.lam.calibrate", lambda *a, plan=plan: plan)
+        monkeypatch.setattr("sr_hooks.analyses.lam_explanation.calibrate", lambda *a, plan=plan: plan)
         found.append(sr_hooks.lam(baseline, small_lr, window=(40, 40, 16), steps=13).attribution)
     for other in found[1:]:
         assert np.linalg.norm(other - found[0]) < 1e-4 * np.linalg.norm(found[0])
@@ -166,7 +166,7 @@ def test_out_of_memory_halves_the_batch(baseline, small_lr, monkeypatch):
     from sr_hooks.execution import Plan
     from sr_hooks.network import Network
 
-    monkeypatch.setattr("sr_hooks.analyses.lam.calibrate", lambda *a: Plan(False, 8))
+    monkeypatch.setattr("sr_hooks.analyses.lam_explanation.calibrate", lambda *a: Plan(False, 8))
     plain = Network.__call__
 
     def scarce(self, x):
@@ -175,8 +175,27 @@ def test_out_of_memory_halves_the_batch(baseline, small_lr, monkeypatch):
         return plain(self, x)
 
     monkeypatch.setattr(Network, "__call__", scarce)
+    result = sr_hooks.lam(baseline, small_lr, window=(40, 40, 16), steps=9, cone="off")
+    assert result.provenance["execution"]["batch"] == 2 and result.steps == 9
+
+
+def test_out_of_memory_halves_the_cones_batch(baseline, small_lr, monkeypatch):
+    from sr_hooks.cone import Cone
+    from sr_hooks.execution import Plan
+
+    alone = sr_hooks.lam(baseline, small_lr, window=(40, 40, 16), steps=9)
+    monkeypatch.setattr("sr_hooks.analyses.lam_explanation.calibrate", lambda *a: Plan(False, 8))
+    plain = Cone.__call__
+
+    def scarce(self, x, fixed):
+        if len(x) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory (forced by the test)")
+        return plain(self, x, fixed)
+
+    monkeypatch.setattr(Cone, "__call__", scarce)
     result = sr_hooks.lam(baseline, small_lr, window=(40, 40, 16), steps=9)
     assert result.provenance["execution"]["batch"] == 2 and result.steps == 9
+    assert np.linalg.norm(result.attribution - alone.attribution) < 1e-4 * np.linalg.norm(alone.attribution)
 
 
 def test_bfloat16_stays_close(baseline, lr):

@@ -7,27 +7,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, cast
 
-import numpy as np
-import torch
-
-from sr_hooks import measures
-from sr_hooks.analyses.lam_demo import integrate_as_published
-from sr_hooks.analyses.lam_result import LamResult, Origin
-from sr_hooks.analyses.lam_verdict import judge
-from sr_hooks.analysis import Analysis, execute, sha256_of
-from sr_hooks.errors import NetworkError, OptionError
-from sr_hooks.execution import Plan, calibrate
-from sr_hooks.gradients import Gradients
+from sr_hooks.analyses.lam_explanation import Explanation, Question
+from sr_hooks.analyses.lam_result import LamResult
+from sr_hooks.analysis import Analysis, execute
 from sr_hooks.hookspecs import hookimpl
 from sr_hooks.images import as_batch
 from sr_hooks.network import Network
-from sr_hooks.objectives import Objective, make_objective
+from sr_hooks.objectives import Objective
 from sr_hooks.options import from_mapping, option
-from sr_hooks.paths import ImagePath, arc_length, make_path
+from sr_hooks.paths import ImagePath
 from sr_hooks.progress import progress_bar
-from sr_hooks.quadrature import Bisection, Node
 from sr_hooks.results import Result
-from sr_hooks.windows import Window, parse_windows
+from sr_hooks.windows import parse_windows
 
 __all__ = ["Lam", "LamOptions", "LamResult", "lam"]
 
@@ -53,6 +44,10 @@ class LamOptions:
     precision: Literal["float32", "bfloat16"] = option("float32", "bfloat16 runs the network under autocast")
     compat: Literal["lam_demo"] | None = option(None, "lam_demo: the published procedure exactly, faults included")
     seed: int = option(0, "of the noise paths")
+    cone: Literal["auto", "off"] = option(
+        "auto", "off: compute all of the network, not only what the window depends on"
+    )
+    picture: Literal["auto", "whole", "window"] = option("auto", "how much of the output to compute for the figure")
     gt: Any = option(None, "ground truth (1,C,H,W) for the objective loss", flag=False)
 
     def __post_init__(self) -> None:
@@ -80,8 +75,9 @@ class Lam(Analysis[LamOptions]):
             window.check(*network.output_size(*batch.shape[-2:]))
         results: list[LamResult] = []
         with progress_bar("LAM", unit="gradients") as progress:
+            question = Question(network, windows, options, progress)
             for image in batch.split(1):
-                results += _Explanation(network, image, windows, options, progress).results()
+                results += Explanation(question, image).results()
         return results if several or len(batch) > 1 else results[0]
 
     @classmethod
@@ -89,151 +85,6 @@ class Lam(Analysis[LamOptions]):
         from sr_hooks.figures.lam import lam_figure
 
         return lam_figure(cast("LamResult", result))
-
-
-class _Explanation:
-    """All windows of one image. Windows share a forward wherever their paths have a place in common."""
-
-    def __init__(
-        self, network: Network, image: torch.Tensor, windows: list[Window], options: LamOptions, progress: Any
-    ) -> None:
-        self.network, self.image, self.windows, self.options = network, image.cpu(), windows, options
-        self.progress = progress
-        self.output = self._plain_output()
-        self.objective = make_objective(options.objective, gt=options.gt)
-
-    def _plain_output(self) -> torch.Tensor:
-        with torch.no_grad():
-            output = self.network(self.image.to(self.network.device)).float().cpu()
-        broken = int((~torch.isfinite(output)).sum())
-        if broken:
-            raise NetworkError(
-                f"{self.network.name} returns {broken} of {output.numel()} values that are NaN or infinite for this "
-                "image: look at its weights, input_range and precision"
-            )
-        return output
-
-    def results(self) -> list[LamResult]:
-        if self.options.compat == "lam_demo":
-            return self._published()
-        plan = calibrate(
-            self.network, cast("tuple[int, int, int]", tuple(self.image.shape[1:])), self.options.precision
-        )
-        gradients = Gradients(self.network, self.objective, self.windows, plan, self.options.precision)
-        rules, nonfinite = self._bisect(gradients)
-        deviations = [self._deviation(index, rule.nodes, plan) for index, rule in enumerate(rules)]
-        return [
-            self._result(
-                index,
-                rules[index].integral(),
-                rules[index].nodes,
-                rules[index].error,
-                nonfinite[index],
-                gradients,
-                deviations[index],
-            )
-            for index in range(len(self.windows))
-        ]
-
-    def _deviation(self, index: int, nodes: list[Node], plan: Plan) -> float | None:
-        """Of a reduced precision: relative L2 distance of the weightiest node's share of the map to the float32 one."""
-        if self.options.precision == "float32":
-            return None
-        ends = zip([nodes[0], *nodes[:-1]], [*nodes[1:], nodes[-1]], strict=True)
-        strides = [after.point - before.point for before, after in ends]
-        shares = [node.gradient * stride for node, stride in zip(nodes, strides, strict=True)]
-        heaviest = max(range(len(nodes)), key=lambda i: float(shares[i].norm()))
-        exact = Gradients(self.network, self.objective, self.windows, plan, "float32")
-        share = exact(nodes[heaviest].point, [[index]])[0][index].gradient * strides[heaviest]
-        size = float(share.norm())
-        return float((shares[heaviest] - share).norm()) / size if size > 0 else 0.0
-
-    def _bisect(self, gradients: Gradients) -> tuple[list[Bisection], list[int]]:
-        path = make_path(self.options.path, seed=self.options.seed)
-        time_at = arc_length(path, self.image)
-        steps = None if self.options.steps == "auto" else int(self.options.steps)
-        rules = [Bisection(tolerance=self.options.tolerance, steps=steps) for _ in self.windows]
-        nonfinite = [0] * len(rules)
-        while True:
-            requests = [rule.request() for rule in rules]
-            places = sorted({place for request in requests for place in request})
-            if not places:
-                return rules, nonfinite
-            points = path(self.image, [time_at(place) for place in places])
-            wanted = [[i for i, request in enumerate(requests) if place in request] for place in places]
-            samples = gradients(points, wanted)
-            self.progress.update(len(places))
-            for index, rule in enumerate(rules):
-                mine = [
-                    (place, points[row : row + 1], samples[row][index])
-                    for row, place in enumerate(places)
-                    if index in samples[row]
-                ]
-                nonfinite[index] += sum(sample.nonfinite for _, _, sample in mine)
-                rule.feed([Node(place, point, sample.gradient, sample.value) for place, point, sample in mine])
-
-    def _published(self) -> list[LamResult]:
-        if self.options.precision != "float32" or self.options.path != "blur" or self.options.objective != "gradient":
-            raise OptionError("compat='lam_demo' is the published procedure: float32, path blur, objective gradient")
-        steps = 50 if self.options.steps == "auto" else int(self.options.steps)
-        out = []
-        for index, window in enumerate(self.windows):
-            found = integrate_as_published(self.network, self.image, window, steps, self.progress)
-            out.append(self._result(index, found.attribution, found.nodes, None, found.nonfinite, found.gradients))
-        return out
-
-    def _result(
-        self,
-        index: int,
-        attribution: torch.Tensor,
-        nodes: list[Node],
-        error: float | None,
-        nonfinite: int,
-        gradients: Gradients,
-        deviation: float | None = None,
-    ) -> LamResult:
-        window = self.windows[index]
-        h, w = self.image.shape[-2:]
-        change = nodes[-1].value - nodes[0].value
-        total = float(attribution.double().sum())
-        # Not over the change alone: attributions of both signs may cancel to almost none of it.
-        size = max(float(attribution.double().abs().sum()), abs(change))
-        gap = abs(total - change) / size if size > 0 else 0.0
-        arrays = {
-            "attribution": attribution[0].numpy(),
-            "lr": self.image[0].cpu().numpy(),
-            "output": self.output[0].numpy(),
-            "nodes": np.array([node.place for node in nodes]),
-        }
-        values = measures.attribution_map(arrays["attribution"])
-        if self.options.compat:
-            values = values / values.max() + 1e-7 if values.max() > 0 else values
-        concentration = measures.gini(values)
-        scalars = {
-            "window": list(window.as_tuple()),
-            "canvas": {"input": [h, w], "output": list(self.output.shape[-2:])},
-            "diffusion_index": (1 - concentration) * 100,
-            "effective_pixels": (1 - concentration) * h * w,
-            "gini": concentration,
-            "completeness_gap": gap,
-            "error": error,
-            "precision_deviation": deviation,
-            "objective_change": change,
-            "steps": len(nodes) - (1 if self.options.compat else 0),
-            "nonfinite": nonfinite,
-            "output_range": [gradients.low, gradients.high],
-            "healed": self.network.clones_outputs,
-        }
-        provenance = {
-            "input_sha256": sha256_of(self.image),
-            "objective": self.objective.name,
-            "execution": {"channels_last": gradients.plan.channels_last, "batch": gradients.plan.batch},
-            "seed": self.options.seed,
-        }
-        verdict = judge(scalars, values, gradients.broken_outputs, self.options.tolerance)
-        result = LamResult("lam", arrays, scalars, provenance, verdict)
-        result.origin = Origin(self.network, self.options)
-        return result
 
 
 def lam(
@@ -248,6 +99,8 @@ def lam(
     precision: Literal["float32", "bfloat16"] = "float32",
     compat: Literal["lam_demo"] | None = None,
     seed: int = 0,
+    cone: Literal["auto", "off"] = "auto",
+    picture: Literal["auto", "whole", "window"] = "auto",
     gt: Any = None,
 ) -> Any:
     """Local attribution map: which input pixels the output's window depends on, with the diffusion index.
@@ -273,6 +126,10 @@ def lam(
         precision: "bfloat16" runs the network under autocast.
         compat: "lam_demo" reproduces the published code, 50 right-end steps and its faults.
         seed: of the noise paths.
+        cone: "auto" computes only what the window depends on, wherever that is proved to give the same gradients;
+            "off" computes all of the network.
+        picture: how much of the output is computed for the figure: "whole", the "window" and its surroundings (NaN
+            elsewhere), or "auto": whole unless that costs most of the time.
         gt: ground truth (1,C,H,W) in [0, 1] for objective "loss".
 
     Returns:
@@ -290,6 +147,8 @@ def lam(
         "precision": precision,
         "compat": compat,
         "seed": seed,
+        "cone": cone,
+        "picture": picture,
         "gt": gt,
     }
     return execute(Lam, network, lr, from_mapping(LamOptions, given, where="lam"))

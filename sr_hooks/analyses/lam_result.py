@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
+import torch
 
 from sr_hooks import measures
+from sr_hooks.images import upsample
 from sr_hooks.network import Network
 from sr_hooks.results import Result
 
@@ -23,7 +25,10 @@ class Origin:
 
 
 class LamResult(Result):
-    """A local attribution map. Arrays: `attribution` (C,h,w) signed, `lr` (C,h,w), `output` (C,H,W), `nodes` (K,)."""
+    """A local attribution map. Arrays: `attribution` (C,h,w) signed, `lr` (C,h,w), `output` (C,H,W), `nodes` (K,).
+
+    Where only the window's surroundings were computed, `output` is NaN elsewhere; `picture` is fit to be shown.
+    """
 
     origin: Origin | None = None
 
@@ -40,6 +45,16 @@ class LamResult(Result):
     def map(self) -> np.ndarray:
         """(h,w): |sum of the attribution over channels|."""
         return measures.attribution_map(self.attribution)
+
+    @property
+    def picture(self) -> np.ndarray:
+        """(C,H,W): the output as far as it was computed, and the input's bicubic enlargement elsewhere."""
+        output = self.arrays["output"]
+        if not np.isnan(output).any():
+            return output
+        lr = torch.from_numpy(self.arrays["lr"])[None].float()
+        larger = upsample(lr, (output.shape[-2], output.shape[-1]))[0].numpy()
+        return np.where(np.isnan(output), larger[: len(output)], output)
 
     @property
     def window(self) -> tuple[int, int, int, int]:

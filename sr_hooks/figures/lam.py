@@ -29,7 +29,7 @@ def lam_figure(result: LamResult) -> Any:
     """Output with the window, input, attribution map, its density over the input, and the window enlarged."""
     from matplotlib.colors import PowerNorm
 
-    lr, output, values = result.arrays["lr"], result.arrays["output"], result.map
+    lr, output, values = result.arrays["lr"], result.picture, result.map
     h, w = values.shape
     zoom = output.shape[-1] / w
     top, left, height, width = result.window
@@ -40,7 +40,9 @@ def lam_figure(result: LamResult) -> Any:
 
     panels[0].imshow(image_of(output), interpolation="lanczos")
     window_box(panels[0], (top, left, height, width))
-    panel(panels[0], f"output {output.shape[-2]}×{output.shape[-1]}, window {height}×{width}")
+    partly = np.isnan(result.arrays["output"]).any()
+    title = "output near the window, else bicubic" if partly else f"output {output.shape[-2]}×{output.shape[-1]}"
+    panel(panels[0], f"{title}, window {height}×{width}")
     panels[1].imshow(image_of(output[:, top : top + height, left : left + width]), interpolation="nearest")
     panel(panels[1], f"the window, at ({top}, {left})")
     panels[2].imshow(image_of(lr), interpolation="nearest")

@@ -6,6 +6,8 @@ import csv
 import html
 import io
 import re
+import shutil
+import subprocess
 from types import SimpleNamespace
 from typing import Any
 
@@ -210,6 +212,18 @@ def test_latex_has_no_command_but_ours_and_balanced_braces(hostile):
     rows = [line for line in body.splitlines() if line.endswith(r" \\")]
     assert {len(re.findall(r"(?<!\\)&", line)) for line in rows} == {len(hostile[1][0].columns)}
     assert all(line.startswith("{}") for line in rows[1:])  # or "[0pt]" would be the length of a line break
+
+
+def test_latex_compiles(hostile, tmp_path):
+    if shutil.which("pdflatex") is None:
+        pytest.skip("no pdflatex on this machine")
+    (tmp_path / "table.tex").write_text(as_latex(hostile[1]), encoding="utf-8")
+    packages = r"\usepackage{booktabs}\usepackage[T1]{fontenc}\usepackage{textcomp}"
+    document = rf"\documentclass{{article}}{packages}\begin{{document}}\input{{table}}\end{{document}}"
+    (tmp_path / "document.tex").write_text(document, encoding="utf-8")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "document.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=120)
+    assert done.returncode == 0, done.stdout.decode(errors="replace")[-2000:]
 
 
 @pytest.mark.parametrize("name", HOSTILE)

@@ -118,6 +118,7 @@ def work(
     share(cells, place, since=since, tell=settle)
     share(computer.checks(), place, since=since)
     share(Outputs(plan, place, since).tasks(), place, since=since)
+    place.note("ended", "", "a worker", cpu=round(time.process_time(), 3))
 
 
 def _discard_damaged(plan: Plan, place: Place) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
+import gc
 import importlib.util
 import itertools
 import logging
@@ -63,6 +65,8 @@ def load_mmagic() -> None:
     from mmagic.utils import register_all_modules
 
     register_all_modules(True)
+    gc.freeze()  # mmengine collects garbage for each dataset, among a hundred thousand objects of the imports
+    atexit.register(gc.unfreeze)
 
 
 class _Absent(types.ModuleType):

@@ -60,30 +60,6 @@ def test_the_preprocessor_is_followed(case: str, pictures: Path, tmp_path: Path,
     assert ours.pixels.bgr == (case in ("bgr as loaded", "turned to bgr, with mean"))
 
 
-def test_attribution_is_in_pixels_of_the_image(pictures: Path, tmp_path: Path, image: torch.Tensor) -> None:
-    """A network turned to BGR, mean and std has, seen from outside, the attribution of the plain one."""
-    content = mm_runs.config(pictures, tmp_path / "run")
-    module = Network.from_mmagic(_file(content, tmp_path / "x.py")).module
-    plain = sr_hooks.lam(Network(module), image, window=(10, 12, 8))
-
-    class Turned(torch.nn.Module):
-        """Undoes by itself what stands before it."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.inner = module
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            mean, std = torch.tensor([0.4, 0.5, 0.3]).view(3, 1, 1), torch.tensor([0.2, 0.3, 0.25]).view(3, 1, 1)
-            return (self.inner((x * std + mean).flip(1)).flip(1) - mean) / std
-
-    facts = {"mean": [0.4, 0.5, 0.3], "std": [0.2, 0.3, 0.25], "bgr": True}
-    turned = sr_hooks.lam(Network(Turned(), **facts), image, window=(10, 12, 8))
-    scale = float(np.abs(plain.attribution).max())
-    np.testing.assert_allclose(turned.attribution, plain.attribution, atol=1e-4 * scale)
-    assert turned.provenance["network"]["mean"] == [0.4, 0.5, 0.3] and turned.provenance["network"]["bgr"] is True
-
-
 def _file(content: dict[str, Any], path: Path) -> Path:
     from mmengine.config import Config
 

@@ -41,13 +41,24 @@ def content(pictures: Path, tmp_path: Path) -> Callable[..., dict[str, Any]]:
     return make
 
 
+@pytest.fixture(autouse=True)
+def _no_figures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing takes most of the time, and is looked at in one test."""
+    if request.node.name != "test_visualizer":
+        monkeypatch.setattr(sr_hooks.Result, "_draw", lambda self, path: False)
+
+
+def hook(**block: Any) -> dict[str, Any]:
+    return mm_runs.hook(**{"sinks": ["folder", "log"], **block})
+
+
 def seen(folder: Path) -> list[tuple[int, str, str]]:
     return [(entry["iteration"], entry["analysis"], entry["network"]) for entry in read_index(folder / "sr_hooks")]
 
 
 def test_all_doors_one_answer(content: Callable[..., Any], tmp_path: Path, pictures: Path) -> None:
     lam = {**LAM, "at": 20}
-    runner = mm_runs.train(content(mm_runs.hook(lam=lam), work="hook"), tmp_path / "with_hook.py")
+    runner = mm_runs.train(content(hook(lam=lam), work="hook"), tmp_path / "with_hook.py")
     mm_runs.train(content(mm_runs.hook(), work="cfg", sr_hooks={"lam": lam}))
     sr_hooks.analyze(mm_runs.train)(content(work="decorator", sr_hooks={"lam": {**LAM, "at": 7}, "seed": 3}))
     sr_hooks.analyze(lam=lam)(mm_runs.train)(content(work="keywords", sr_hooks={"lam": {"steps": 9}}))
@@ -136,7 +147,7 @@ class Witness:
 @pytest.mark.parametrize("kind", ["EMAHook", "generator_ema"])
 def test_which_weights_were_seen(content: Callable[..., Any], tmp_path: Path, kind: str) -> None:
     always = {"every": 4, "on_validation": True}
-    hook = mm_runs.hook(lam={**LAM, **always}, ddr={**DDR, **always, "network": "raw"})
+    asked = hook(lam={**LAM, **always}, ddr={**DDR, **always, "network": "raw"})
     witness = Witness.make()
     if kind == "EMAHook":
         average: Any = {"type": "EMAHook", "momentum": 0.3, "begin_iter": 3}
@@ -146,7 +157,7 @@ def test_which_weights_were_seen(content: Callable[..., Any], tmp_path: Path, ki
     else:
         average = {"type": "ExponentialMovingAverageHook", "module_keys": "generator_ema", "interval": 1}
         type(witness).average = lambda self, runner: runner.model.generator_ema
-    runner = mm_runs.build(content(hook, average))
+    runner = mm_runs.build(content(asked, average))
     runner.register_hook(witness)
     runner.train()
     entries = read_index(tmp_path / "run/sr_hooks")
@@ -176,8 +187,8 @@ def test_averages_in_a_checkpoint(content: Callable[..., Any], tmp_path: Path) -
 def test_resuming(content: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")  # mmengine's own loading needs it since torch 2.6
     faig = {**mm_runs.WATCHED["faig"], "budget": "off", "every": 5, "probes": False}
-    mm_runs.train(content(mm_runs.hook(faig=faig), train_cfg={"max_iters": 10}))
-    mm_runs.train(content(mm_runs.hook(faig=faig), resume=True))
+    mm_runs.train(content(hook(faig=faig), train_cfg={"max_iters": 10}))
+    mm_runs.train(content(hook(faig=faig), resume=True))
     assert seen(tmp_path / "run") == [(i, "faig", "raw") for i in (5, 10, 15, 20)]
     runs = [entry["run"] for entry in read_index(tmp_path / "run/sr_hooks")]
     steps = [sr_hooks.load(tmp_path / f"run/sr_hooks/{i}/faig").steps for i in (5, 10, 15, 20)]
@@ -185,7 +196,7 @@ def test_resuming(content: Callable[..., Any], tmp_path: Path, monkeypatch: pyte
 
 
 def test_epochs(content: Callable[..., Any], tmp_path: Path) -> None:
-    made = content(mm_runs.hook(lam={**LAM, "every": 3, "on_validation": True, "at_end": True}))
+    made = content(hook(lam={**LAM, "every": 3, "on_validation": True, "at_end": True}))
     made["train_cfg"] = {"type": "EpochBasedTrainLoop", "max_epochs": 4, "val_interval": 2}
     made["default_hooks"]["checkpoint"] = {"type": "CheckpointHook", "interval": 2}
     made["train_dataloader"]["sampler"]["type"] = "DefaultSampler"
@@ -205,7 +216,7 @@ class TestFaults:
         plain = mm_runs.fingerprint(mm_runs.train(content(work="plain")))
         monkeypatch.setattr(Lam, "run", broken)
         said: list[str] = []
-        runner = mm_runs.build(content(mm_runs.hook(lam={**LAM, "every": 5}, ddr={**DDR, "at": 20})))
+        runner = mm_runs.build(content(hook(lam={**LAM, "every": 5}, ddr={**DDR, "at": 20})))
         handler = logging.Handler()
         handler.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
         runner.logger.addHandler(handler)
@@ -227,7 +238,7 @@ class TestFaults:
                     raise error
 
         faig = {**mm_runs.WATCHED["faig"], "budget": "off", "every": 5}
-        runner = mm_runs.build(content(mm_runs.hook(lam={**LAM, "every": 5}, faig=faig)))
+        runner = mm_runs.build(content(hook(lam={**LAM, "every": 5}, faig=faig)))
         runner.register_hook(Breaking())
         with pytest.raises(error):
             runner.train()
@@ -250,7 +261,7 @@ class TestFaults:
     def test_a_malformed_block_stops_before_training(
         self, content: Callable[..., Any], tmp_path: Path, block: Any, words: list[str]
     ) -> None:
-        runner = mm_runs.build(content(mm_runs.hook(**block)), tmp_path / "x.py")
+        runner = mm_runs.build(content(hook(**block)), tmp_path / "x.py")
         with pytest.raises(RunStopped) as caught:
             runner.train()
         for word in words:
@@ -259,13 +270,13 @@ class TestFaults:
         assert runner.iter == 0 and not runner.optim_wrapper.optimizer.state, "no step was taken"
 
     def test_an_average_that_comes_late_is_refused(self, content: Callable[..., Any]) -> None:
-        runner = mm_runs.build(content({"type": "EMAHook", "priority": "VERY_LOW"}, mm_runs.hook(lam=LAM)))
+        runner = mm_runs.build(content({"type": "EMAHook", "priority": "VERY_LOW"}, hook(lam=LAM)))
         with pytest.raises(RunStopped, match=r"EMAHook \(priority VERY_LOW\) would update the average only after"):
             runner.train()
 
     def test_asked_twice(self, content: Callable[..., Any]) -> None:
         with pytest.raises(RunStopped, match="keywords: the config's custom_hooks have SRHooks already"):
-            sr_hooks.analyze(lam=LAM)(mm_runs.train)(content(mm_runs.hook(lam=LAM)))
+            sr_hooks.analyze(lam=LAM)(mm_runs.train)(content(hook(lam=LAM)))
 
 
 def test_any_model_of_mmengine(content: Callable[..., Any], tmp_path: Path) -> None:
@@ -295,7 +306,7 @@ def test_any_model_of_mmengine(content: Callable[..., Any], tmp_path: Path) -> N
             lr = torch.rand(3, 12, 12, generator=torch.Generator().manual_seed(index))
             return {"inputs": lr, "gt": F.interpolate(lr[None], scale_factor=2)[0]}
 
-    made = content(mm_runs.hook(network="inner.body", lam={**LAM, "windows": [[1, 1, 4]], "every": 5}))
+    made = content(hook(network="inner.body", lam={**LAM, "windows": [[1, 1, 4]], "every": 5}))
     made["default_scope"] = "mmengine"
     made["model"] = {"type": "Restorer"}
     made["train_dataloader"]["dataset"] = made["val_dataloader"]["dataset"] = {"type": "Pairs"}

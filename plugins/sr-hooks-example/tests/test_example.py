@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-import yaml
 from sr_hooks_example import DIRECTIONS, EdgeDirections
 
 import sr_hooks
@@ -18,6 +15,7 @@ from sr_hooks.cli import main
 from sr_hooks.degradations import make_lr
 from sr_hooks.demo import photographs
 from sr_hooks.images import downsample, read_image, upsample, write_image
+from sr_hooks.loaders import import_basicsr
 from sr_hooks.objectives import make_objective
 from sr_hooks.paths import make_path
 from sr_hooks.windows import parse_window
@@ -127,26 +125,53 @@ def test_the_degradation_from_the_command_line(tmp_path):
     assert sr_hooks.load(tmp_path / "ddr").provenance["options"]["degradations"] == ["clean", "dead:0.3"]
 
 
-def test_from_an_option_file(tmp_path, lr):
-    """The block of a BasicSR option file, here read by `sr_hooks.watch` around a loop."""
-    write_image(lr, tmp_path / "lr.png")
-    lam = {"windows": [[10, 10, 8]], "objective": "edge-direction:90", "path": "grey", "steps": 5, "at": [1, 2]}
-    block = {"sr_hooks": {"sinks": ["folder", "jsonl"], "lam": lam}}
-    (tmp_path / "x.yml").write_text(yaml.safe_dump(block))
-    train(tmp_path / "run", config=tmp_path / "x.yml", image=tmp_path / "lr.png")
-    lines = [json.loads(line) for line in (tmp_path / "run/results.jsonl").read_text().splitlines()]
-    assert [(line["iteration"], line["place"]) for line in lines] == [(1, "1/lam"), (2, "2/lam")]
-    saved = sr_hooks.load(tmp_path / "run/2/lam")
+OPTION_FILE = """
+name: tiny
+model_type: SRModel
+scale: 2
+num_gpu: 0
+manual_seed: 0
+datasets:
+  train: {name: t, type: PairedImageDataset, dataroot_gt: gt, dataroot_lq: lq, io_backend: {type: disk}, gt_size: 32,
+          use_hflip: true, use_rot: true, num_worker_per_gpu: 0, batch_size_per_gpu: 1, dataset_enlarge_ratio: 1,
+          prefetch_mode: ~}
+  val: {name: v, type: PairedImageDataset, dataroot_gt: gt, dataroot_lq: lq, io_backend: {type: disk}}
+network_g: {type: MSRResNet, num_in_ch: 3, num_out_ch: 3, num_feat: 8, num_block: 1, upscale: 2}
+path: {pretrain_network_g: ~, strict_load_g: true, resume_state: ~}
+train:
+  optim_g: {type: Adam, lr: 0.0002}
+  scheduler: {type: MultiStepLR, milestones: [100], gamma: 0.5}
+  total_iter: 2
+  warmup_iter: -1
+  pixel_opt: {type: L1Loss, loss_weight: 1.0, reduction: mean}
+val: {val_freq: 100, save_img: false}
+logger: {print_freq: 1, save_checkpoint_freq: 100, use_tb_logger: false, wandb: {project: ~}}
+dist_params: {backend: gloo, port: 29500}
+sr_hooks:
+  sinks: [folder, jsonl]
+  lam: {windows: [[10, 10, 8]], objective: edge-direction:90, path: grey, steps: 5, at: [1, 2]}
+  ddr: {layers: [conv_last:in], degradations: [clean, dead:0.3], patch: 32, patches: 6, subsamples: 10, at: 2,
+        images: 4}
+"""
+
+
+def test_from_an_option_file(tmp_path, monkeypatch):
+    try:
+        import_basicsr()
+    except sr_hooks.SRHooksError as error:
+        pytest.skip(str(error))
+    for index, path in enumerate(photographs()):
+        hr = read_image(path)[..., :64, :64]
+        for kind, image in (("gt", hr), ("lq", downsample(hr, 2))):
+            (tmp_path / kind).mkdir(exist_ok=True)
+            write_image(image, tmp_path / kind / f"{index}.png")
+    (tmp_path / "x.yml").write_text(OPTION_FILE)
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "-opt", "x.yml"]) == 0
+    run = tmp_path / "experiments/tiny/sr_hooks"
+    lines = [json.loads(line) for line in (run / "results.jsonl").read_text().splitlines()]
+    assert [line["place"] for line in lines] == ["1/lam", "2/lam", "2/ddr"]
+    saved = sr_hooks.load(run / "2/lam")
     assert saved.provenance["options"]["objective"] == "edge-direction:90"
     assert lines[1]["diffusion_index"] == pytest.approx(saved.scalars["diffusion_index"])
-
-
-def train(folder: Path, **watched: Any) -> None:
-    torch.manual_seed(0)
-    network = torch.nn.Conv2d(3, 3, 3, padding=1)
-    optimizer = torch.optim.SGD(network.parameters(), 0.01)
-    with sr_hooks.watch(network, optimizer, folder=folder, **watched):
-        for _ in range(2):
-            optimizer.zero_grad()
-            network(torch.rand(1, 3, 16, 16)).square().mean().backward()
-            optimizer.step()
+    assert sr_hooks.load(run / "2/ddr").provenance["options"]["degradations"] == ["clean", "dead:0.3"]

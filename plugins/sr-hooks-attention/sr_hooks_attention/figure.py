@@ -31,7 +31,7 @@ def attention_figure(result: sr_hooks.Result) -> Any:
     _changes(axes[0, 0], rows, "PSNR change, dB")
     _changes(axes[0, 1], [{**g, "kind": g["group"].removeprefix("all ")} for g in groups], "")
     _one_scale(axes[0, 0], axes[0, 1])
-    axes[0, 1].set_xticks(range(len(groups)), [g["group"] for g in groups], rotation=90, fontsize=8)
+    axes[0, 1].set_xticks(range(len(groups)), [g["group"].replace(" ", "\n") for g in groups], fontsize=7)
     axes[0, 1].set_title("together", fontsize=9, color=INK)
     _statistics(axes[1, 0], rows)
     _correlations(axes[2, 0], rows)
@@ -109,10 +109,15 @@ def _correlations(axes: Any, rows: Sequence[dict[str, Any]]) -> None:
 
 def _name(axes: Any, rows: Sequence[dict[str, Any]]) -> None:
     every = -(-len(rows) // _LABELS)
-    names = [row["site"] if len(row["site"]) <= 26 else "..." + row["site"][-23:] for row in rows[::every]]
+    names = [_shortened(row["site"]) for row in rows[::every]]
     axes.set_xticks(range(0, len(rows), every), [plain(name) for name in names], rotation=90, fontsize=7)
     label = "attention, from input to output" + (f"; every {every}th named" if every > 1 else "")
     axes.set_xlabel(label, fontsize=8, color=INK)
+
+
+def _shortened(name: str) -> str:
+    """Begin and end of a long one: both tell sites apart."""
+    return name if len(name) <= 30 else f"{name[:10]}...{name[-17:]}"
 
 
 def _legend(axes: Any, rows: Sequence[dict[str, Any]]) -> None:

@@ -64,7 +64,8 @@ def _mark(axes: Any, top: int, left: int, side: int, kind: str) -> None:
     inset = 0.14 * side
     place, size = (left + inset, top + inset), side - 2 * inset
     axes.add_patch(Rectangle(place, size, size, facecolor=COLOURS[kind], alpha=0.15, linewidth=0))
-    axes.add_patch(Rectangle(place, size, size, fill=False, edgecolor=COLOURS[kind], linewidth=1.1))
+    hatch = "xx" if kind == "hard" else None  # told from medium without colour too
+    axes.add_patch(Rectangle(place, size, size, fill=False, edgecolor=COLOURS[kind], linewidth=1.1, hatch=hatch))
 
 
 def _histogram(axes: Any, result: sr_hooks.Result) -> None:

@@ -12,9 +12,11 @@ from sr_hooks.metrics import psnr
 from sr_hooks.tails import Tail
 from sr_hooks_csm.saliency import by_channel, channel_axis
 
-__all__ = ["Metric", "ablated_psnr", "quality", "without_channels"]
+__all__ = ["Metric", "ablated_psnr", "quality", "tail_batch", "without_channels"]
 
 Metric = Literal["psnr", "psnr_y"]
+
+_POSITIONS = 4 * 64 * 64  # of inputs that go through at once: fewer, and calls cost more than what they compute
 
 
 def quality(output: torch.Tensor, gt: torch.Tensor, border: int, metric: Metric) -> torch.Tensor:
@@ -22,6 +24,11 @@ def quality(output: torch.Tensor, gt: torch.Tensor, border: int, metric: Metric)
     return psnr(
         output.float().clamp(0, 1), gt.to(output.device), border=border, colour="y" if metric == "psnr_y" else "rgb"
     )
+
+
+def tail_batch(plan: Plan, lr: torch.Tensor) -> int:
+    """How many features go through a tail at once: the plan's batch, more where the image is small."""
+    return max(plan.batch, min(64, _POSITIONS // (lr.shape[-2] * lr.shape[-1])))
 
 
 def without_channels(feature: torch.Tensor, channels: range, tap: Any, *, rescale: bool) -> torch.Tensor:
@@ -43,7 +50,7 @@ def without_channels(feature: torch.Tensor, channels: range, tap: Any, *, rescal
 
 
 def ablated_psnr(
-    tail: Tail, gt: torch.Tensor, plan: Plan, *, border: int, metric: Metric, rescale: bool, bar: Any = None
+    tail: Tail, gt: torch.Tensor, plan: Plan, *, batch: int, border: int, metric: Metric, rescale: bool, bar: Any = None
 ) -> torch.Tensor:
     """(C,) PSNR with each channel of the tail's feature zeroed in turn, on the CPU."""
     count = tail.feature.shape[channel_axis(tail.feature, tail.tap)]
@@ -53,4 +60,4 @@ def ablated_psnr(
         features = plan.lay_out(features) if features.ndim == 4 else features
         return quality(tail(features), gt, border, metric).cpu()
 
-    return torch.cat([values for _, values in in_batches(count, compute, batch=plan.batch, bar=bar)])
+    return torch.cat([values for _, values in in_batches(count, compute, batch=batch, bar=bar)])

@@ -16,7 +16,7 @@ from sr_hooks.objectives import make_objective
 from sr_hooks.progress import progress_bar
 from sr_hooks.tails import Tail
 from sr_hooks.taps import Tap, resolve
-from sr_hooks_csm.ablation import Metric, ablated_psnr, quality
+from sr_hooks_csm.ablation import Metric, ablated_psnr, quality, tail_batch
 from sr_hooks_csm.saliency import Saliency, saliencies
 from sr_hooks_csm.verdict import judge, summarise
 
@@ -114,7 +114,10 @@ def _ablations(
             if known in measured.proved:
                 tail.replays = measured.proved[known]
             measured.proved[known] = tail.replays
-            found = ablated_psnr(tail, gt, plan, border=border, metric=options.metric, rescale=options.rescale)
+            batch = tail_batch(plan, lr)
+            found = ablated_psnr(
+                tail, gt, plan, batch=batch, border=border, metric=options.metric, rescale=options.rescale
+            )
             rows.append(found.numpy())
             bar.update(1)
     return base, rows

@@ -14,12 +14,12 @@ from sr_hooks.analyses.ddr_options import parse_layers
 from sr_hooks.analyses.faig_inputs import make_inputs
 from sr_hooks.batches import in_batches
 from sr_hooks.errors import OptionError
-from sr_hooks.execution import Plan, calibrate
+from sr_hooks.execution import calibrate
 from sr_hooks.progress import progress_bar
 from sr_hooks.seeds import generator
 from sr_hooks.tails import Tail
 from sr_hooks.taps import resolve
-from sr_hooks_csm.ablation import Metric, quality
+from sr_hooks_csm.ablation import Metric, quality, tail_batch
 from sr_hooks_csm.curves import judge_curves, summarise_curves
 from sr_hooks_csm.saliency import channel_axis
 
@@ -94,7 +94,9 @@ class DropoutProbe(sr_hooks.Analysis[DropoutOptions]):
                     tail.replays = done.setdefault(shape, tail.replays)
                     drops = Drops(tail.feature, str(taps[0]), rates, options)
                     kept = drops.shares
-                    psnr[column, :, image] = _measure(tail, drops, gt, plan, border, options.metric, bar)
+                    psnr[column, :, image] = _measure(
+                        tail, drops, gt, tail_batch(plan, lr), border, options.metric, bar
+                    )
         arrays = {"psnr": psnr, "rates": 1 - kept}
         scalars = summarise_curves(psnr, arrays["rates"], inputs.names, options.seed)
         scalars |= {"layer": str(taps[0]), "unit": options.unit, "replayed": all(done.values())}
@@ -144,7 +146,7 @@ class Drops:
 
 
 def _measure(
-    tail: Tail, drops: Drops, gt: torch.Tensor, plan: Plan, border: int, metric: Metric, bar: Any
+    tail: Tail, drops: Drops, gt: torch.Tensor, batch: int, border: int, metric: Metric, bar: Any
 ) -> np.ndarray:
     """(R,K) PSNR."""
 
@@ -152,7 +154,7 @@ def _measure(
         features = torch.cat([drops[index] for index in range(part.start, part.stop)])
         return quality(tail(features), gt, border, metric).cpu()
 
-    values = torch.cat([v for _, v in in_batches(len(drops), compute, batch=plan.batch, bar=bar)])
+    values = torch.cat([v for _, v in in_batches(len(drops), compute, batch=batch, bar=bar)])
     return values.view(len(drops.rates), -1).numpy()
 
 

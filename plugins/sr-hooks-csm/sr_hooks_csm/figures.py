@@ -76,10 +76,10 @@ def _heatmaps(figure: Any, result: Result) -> None:
     colour_bar(figure, drawn, grid[0], "share", [0, 0.5, 1])
     if tested:
         loss = _loss(result)
-        limit = max(float(np.nanquantile(np.abs(loss), 0.98)), 1e-6)
+        limit = float(f"{max(float(np.nanquantile(np.abs(loss), 0.98)), 1e-6):.2g}")
         drawn = grid[1].imshow(loss, aspect="auto", cmap=_SIGNED, vmin=-limit, vmax=limit, interpolation="nearest")
         grid[1].set_title("PSNR lost without the channel", fontsize=9, color=INK)
-        colour_bar(figure, drawn, grid[1], "dB lost", [round(-limit, 3), 0, round(limit, 3)])
+        colour_bar(figure, drawn, grid[1], "dB lost", [-limit, 0, limit])
         grid[1].set_yticks([])
         _correlations(grid[2], rows)
     every = -(-len(rows) // _LABELS)

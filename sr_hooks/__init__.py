@@ -12,6 +12,7 @@ from sr_hooks.analyses.lam import LamResult, lam
 from sr_hooks.analyses.verification import VerifyResult, verify
 from sr_hooks.analysis import Analysis, run
 from sr_hooks.card import Card
+from sr_hooks.comparison import CompareResult, compare
 from sr_hooks.errors import SRHooksError
 from sr_hooks.faithfulness import check
 from sr_hooks.hookspecs import hookimpl
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Analysis",
     "Card",
+    "CompareResult",
     "DdrResult",
     "FaigResult",
     "LamResult",
@@ -38,6 +40,7 @@ __all__ = [
     "analyze",
     "capture",
     "check",
+    "compare",
     "ddr",
     "faig",
     "hookimpl",

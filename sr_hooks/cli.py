@@ -15,9 +15,11 @@ import torch
 import yaml
 
 import sr_hooks
-from sr_hooks import cli_grid, cli_train, plugins, taps
+from sr_hooks import cli_compare, cli_grid, cli_train, plugins, taps
+from sr_hooks.analyses.lam_result import LamResult
 from sr_hooks.analysis import blamed, execute, joined
 from sr_hooks.errors import ImageError, OptionError, SRHooksError, nearest
+from sr_hooks.faithfulness import check
 from sr_hooks.images import downsample, read_image
 from sr_hooks.network import Network
 from sr_hooks.options import add_flags, from_flags
@@ -72,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=summary, description=summary, parents=[flags])
         command.set_defaults(command=functools.partial(_analyse, name, kind))
 
+    cli_compare.add_command(commands)
     cli_grid.add_command(commands)
     commands.add_parser("train", help=cli_train.HELP, add_help=False)
 
@@ -111,6 +114,8 @@ def _analysis_flags(kind: Any) -> _Parser:
             "--hr", action="store_true", help="the images are HR: shrink them by the scale first (bicubic)"
         )
     command.add_argument("--out", type=Path, default=None, help=f"result folder (default: {kind.name}_result)")
+    if issubclass(kind.result_type, LamResult):
+        command.add_argument("--check", action="store_true", help="check the faithfulness of every map; takes longer")
     add_flags(command, kind.options_type)
     return command
 
@@ -175,6 +180,9 @@ def _analyse(name: str, kind: Any, arguments: argparse.Namespace) -> None:
             for index, result in enumerate(found):
                 result.provenance["input_file"] = file.name
                 named.append((file.stem + (f"_{index}" if len(found) > 1 else ""), result))
+    if getattr(arguments, "check", False):
+        for _, result in named:
+            check(result)
     _save(named, out)
 
 
@@ -188,14 +196,22 @@ def _save(named: list[tuple[str, Result]], out: Path) -> None:
         raise ImageError("two images have the same name, and so would their result folders: rename one")
     for name, result in named:
         result.save(out / name)
-    print(text_table([{"result": name, **result.headline()} for name, result in named]))
+    print(text_table([{"result": name, **result.headline(), **_checked(result)} for name, result in named]))
     print(f"written to {out}")
+
+
+def _checked(result: Result) -> dict[str, str]:
+    return {"checks": result.card.word} if result.card is not None else {}
 
 
 def _print(result: Result, folder: Path) -> None:
     for key, value in result.headline().items():
         print(f"{label(key):20s} {value:.4g}" if isinstance(value, float) else f"{label(key):20s} {value}")
     print(f"{'verdict':20s} {result.verdict}")
+    for verdict in result.card.verdicts if result.card is not None else ():
+        print(f"{verdict.name:20s} {verdict.word}: {verdict.sentence}")
+    if result.card is not None:
+        print(f"{'checks':20s} {result.card.overall}")
     print(f"{'folder':20s} {folder}")
 
 

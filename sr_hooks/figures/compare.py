@@ -1,0 +1,107 @@
+"""The figure of a comparison: maps and their difference, CHI with intervals, shares of filters in common."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sr_hooks.figures.style import (
+    INK,
+    MAP_COLOURS,
+    caption,
+    colour_bar,
+    image_of,
+    new_figure,
+    panel,
+    plain,
+    window_box,
+)
+
+if TYPE_CHECKING:
+    from sr_hooks.comparison.result import CompareResult
+
+__all__ = ["compare_figure"]
+
+_FIRST, _SECOND = "#777777", "#0072b2"
+_OVERLAPS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
+
+
+def compare_figure(result: CompareResult) -> Any:
+    """As many panels as were compared; the verdict below."""
+    maps, chi = "difference" in result.arrays, result.scalars.get("chi_layers")
+    overlap = result.scalars.get("faig_overlap")
+    count = 4 * maps + bool(chi) + bool(overlap)
+    figure = new_figure(3.1 * max(count, 2), 3.9)
+    panels = list(np.atleast_1d(figure.subplots(1, max(count, 1))))
+    if maps:
+        _maps(figure, panels[:4], result)
+    if chi:
+        _chi(panels[4 * maps], chi, result.names)
+    if overlap:
+        _overlap(panels[-1], overlap)
+    first, second = result.names
+    figure.suptitle(f"{plain(first)}  →  {plain(second)}", fontsize=11, color=INK, x=0.01, ha="left")
+    caption(figure, result.verdict, width=28 * max(count, 2))
+    return figure
+
+
+def _maps(figure: Any, panels: list[Any], result: CompareResult) -> None:
+    from matplotlib.colors import PowerNorm
+
+    top, left, height, width = (v / result.scalars["scale"] for v in result.scalars["window"])
+    box = (top, left, height, width)
+    panels[0].imshow(image_of(result.arrays["lr"]), interpolation="nearest")
+    panel(panels[0], "input, window")
+    window_box(panels[0], box)
+    for axes, name, index in zip(panels[1:3], ("first", "second"), result.scalars["diffusion_index"], strict=True):
+        values = result.arrays[name]
+        shown = axes.imshow(
+            values / max(float(values.max()), 1e-30),
+            cmap=MAP_COLOURS,
+            norm=PowerNorm(0.5, 0, 1),
+            interpolation="nearest",
+        )
+        panel(axes, f"{name}, DI {index:.2f}")
+        window_box(axes, box, thin=True)
+    colour_bar(figure, shown, panels[2], "|attribution| / max", [0, 0.1, 0.5, 1])
+    difference = result.arrays["difference"]
+    limit = max(float(np.abs(difference).max()), 1e-30) * 100
+    shown = panels[3].imshow(difference * 100, cmap="PuOr_r", vmin=-limit, vmax=limit, interpolation="nearest")
+    panel(panels[3], f"second − first: {result.scalars['moved']:.0%} moved")
+    colour_bar(figure, shown, panels[3], "share of the map, points of %", [-limit, 0, limit])
+    panels[3].images[-1].colorbar.set_ticklabels([f"{-limit:.2g}", "0", f"{limit:.2g}"])
+
+
+def _chi(axes: Any, rows: list[dict[str, Any]], names: tuple[str, str]) -> None:
+    places = np.arange(len(rows))
+    for side, (shift, colour) in enumerate(((-0.12, _FIRST), (0.12, _SECOND))):
+        for place, row in zip(places, rows, strict=True):
+            value, low, high = row["chi"][side], row["interval"][2 * side], row["interval"][2 * side + 1]
+            if value is None:
+                continue
+            if low is not None and high is not None:
+                axes.plot([low, high], [place + shift] * 2, color=colour, linewidth=2)
+            axes.plot(value, place + shift, "o", color=colour, label=plain(names[side]) if place == 0 else None)
+    axes.set_yticks(places, [plain(row["layer"]) for row in rows], fontsize=8)
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.set_xscale("symlog", linthresh=1)
+    axes.set_xlim(left=0)
+    axes.tick_params(labelsize=7)
+    axes.set_title("separability by degradation", fontsize=9, color=INK)
+    axes.set_xlabel("Calinski-Harabasz index, 95 % interval", fontsize=8)
+    axes.legend(fontsize=7, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.14))
+
+
+def _overlap(axes: Any, found: dict[str, Any]) -> None:
+    tops: list[float] = []
+    for colour, (name, row) in zip(_OVERLAPS * len(found), found.items(), strict=False):
+        tops = [100 * top for top in row["tops"]]
+        axes.plot(tops, [100 * v for v in row["overlap"]], "o-", color=colour, label=plain(name), markersize=4)
+    axes.plot(tops, tops, "--", color="#999999", linewidth=1, label="by chance")
+    axes.set_ylim(0, 102)
+    axes.tick_params(labelsize=7)
+    axes.set_title("filters in common", fontsize=9, color=INK)
+    axes.set_xlabel("top % of the filters", fontsize=8)
+    axes.set_ylabel("in both, %", fontsize=8)
+    axes.legend(fontsize=7, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.14))

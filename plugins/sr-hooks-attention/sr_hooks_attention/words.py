@@ -28,7 +28,8 @@ def verdict(name: str, rows: Sequence[Mapping[str, Any]], totals: Sequence[Mappi
         parts.append(f"most is lost by levelling {worst['site']}, {_change(worst, 'level')}")
     dead = [row for row in rows if row["adapts"] is not None and row["adapts"] < 1e-6]
     if dead:
-        parts.append(f"{len(dead)} gates are the same for every image, such as {dead[0]['site']}")
+        such = dead[0]["site"] if len(dead) == 1 else f"{dead[0]['site']} and {len(dead) - 1} more"
+        parts.append(f"the same gate for every image at {such}")
     if images < 2:
         parts.append("one image has no interval")
     elif images < _FEW:

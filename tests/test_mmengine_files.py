@@ -17,6 +17,7 @@ from sr_hooks import Network
 from sr_hooks.checkpoints import read_weights
 from sr_hooks.cli import main as command_line
 from sr_hooks.errors import CheckpointError, NetworkError
+from sr_hooks.preprocessing import facts_of, order_of, transforms_of, white_of
 from tests.networks import Tiny
 
 
@@ -78,6 +79,34 @@ def test_the_generator_of_a_whole_model(tmp_path: Path) -> None:
     assert read_weights(tmp_path / "both.pth", parts=["generator."]).state.keys() == raw.keys()
     other = {f"generator.{k}": v for k, v in raw.items()} | {"encoder.weight": torch.ones(2)}
     assert read_weights(checkpoint(tmp_path / "other.pth", other)).prefix == "", "somebody else's generator"
+
+
+LOADING = [{"type": "LoadImageFromFile", "key": "gt"}, {"type": "mmagic.LoadImageFromFile", "key": "img",
+           "channel_order": "rgb"}]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("config", "order", "white"),
+    [
+        ({}, None, None),
+        ({"train_dataloader": {"dataset": {"pipeline": LOADING}}}, "rgb", 255.0),
+        ({"train_dataloader": {"dataset": {"type": "Twice", "dataset": {"pipeline": LOADING[:1]}}}}, "bgr", 255.0),
+        ({"val_dataloader": [{"dataset": {"pipeline": [*LOADING, {"type": "RescaleToZeroOne"}]}}]}, "rgb", 1.0),
+        ({"train_dataloader": {}, "test_dataloader": {"dataset": {"pipeline": LOADING}}}, "rgb", 255.0),
+        ({"train_dataloader": {"dataset": {"pipeline": [{"type": "ToTensor"}]}}}, None, None),
+    ],
+)  # fmt: skip
+def test_what_a_pipeline_loads(config: dict[str, Any], order: str | None, white: float | None) -> None:
+    transforms = transforms_of(config)
+    assert (order_of(transforms), white_of(transforms)) == (order, white)
+    facts = facts_of(None, transforms)
+    assert facts.get("input_range") == white and facts["bgr"] == (order == "bgr")
+
+
+def test_datasets_inside_datasets() -> None:
+    inner = types.SimpleNamespace(pipeline=types.SimpleNamespace(transforms=LOADING))
+    wrapped = types.SimpleNamespace(dataset=types.SimpleNamespace(datasets=[inner]))
+    assert transforms_of(wrapped) == LOADING and transforms_of(object()) == []
 
 
 @pytest.mark.skipif(importlib.util.find_spec("mmengine") is not None, reason="mmengine is installed here")

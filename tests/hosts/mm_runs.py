@@ -20,6 +20,11 @@ from torch import nn
 from sr_hooks.images import blur, read_image, write_image
 from tests.hosts import runs
 
+needs_mmagic = pytest.mark.skipif(
+    not all(map(importlib.util.find_spec, ("mmcv", "mmengine", "mmagic"))),
+    reason="mmagic is not installed here: .ci/run has an environment with it, of tests/hosts/requirements-mmagic.txt",
+)
+
 _count = itertools.count()
 
 GENERATORS: dict[str, dict[str, Any]] = {
@@ -53,9 +58,6 @@ WATCHED: dict[str, dict[str, Any]] = {
 @functools.cache
 def load_mmagic() -> None:
     """Import the real mmagic; without the compiled mmcv.ops, of which none of these networks needs any, stand-ins."""
-    for name in ("mmcv", "mmagic"):
-        if importlib.util.find_spec(name) is None:
-            pytest.skip(f"{name} is not installed: .ci/run has an environment with it, docs/mmagic.md says how to")
     if importlib.util.find_spec("mmcv._ext") is None:
         import mmcv
 

@@ -15,13 +15,15 @@ from tests.conftest import REPOSITORY
 from tests.hosts import mm_runs
 from tests.hosts.test_distributed import ranks, torchrun
 
-pytestmark = pytest.mark.skipif(
-    not (distributed.is_available() and distributed.is_gloo_available()), reason="this torch has no gloo"
-)
+pytestmark = [
+    mm_runs.needs_mmagic,
+    pytest.mark.skipif(
+        not (distributed.is_available() and distributed.is_gloo_available()), reason="this torch has no gloo"
+    ),
+]
 
 
 def test_wrapped_models(tmp_path: Path) -> None:
-    mm_runs.load_mmagic()
     data = mm_runs.make_data(tmp_path / "pictures")
     common = {"every": 3, "budget": "off"}
     block = {"lam": {"windows": [[8, 8, 8]], "steps": 5, **common}, "faig": {**mm_runs.WATCHED["faig"], **common}}

@@ -12,6 +12,8 @@ from sr_hooks.run_index import read_index
 from tests.conftest import hooks_on
 from tests.hosts import mm_runs
 
+pytestmark = mm_runs.needs_mmagic
+
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:

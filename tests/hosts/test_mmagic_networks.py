@@ -11,9 +11,13 @@ import torch
 
 import sr_hooks
 from sr_hooks import Network
+from sr_hooks.adapters.mmagic_run import networks_of, validation_images
 from sr_hooks.errors import CheckpointError, NetworkError
 from sr_hooks.images import read_image
+from sr_hooks.preprocessing import facts_of
 from tests.hosts import mm_runs
+
+pytestmark = mm_runs.needs_mmagic
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +62,25 @@ def test_the_preprocessor_is_followed(case: str, pictures: Path, tmp_path: Path,
         found = ours(image)[0].clamp(0, 1)
     assert float((found - theirs).abs().max()) < 2e-6
     assert ours.pixels.bgr == (case in ("bgr as loaded", "turned to bgr, with mean"))
+    assert networks_of(runner, "generator", {})["raw"].pixels == ours.pixels, "the same from a run as from its config"
+    source = validation_images(runner)
+    assert source is not None
+    for takes, folder in (("lr", "lq"), ("hr", "gt")):
+        (found_image,), names = source(takes, 1)
+        assert names == ["004.png"] and torch.equal(found_image, read_image(pictures / "x2/val" / folder / "004.png"))
+
+
+def test_mmengines_own_preprocessor() -> None:
+    """ImgDataPreprocessor, which turns channels by `bgr_to_rgb`; given what LoadImageFromFile of mmcv loads."""
+    from mmengine.model import ImgDataPreprocessor
+
+    numbers = {"mean": [123.7, 116.3, 103.5], "std": [58.4, 57.1, 57.4]}
+    for turned in (True, False):
+        preprocessor = ImgDataPreprocessor(**numbers, bgr_to_rgb=turned)
+        pixels = Network(torch.nn.Identity(), **facts_of(preprocessor, [{"type": "LoadImageFromFile"}])).pixels
+        rgb = torch.rand(3, 4, 5)
+        theirs = preprocessor({"inputs": [rgb.flip(0) * 255]})["inputs"]
+        torch.testing.assert_close(pixels.inside(rgb[None]), theirs, atol=1e-5, rtol=0)
 
 
 def _file(content: dict[str, Any], path: Path) -> Path:

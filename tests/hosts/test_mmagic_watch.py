@@ -21,6 +21,8 @@ from sr_hooks.run_index import read_index
 from tests.conftest import hooks_on
 from tests.hosts import mm_runs
 
+pytestmark = mm_runs.needs_mmagic
+
 LAM = {"windows": [[10, 12, 8]], "steps": 5, "budget": "off"}
 DDR = {**mm_runs.WATCHED["ddr"], "budget": "off"}
 

@@ -126,8 +126,8 @@ def _network_flags(command: argparse.ArgumentParser) -> None:
         "--model",
         required=True,
         metavar="MODEL",
-        help="a checkpoint that spandrel knows, a BasicSR option file or architecture, package.module:Class, "
-        "path/to/file.py:Class, or demo:baseline, demo:target",
+        help="a checkpoint that spandrel knows, a BasicSR option file or architecture, a config.py of mmagic, "
+        "package.module:Class, path/to/file.py:Class, or demo:baseline, demo:target",
     )
     group.add_argument("--arguments", metavar="YAML", help="of the architecture, e.g. '{num_feat: 64, upscale: 2}'")
     group.add_argument("--weights", metavar="FILE", help="checkpoint for the architecture")

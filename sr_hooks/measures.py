@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["attribution_map", "diffusion_index", "gini", "interval", "kde", "rank_correlation"]
+__all__ = ["attribution_map", "diffusion_index", "gini", "interval", "kde", "rank_correlation", "ranks"]
 
 _RESAMPLES = 2000
 
@@ -76,14 +76,14 @@ def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
     Equal to `scipy.stats.spearmanr(a, b).statistic`; NaN where either is constant or holds NaN, so that nothing can be
     said.
     """
-    x, y = (_ranks(np.asarray(values, dtype=np.float64).ravel()) for values in (a, b))
+    x, y = (ranks(np.asarray(values, dtype=np.float64).ravel()) for values in (a, b))
     if x.shape != y.shape:
         raise ValueError(f"arrays of {x.size} and {y.size} values have no rank correlation")
     size = np.sqrt((x @ x) * (y @ y))
     return float(x @ y / size) if size > 0 else float("nan")
 
 
-def _ranks(values: np.ndarray) -> np.ndarray:
+def ranks(values: np.ndarray) -> np.ndarray:
     """Centred ranks, ties at their mean; NaN throughout where there is one."""
     if not values.size or np.isnan(values).any():
         return np.full(values.shape, np.nan)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from sr_hooks import measures
 from sr_hooks.windows import Window
 
 __all__ = ["HALF", "distance_to_window", "half_width", "local_correlation", "rank_correlation", "similarity"]
@@ -27,23 +28,9 @@ def half_width(values: Sequence[float], *, of_next: bool = False) -> float:
     return t * float(np.std(values, ddof=1)) * math.sqrt(1 / n + (1 if of_next else 0))
 
 
-def ranks(values: np.ndarray) -> np.ndarray:
-    """Ranks from 1, equal values sharing their mean rank."""
-    flat = np.asarray(values, dtype=np.float64).ravel()
-    order = np.argsort(flat, kind="stable")
-    ordered = flat[order]
-    starts = np.r_[True, ordered[1:] != ordered[:-1]]
-    group = np.cumsum(starts) - 1
-    ends = np.r_[np.flatnonzero(starts)[1:], flat.size]
-    mean = (np.flatnonzero(starts) + 1 + ends) / 2
-    out = np.empty(flat.size)
-    out[order] = mean[group]
-    return out
-
-
 def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
     """Spearman's rank correlation of all entries; 0 where one of the two is constant."""
-    return _correlation(ranks(a), ranks(b))
+    return float(np.nan_to_num(measures.rank_correlation(a, b)))
 
 
 def local_correlation(a: np.ndarray, b: np.ndarray, distance: np.ndarray) -> float:
@@ -57,8 +44,7 @@ def local_correlation(a: np.ndarray, b: np.ndarray, distance: np.ndarray) -> flo
     for ring in np.unique(rings):
         mine = rings == ring
         for source, target in ((a, first), (b, second)):
-            inside = ranks(source[mine])
-            target[mine] = (inside - inside.mean()) / inside.size
+            target[mine] = measures.ranks(source[mine]) / mine.sum()
     return _correlation(first, second)
 
 
@@ -83,6 +69,5 @@ def distance_to_window(height: int, width: int, window: Window, scale: float) ->
 
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> float:
-    a, b = a - a.mean(), b - b.mean()
     size = math.sqrt(float((a * a).sum()) * float((b * b).sum()))
     return float((a * b).sum()) / size if size > 0 else 0.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,8 @@ def _grid(arguments: argparse.Namespace) -> int:
         ]
         print(f"{summary.cells} cells, {', '.join(done) or 'nothing to compute'}, {summary.seconds:.1f} s\n")
         print(summary.tables + "\n")
+        if find_spec("matplotlib") is None:
+            print("no figure: matplotlib is not installed (pip install 'sr_hooks[figures]')")
         print(f"written to {summary.folder}: {', '.join(_written(summary.folder))}")
     for label, message in summary.failures:
         print(f"sr-hooks: {label} failed: {message}", file=sys.stderr)

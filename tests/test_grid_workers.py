@@ -92,6 +92,7 @@ def test_killed_ten_times_at_random_the_table_is_the_same_and_nothing_is_compute
     assert {key: cells_in(out).get(key) for key in seen} == seen and len(cells_in(out)) == CELLS
     assert_nothing_twice(out)
     assert len(journal(out, "begun")) > CELLS + 5  # it was at something when it was killed
+    assert not [path for path in out.rglob(".*") if path.suffix == ".part"]  # and what it had begun is swept away
 
 
 def test_workers_of_one_machine_share_and_end_with_the_one_that_started_them(undisturbed, tmp_path):

@@ -55,10 +55,12 @@ class Computer:
         if result is None or cell.image is None:
             raise ResultError(f"there is no map to check for {self.plan.label(cell)}")
         network = self._network(cell.network)
+        self.place.sweep(self.place.cache.path(cell.key) / "card.json")
         card = check(result, network, inputs_of(self.plan.asked, cell.image, network))
         write_file(self.place.cache.path(cell.key) / "card.json", card.write)
 
     def _put(self, cell: Cell) -> None:
+        self.place.sweep(self.place.cache.path(cell.key))
         self.place.cache.put(cell.key, self.answer(cell))
 
     def answer(self, cell: Cell) -> Result:

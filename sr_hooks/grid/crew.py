@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
@@ -26,19 +27,20 @@ class Crew:
     None of them is needed: what one was at when it died, another claims.
     """
 
-    def __init__(self, plan: Plan, folder: Path, since: float, count: int) -> None:
-        self._processes = [self._start(plan, folder, since, number + 1) for number in range(count)]
+    def __init__(self, plan: Plan, folder: Path, since: float, devices: Sequence[str]) -> None:
+        """One worker for each of the devices."""
+        command = [sys.executable, "-m", "sr_hooks.grid.worker"]
+        self._processes = [subprocess.Popen(command, stdin=subprocess.PIPE) for _ in devices]
+        for process, device in zip(self._processes, devices, strict=True):  # by now all of them are starting
+            self._send(process, (replace(plan, device=device), folder, since))
 
-    def _start(self, plan: Plan, folder: Path, since: float, number: int) -> subprocess.Popen[bytes]:
-        own = replace(plan, device=default_device(number)) if plan.device == "cuda" else plan
-        process = subprocess.Popen([sys.executable, "-m", "sr_hooks.grid.worker"], stdin=subprocess.PIPE)
+    def _send(self, process: subprocess.Popen[bytes], message: tuple[Plan, Path, float]) -> None:
         assert process.stdin is not None
         try:
-            process.stdin.write(pickle.dumps((own, folder, since)))
+            process.stdin.write(pickle.dumps(message))
             process.stdin.flush()  # but it stays open: its end tells the worker that we are gone
         except BrokenPipeError:
             pass  # it died at once, and says why itself
-        return process
 
     def wait(self) -> list[int]:
         """Wait for all; the exit statuses that were not 0."""

@@ -57,6 +57,8 @@ class Outputs:
             return there and self.place.rendered(name) == content
 
         def run() -> None:
+            for file in files:
+                self.place.sweep(self.place.folder / file)
             make()
             self.place.render(name, content)
 
@@ -67,7 +69,8 @@ class Outputs:
         keys = [cell.key for cell in self.plan.cells]
         failures = [self.place.failure(key, self.since) for key in keys]
         checked = [(self.place.cache.path(key) / "card.json").is_file() for key in keys]
-        made_of = [sr_hooks.__version__, as_plain(self.plan), failures, checked]
+        plan = [as_plain(part) for part in (self.plan.asked, self.plan.cells, self.plan.networks)]  # not its device
+        made_of = [sr_hooks.__version__, plan, failures, checked]
         return hashlib.sha256(json.dumps(made_of, default=str).encode()).hexdigest()
 
     def _write(self, file: str, text: str) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
+import shutil
 import socket
 import time
 from collections.abc import Iterator
@@ -65,6 +67,14 @@ class Place:
             yield True
         finally:
             lock.release()
+
+    def sweep(self, path: Path) -> None:
+        """Remove what somebody who was killed had begun to write for a path; only whoever has claimed it may."""
+        for remains in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+            if remains.is_dir():
+                shutil.rmtree(remains, ignore_errors=True)
+            else:
+                remains.unlink(missing_ok=True)
 
     def fail(self, key: str, label: str, message: str) -> None:
         """Say why a cell has no answer."""

@@ -94,7 +94,8 @@ def run_grid(
         missing = [task for task in computer.tasks() if not task.done()]
         unchecked = computer.unchecked()
         count = min(jobs or default_jobs(plan.device), len(missing) + unchecked) - 1
-        with Crew(plan, place.folder, start, max(count, 0)) as crew:
+        others = [default_device(number) if device == "auto" else device for number in range(1, count + 1)]
+        with Crew(plan, place.folder, start, others) as crew:
             work(plan, place, since=start, tell=tell)
             for status in crew.wait():
                 _log.warning("a worker ended with status %d; the others did its part", status)

@@ -107,7 +107,7 @@ def plain(
     """Seconds and (block, draw, dB lost): the whole image with one block replaced, one forward at a time."""
     lr = downsample(hr, network.scale)
     side = block_size // int(network.scale)
-    blocks, pool = blocks_of(*lr.shape[-2:], side), Pool(network, None, "clean", 0)
+    blocks, pool = blocks_of(lr.shape[-2], lr.shape[-1], side), Pool(network, None, "clean", 0)
     found = []
     with network.prepared(), torch.no_grad():
         base = float(psnr(window.crop(network(lr).clamp(0, 1)), window.crop(hr)))

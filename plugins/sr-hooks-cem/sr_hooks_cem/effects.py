@@ -52,7 +52,7 @@ class Effects:
     bar: Any
 
     def __post_init__(self) -> None:
-        self.blocks = blocks_of(*self.image.shape[-2:], self.side)
+        self.blocks = blocks_of(self.image.shape[-2], self.image.shape[-1], self.side)
         self.inside = [i for i, block in enumerate(self.blocks) if overlap(block, self.reach.box) is not None]
         self.draws: dict[int, np.ndarray] = {i: np.zeros(0) for i in self.inside}
         self.computed = self.taken = 0

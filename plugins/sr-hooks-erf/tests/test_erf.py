@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -17,7 +12,6 @@ import sr_hooks
 from sr_hooks.cli import main
 from sr_hooks.demo import demo_network, photographs
 from sr_hooks.images import downsample, read_image, write_image
-from sr_hooks.loaders import import_basicsr
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -141,53 +135,3 @@ def test_the_command(tmp_path, capsys):
     )
     assert "sound" in capsys.readouterr().out and (tmp_path / "o/figure.png").is_file()
     assert main(["plugins"]) == 0 and "analyses: erf" in capsys.readouterr().out
-
-
-OPTIONS = """
-name: tiny
-model_type: SRModel
-scale: 2
-num_gpu: 0
-manual_seed: 7
-datasets:
-  train: {name: crops, type: PairedImageDataset, dataroot_gt: gt, dataroot_lq: lq, io_backend: {type: disk},
-          gt_size: 32, use_hflip: true, use_rot: true, num_worker_per_gpu: 0, batch_size_per_gpu: 2, prefetch_mode: ~}
-  val: {name: held_out, type: PairedImageDataset, dataroot_gt: gt, dataroot_lq: lq, io_backend: {type: disk}}
-network_g: {type: MSRResNet, num_feat: 8, num_block: 2, upscale: 2}
-path: {pretrain_network_g: ~, resume_state: ~}
-train:
-  ema_decay: 0
-  optim_g: {type: Adam, lr: 0.0002, betas: [0.9, 0.99]}
-  scheduler: {type: MultiStepLR, milestones: [100], gamma: 0.5}
-  total_iter: 2
-  warmup_iter: -1
-  pixel_opt: {type: L1Loss, loss_weight: 1.0, reduction: mean}
-val: {val_freq: 100, save_img: false, metrics: {psnr: {type: calculate_psnr, crop_border: 2, test_y_channel: false}}}
-logger: {print_freq: 1, save_checkpoint_freq: 100, use_tb_logger: true, wandb: {project: ~}}
-dist_params: {backend: gloo, port: 29500}
-sr_hooks: {erf: {size: 20, images: 2, at: 2}}
-"""
-
-
-def test_a_block_in_an_option_file(tmp_path: Path):
-    """The real BasicSR trains two iterations; the field lies in the run's folder and in its TensorBoard file."""
-    import_basicsr()
-    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    for index, path in enumerate(photographs()):
-        crop = read_image(path)[..., 64:112, 64:112]
-        for name, image in (("gt", crop), ("lq", downsample(crop, 2))):
-            (tmp_path / name).mkdir(exist_ok=True)
-            write_image(image, tmp_path / name / f"{index}.png")
-    (tmp_path / "train.yml").write_text(OPTIONS)
-    done = subprocess.run(
-        [sys.executable, "-m", "sr_hooks", "train", "-opt", "train.yml"],
-        cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    folder = tmp_path / "experiments/tiny/sr_hooks/2/erf"
-    result = sr_hooks.load(folder)
-    assert result.scalars["images"] == 2 and (folder / "figure.png").is_file()
-    (log,) = tmp_path.glob("tb_logger/tiny")
-    found = events.EventAccumulator(str(log))
-    found.Reload()
-    assert "sr_hooks/erf/side_99" in found.Tags()["scalars"] and "sr_hooks/erf/figure" in found.Tags()["images"]

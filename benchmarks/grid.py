@@ -1,6 +1,6 @@
 """Do two workers of torchrun halve a grid's time? And how long does a first figure take?
 
-    python benchmarks/grid.py [--rounds 2] [--windows 2]
+    python benchmarks/grid.py [--rounds 2] [--windows 4]
 
 1. A grid of 4 networks x 6 images x some windows (the demo network in four states, corners of the shipped photographs),
    alternately by one and by two workers of `torchrun`, one thread each, into new folders. A worker's time is the CPU
@@ -49,7 +49,8 @@ def make_grid(folder: Path, windows: int) -> Path:
         write_image(photo, folder / f"photo_{number}.png")
         images.append(f"photo_{number}.png")
     places = [[32 + 64 * (w // 2), 32 + 64 * (w % 2), 32] for w in range(windows)]
-    content = {"networks": networks, "images": images, "windows": places}
+    analyses = {"lam": {"tolerance": 0.01}}  # a quarter of the usual, so that work outweighs starting
+    content = {"networks": networks, "images": images, "windows": places, "analyses": analyses}
     (folder / "grid.yml").write_text(yaml.safe_dump(content), encoding="utf-8")
     return folder / "grid.yml"
 
@@ -63,36 +64,24 @@ def run(arguments: list[str]) -> float:
     return time.perf_counter() - start
 
 
-def share(file: Path, workers: int) -> tuple[float, float]:
-    """CPU seconds of the worker that took longest, and wall-clock seconds of the whole."""
+def share(file: Path, workers: int) -> tuple[list[float], float]:
+    """CPU seconds of each worker, the longest first, and wall-clock seconds of the whole."""
     out = file.parent / f"out_{workers}"
     shutil.rmtree(out, ignore_errors=True)
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={workers}"]
     wall = run([*launch, "-m", "sr_hooks", "grid", str(file), "--out", str(out), "--device", "cpu"])
-    return max(line["cpu"] for line in Place(out).journal() if line["event"] == "ended"), wall
+    return sorted((line["cpu"] for line in Place(out).journal() if line["event"] == "ended"), reverse=True), wall
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--windows", type=int, default=2, help="of each image, up to 4")
+    parser.add_argument("--windows", type=int, default=4, help="of each image, up to 4")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     with TemporaryDirectory() as name:
         os.environ["SR_HOOKS_CACHE"] = str(Path(name) / "cache")
         file = make_grid(Path(name), arguments.windows)
-        share(file, 1)  # calibrates, and warms the disk
-        pairs = [(share(file, 1), share(file, 2)) for _ in range(arguments.rounds)]
-        ratios = [two[0] / one[0] for one, two in pairs]
-        for one, two in pairs:
-            print(
-                f"one worker {one[0]:6.1f} s CPU, {one[1]:6.1f} s wall; two {two[0]:6.1f} s CPU, {two[1]:6.1f} s wall"
-            )
-        ratio = statistics.median(ratios)
-        print(
-            f"{24 * arguments.windows} cells: two workers take {ratio:.2f} of one's CPU time (claimed: below {CLAIM})"
-        )
-
         first = Path(name) / "first"
         first.mkdir()
         for state in ("baseline", "target"):
@@ -101,7 +90,16 @@ def main() -> int:
         models = [str(first / f"{state}.safetensors") for state in ("baseline", "target")]
         command = [sys.executable, "-m", "sr_hooks", "grid", "--model", *models, "--image", *files, "--jobs", "2"]
         seconds = run([*command, "--out", str(first / "grid")])
-        print(f"first figure: {seconds:.1f} s (claimed: below {FIRST:g})")
+        print(f"first figure: {seconds:.1f} s (claimed: below {FIRST:g})", flush=True)
+
+        pairs = [(share(file, 1), share(file, 2)) for _ in range(arguments.rounds)]
+        for one, two in pairs:
+            both = " and ".join(f"{seconds:.1f}" for seconds in two[0])
+            print(f"one worker {one[0][0]:.1f} s CPU, {one[1]:.1f} s wall; two {both} s CPU, {two[1]:.1f} s wall")
+        ratio = statistics.median(two[0][0] / one[0][0] for one, two in pairs)
+        print(
+            f"{24 * arguments.windows} cells: two workers take {ratio:.2f} of one's CPU time (claimed: below {CLAIM})"
+        )
     return 0 if ratio < CLAIM and seconds < FIRST else 1
 
 

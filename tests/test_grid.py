@@ -218,6 +218,31 @@ def test_all_images_together_and_all_kinds_of_analyses(tmp_path):
     assert 'class="scatter"' in report and 'class="histogram"' in report
 
 
+def test_every_map_is_checked_once(tmp_path):
+    asked = small(tmp_path, networks=1, images=1, check=True)
+    first = run_grid(asked, tmp_path / "out", jobs=1)
+    assert (first.computed, first.checked, first.failures) == (1, 1, ())
+    (key,) = keys(asked)
+    card = Place(tmp_path / "out").cache.get(key).card
+    assert [verdict.name for verdict in card.verdicts][1:3] == ["model randomisation", "deletion and insertion"]
+    assert card.overall in (tmp_path / "out/report.html").read_text()
+    assert "maps that pass all checks" in (tmp_path / "out/table.md").read_text()
+    again = run_grid(asked, tmp_path / "out", jobs=1)
+    assert (again.computed, again.checked) == (0, 0)
+    assert keys(small(tmp_path, networks=1, images=1)) == [key]  # the check is no part of the map's key
+
+
+def test_a_folder_that_another_worker_has_just_begun_is_no_stranger_s(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/.grid.json.123.part").write_text("{")
+    Place(tmp_path / "out").open({})
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/.grid.json.123.part").write_text("{")
+    (tmp_path / "mine/thesis.tex").touch()
+    with pytest.raises(ResultError, match="holds other files"):
+        Place(tmp_path / "mine").open({})
+
+
 def test_the_command(tmp_path, capsys, monkeypatch):
     file = write_grid(tmp_path)
     assert main(["grid", str(file), "--out", str(tmp_path / "out"), "--jobs", "1"]) == 0

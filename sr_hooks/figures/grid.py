@@ -9,14 +9,13 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import cv2
 import numpy as np
 import torch
 
-from sr_hooks.escapes import one_line
+from sr_hooks.figures.sheet import SMALL, WIDTH, Sheet, fitted
 from sr_hooks.figures.style import INK, MAP_COLOURS, PAPER_COLOURS, image_of, plain, window_box
 from sr_hooks.images import upsample
 
@@ -26,17 +25,15 @@ if TYPE_CHECKING:
     from sr_hooks.grid.gathered import Gathered, Row
     from sr_hooks.grid.plan import Plan
 
-__all__ = ["Block", "Page", "draw_page", "pages", "save_page"]
+__all__ = ["Block", "Page", "draw_page", "pages"]
 
-# Inches. The width is that of a page of two columns.
-_WIDTH, _MARGIN, _NAME, _GAP = 7.16, 0.04, 0.2, 0.06
-_UNIT = (_WIDTH - 2 * _MARGIN - _NAME - 4 * _GAP) / 5
+# Inches.
+_MARGIN, _NAME, _GAP = 0.04, 0.2, 0.06
+_UNIT = (WIDTH - 2 * _MARGIN - _NAME - 4 * _GAP) / 5
 _CAPTION, _HEAD, _BARS, _NOTE, _CARD = 0.17, 0.2, 0.42, 0.115, 0.32
 _HIGHEST = 9.2  # of a page
 _MOST_ROWS = 6  # of a block on one page
 _PIXELS = 640  # of the longer side of a picture, at most: papers print no more
-_DPI = 300
-_LEAST, _SMALL, _TEXT = 4.8, 5.8, 7.0  # points
 
 
 @dataclass(frozen=True)
@@ -64,14 +61,12 @@ class Page:
 
 def pages(plan: Plan) -> list[Page]:
     """How the maps of a plan are laid out; none where it asks for none."""
-    from sr_hooks.analyses.lam_result import LamResult
-    from sr_hooks.analysis import find_analysis
+    from sr_hooks.grid.gathered import is_map
     from sr_hooks.grid.plan import image_of as read
 
     places: dict[tuple[int, tuple[int, int, int, int]], list[int]] = {}
     for number, cell in enumerate(plan.cells):
-        mapped = issubclass(find_analysis(cell.analysis).result_type, LamResult)
-        if mapped and cell.image is not None and cell.window is not None:
+        if is_map(cell) and cell.image is not None and cell.window is not None:
             places.setdefault((cell.image, cell.window), []).append(number)
     blocks = []
     for (image, window), cells in sorted(places.items(), key=lambda place: place[0][0]):
@@ -96,7 +91,7 @@ def draw_page(gathered: Gathered, cautions: Sequence[Caution], page: Page) -> An
     shown = {number for block in page.blocks for number in block.cells}
     notes, marks = _notes(cautions, shown)
     height = sum(block.height(check) for block in page.blocks) + _BARS + len(notes) * _NOTE + 0.04
-    sheet = _Sheet(height)
+    sheet = Sheet(height)
     top = 0.0
     for block in page.blocks:
         _draw_block(sheet, gathered, block, top, marks)
@@ -104,70 +99,15 @@ def draw_page(gathered: Gathered, cautions: Sequence[Caution], page: Page) -> An
     published = gathered.rows[page.blocks[0].cells[0]].provenance.get("options", {}).get("compat")
     _bars(sheet, top, PAPER_COLOURS if published else MAP_COLOURS)
     for line, note in enumerate(notes):
-        sheet.text(_MARGIN, top + _BARS + line * _NOTE, note, size=_SMALL, ha="left")
+        sheet.text(_MARGIN, top + _BARS + line * _NOTE, note, size=SMALL, ha="left")
     return sheet.figure
-
-
-def save_page(figure: Any, path: Path, suffix: str) -> None:
-    """Write it as pdf, with text as text and no date, or as png of 300 dots an inch."""
-    import matplotlib
-
-    with matplotlib.rc_context({"pdf.fonttype": 42}):
-        metadata = {"CreationDate": None} if suffix == "pdf" else None
-        figure.savefig(path, format=suffix, dpi=_DPI, metadata=metadata)
-
-
-class _Sheet:
-    """A figure on which things are put by inches from its top left corner."""
-
-    def __init__(self, height: float) -> None:
-        from matplotlib.figure import Figure
-
-        self.height = height
-        self.figure = Figure(figsize=(_WIDTH, height), dpi=_DPI, facecolor="white")
-
-    def axes(self, left: float, top: float, width: float, height: float) -> Any:
-        box = (left / _WIDTH, 1 - (top + height) / self.height, width / _WIDTH, height / self.height)
-        axes = self.figure.add_axes(box)
-        axes.set_xticks([])
-        axes.set_yticks([])
-        for spine in axes.spines.values():
-            spine.set_linewidth(0.4)
-        return axes
-
-    def text(self, x: float, y: float, text: str, *, size: float = _TEXT, ha: str = "center", **more: Any) -> None:
-        """With its upper edge at y."""
-        self.figure.text(
-            x / _WIDTH, 1 - y / self.height, text, fontsize=size, ha=ha, va=more.pop("va", "top"), color=INK, **more
-        )
-
-    def picture(self, image: np.ndarray, box: tuple[float, float, float, float], under: str, **how: Any) -> Any:
-        """(H,W,3) or (H,W) in a box (left, top, width, height), as large as it fits, with words under it."""
-        left, top, width, height = box
-        rows, columns = image.shape[:2]
-        side = min(width / columns, height / rows)
-        wide, high = columns * side, rows * side
-        axes = self.axes(left + (width - wide) / 2, top + (height - high) / 2, wide, high)
-        axes.imshow(image, aspect="auto", **{"interpolation": "none", **how})
-        if under:
-            self.text(left + width / 2, top + (height + high) / 2 + 0.035, under)
-        return axes
-
-
-def _fitted(name: str, room: float, after: str = "") -> tuple[str, float]:
-    """A name, and what follows it, for so many inches, and its size in points: smaller where long, then cut."""
-    wide = 0.62  # of a character of the font, over its size
-    most = int(72 * room / (wide * _LEAST)) - len(after)
-    text = plain(one_line(name))
-    text = (text if len(text) <= most else text[: most - 3] + "...") + after
-    return text, min(_TEXT, max(_LEAST, 72 * room / (wide * len(text))))
 
 
 def _column(number: int) -> float:
     return _MARGIN + number * (_UNIT + _GAP) + (_NAME if number > 1 else 0)
 
 
-def _draw_block(sheet: _Sheet, gathered: Gathered, block: Block, top: float, marks: dict[int, str]) -> None:
+def _draw_block(sheet: Sheet, gathered: Gathered, block: Block, top: float, marks: dict[int, str]) -> None:
     rows = [gathered.rows[number] for number in block.cells]
     found = [cast("LamResult | None", gathered.result(row.cell.key)) for row in rows]
     height, step = _UNIT * block.aspect, block.row(gathered.plan.asked.check)
@@ -176,23 +116,23 @@ def _draw_block(sheet: _Sheet, gathered: Gathered, block: Block, top: float, mar
     for number, head in enumerate(heads, 2):
         sheet.text(_column(number) + _UNIT / 2, top + 0.055, head)
     where = f", window {high}×{wide} at ({block.window[0]}, {block.window[1]})"
-    name, size = _fitted(rows[0].image, 2 * _UNIT + _GAP, where)
+    name, size = fitted(rows[0].image, 2 * _UNIT + _GAP, where)
     sheet.text(_column(0), top + 0.055, name, size=size, ha="left")
     first = next((result for result in found if result is not None), None)
     if first is not None:
         _reference(sheet, gathered, rows[0], first, top + _HEAD, height, step, len(rows))
     for number, (row, result) in enumerate(zip(rows, found, strict=True)):
         here = top + _HEAD + number * step
-        text, size = _fitted(row.network, height)
+        text, size = fitted(row.network, height)
         sheet.text(_column(2) - 0.04, here + height / 2, text, size=size, ha="right", va="center", rotation=90)
         if result is None:
             message = "\n".join(textwrap.wrap(plain(f"failed: {row.failure}", 300), 72))
-            sheet.text(_column(2), here + height / 2, message, ha="left", va="center", size=_SMALL)
+            sheet.text(_column(2), here + height / 2, message, ha="left", va="center", size=SMALL)
         else:
             _draw_row(sheet, row, result, here, height, marks.get(row.number, ""))
 
 
-def _draw_row(sheet: _Sheet, row: Row, result: LamResult, top: float, height: float, mark: str) -> None:
+def _draw_row(sheet: Sheet, row: Row, result: LamResult, top: float, height: float, mark: str) -> None:
     from matplotlib.colors import PowerNorm
 
     boxes = [(_column(number), top, _UNIT, height) for number in (2, 3, 4)]
@@ -217,7 +157,7 @@ def _draw_row(sheet: _Sheet, row: Row, result: LamResult, top: float, height: fl
         _card(sheet, row.card, top + height + _CAPTION)
 
 
-def _card(sheet: _Sheet, card: Any, top: float) -> None:
+def _card(sheet: Sheet, card: Any, top: float) -> None:
     """The verdicts in words, and the overall sentence."""
     verdicts = ", ".join(f"{verdict.name} {verdict.word}" for verdict in card.verdicts)
     lines = textwrap.wrap(plain(f"{card.overall} ({verdicts})", 330), 105)[:3]
@@ -225,7 +165,7 @@ def _card(sheet: _Sheet, card: Any, top: float) -> None:
 
 
 def _reference(
-    sheet: _Sheet, gathered: Gathered, row: Row, result: LamResult, top: float, height: float, step: float, rows: int
+    sheet: Sheet, gathered: Gathered, row: Row, result: LamResult, top: float, height: float, step: float, rows: int
 ) -> None:
     """What all rows of a block have in common, in the two columns at the left."""
     truth = gathered.truth(row.cell)
@@ -287,7 +227,7 @@ def _printed(image: np.ndarray) -> tuple[np.ndarray, float]:
     return shown, shrunk
 
 
-def _bars(sheet: _Sheet, top: float, colours: str) -> None:
+def _bars(sheet: Sheet, top: float, colours: str) -> None:
     """One colour bar under the maps, one under the densities."""
     from matplotlib import colormaps
     from matplotlib.cm import ScalarMappable
@@ -301,10 +241,10 @@ def _bars(sheet: _Sheet, top: float, colours: str) -> None:
         bar = sheet.figure.colorbar(
             ScalarMappable(norm, colormaps[colours]), cax=axes, orientation="horizontal", ticks=ticks
         )
-        bar.set_label(label, fontsize=_SMALL, color=INK, labelpad=1)
+        bar.set_label(label, fontsize=SMALL, color=INK, labelpad=1)
         bar.outline.set_linewidth(0.4)
         bar.ax.set_xticklabels([f"{tick:g}" for tick in ticks])
-        bar.ax.tick_params(labelsize=_SMALL, width=0.4, length=2, pad=1.5)
+        bar.ax.tick_params(labelsize=SMALL, width=0.4, length=2, pad=1.5)
 
 
 def _notes(cautions: Sequence[Caution], shown: set[int]) -> tuple[list[str], dict[int, str]]:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import torch
 
+from sr_hooks.analyses.lam_result import LamResult
 from sr_hooks.analysis import find_analysis
 from sr_hooks.grid.place import Place
 from sr_hooks.grid.plan import Cell, Plan, image_of
 from sr_hooks.metrics import psnr, quantise
 from sr_hooks.results import Result
 
-__all__ = ["Gathered", "Row", "better"]
+__all__ = ["Gathered", "Row", "better", "is_map"]
 
 
 @dataclass(frozen=True)
@@ -107,3 +108,13 @@ class Gathered:
 def better(analysis: str) -> Mapping[str, str]:
     """Of an analysis's numbers, those of which "higher" or "lower" is the better; psnr_y always."""
     return {"psnr_y": "higher", **getattr(find_analysis(analysis), "better", {})}
+
+
+def is_map(cell: Cell) -> bool:
+    """Whether its answer is an attribution map of a window, as LAM's is."""
+    return cell.image is not None and cell.window is not None and _gives_maps(cell.analysis)
+
+
+@cache
+def _gives_maps(analysis: str) -> bool:
+    return issubclass(find_analysis(analysis).result_type, LamResult)

@@ -88,10 +88,11 @@ class Outputs:
         self._write("report.html", make_report(self.gathered, self.cautions))
 
     def _figure(self, stem: str, page: object) -> None:
-        from sr_hooks.figures.grid import Page, draw_page, save_page
+        from sr_hooks.figures.grid import Page, draw_page
+        from sr_hooks.figures.sheet import save_sheet
 
         assert isinstance(page, Page)
         figure = draw_page(self.gathered, self.cautions, page)
         for suffix in ("pdf", "png"):
             path: Path = self.place.folder / f"{stem}.{suffix}"
-            write_file(path, lambda part, suffix=suffix: save_page(figure, part, suffix))  # type: ignore[misc]
+            write_file(path, lambda part, suffix=suffix: save_sheet(figure, part, suffix))  # type: ignore[misc]

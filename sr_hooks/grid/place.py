@@ -43,14 +43,16 @@ class Place:
         Raises:
             ResultError: it holds something else, or cannot be written.
         """
-        check_folder(self.folder, marker=MARKER)
-        write_file(
-            self.folder / MARKER,
-            lambda part: part.write_text(
-                json.dumps(record, indent=1, ensure_ascii=False, default=str), encoding="utf-8"
-            ),
-        )
+        if not self._just_begun():
+            check_folder(self.folder, marker=MARKER)
+        text = json.dumps(record, indent=1, ensure_ascii=False, default=str)
+        write_file(self.folder / MARKER, lambda part: part.write_text(text, encoding="utf-8"))
         (self.folder / "claims").mkdir(exist_ok=True)
+
+    def _just_begun(self) -> bool:
+        """Whether all that is there is a marker that another worker is writing, or was when it was killed."""
+        names = [path.name for path in self.folder.iterdir()] if self.folder.is_dir() else []
+        return bool(names) and all(name.startswith(f".{MARKER}.") and name.endswith(".part") for name in names)
 
     @contextmanager
     def claimed(self, key: str) -> Iterator[bool]:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ from sr_hooks.analyses.faig_result import FaigResult
 from sr_hooks.analyses.lam_result import LamResult
 from sr_hooks.escapes import one_line
 from sr_hooks.grid.cautions import Caution
-from sr_hooks.grid.gathered import Gathered, Row
+from sr_hooks.grid.gathered import Gathered, Row, is_map
 from sr_hooks.grid.tables import make_tables, name_of
 from sr_hooks.images import upsample
 from sr_hooks.report.pictures import density_uri, map_uri, photo_uri, pixels_uri, ramp
@@ -116,7 +117,7 @@ def _number(value: Any) -> dict[str, Any]:
 
 def _anchor(row: Row) -> str:
     """The page on which a cell is shown."""
-    if row.cell.window is not None and row.cell.image is not None:
+    if is_map(row.cell) and row.cell.window is not None:
         return f"place-{row.cell.image}-" + "-".join(map(str, row.cell.window))
     return f"cell-{row.number}"
 
@@ -126,9 +127,7 @@ def _places(gathered: Gathered) -> list[dict[str, Any]]:
     pages: dict[str, dict[str, Any]] = {}
     for row in gathered.rows:
         result = gathered.result(row.cell.key)
-        if row.cell.window is None or row.cell.image is None:
-            continue
-        if result is not None and not isinstance(result, LamResult):
+        if not is_map(row.cell) or not isinstance(result, (LamResult, NoneType)):
             continue
         page = pages.setdefault(
             _anchor(row), {"anchor": _anchor(row), "image": row.image, "window": row.cell.window, "entries": []}
@@ -195,7 +194,7 @@ def _others(gathered: Gathered) -> list[dict[str, Any]]:
     found = []
     for row in gathered.rows:
         result = gathered.result(row.cell.key) if row.failure is None else None
-        if isinstance(result, (LamResult, DdrResult, FaigResult)) or (result is None and row.cell.window is not None):
+        if is_map(row.cell) or isinstance(result, (DdrResult, FaigResult)):
             continue
         found.append({"row": row, "anchor": _anchor(row), "figure": _figure(result) if result is not None else None})
     return found

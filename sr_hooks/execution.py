@@ -7,7 +7,7 @@ import json
 import logging
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -18,7 +18,7 @@ from torch import nn
 from sr_hooks.network import Network
 from sr_hooks.user_cache import recall, remember
 
-__all__ = ["Plan", "autocast", "calibrate", "is_out_of_memory", "reduced"]
+__all__ = ["Plan", "autocast", "calibrate", "is_out_of_memory", "reduced", "tensor_float_32", "to_cpu", "to_device"]
 
 _log = logging.getLogger("sr_hooks")
 _plans: dict[str, Plan] = {}
@@ -44,11 +44,48 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
+def to_device(x: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """x there; from pinned memory and without waiting, where the device is an accelerator of its own memory."""
+    if device.type == "cuda" and x.device.type == "cpu":
+        return x.pin_memory().to(device, non_blocking=True)
+    return x.to(device)
+
+
+def to_cpu(*tensors: torch.Tensor) -> list[torch.Tensor]:
+    """The tensors on the CPU, waited for once."""
+    copies = [tensor.to("cpu", non_blocking=True) for tensor in tensors]
+    if tensors[0].device.type == "cuda":
+        torch.cuda.synchronize(tensors[0].device)
+    return copies
+
+
 @contextmanager
 def autocast(device: torch.device, precision: str) -> Iterator[None]:
-    """float32 whatever is around it, or bfloat16 autocast."""
-    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16"):
+    """float32 whatever is around it, TensorFloat-32 where an accelerator has it ("tf32"), or bfloat16 autocast."""
+    tensor_float = tensor_float_32(precision == "tf32") if device.type == "cuda" else nullcontext()
+    with tensor_float, torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16"):
         yield
+
+
+@contextmanager
+def tensor_float_32(allowed: bool) -> Iterator[None]:
+    """Convolutions and matrix products on CUDA round their float32 inputs to 10 bits, or do not; then as it was.
+
+    torch lets convolutions do so unless told otherwise.
+    """
+    products, convolutions = torch.backends.cuda.matmul, getattr(torch.backends.cudnn, "conv", None)
+    rooms: list[tuple[Any, str]] = [(convolutions, "fp32_precision"), (products, "fp32_precision")]
+    values: tuple[object, object] = ("ieee", "tf32")
+    if not all(hasattr(room, name) for room, name in rooms):  # before torch 2.9
+        rooms, values = [(torch.backends.cudnn, "allow_tf32"), (products, "allow_tf32")], (False, True)
+    before = [getattr(room, name) for room, name in rooms]
+    try:
+        for room, name in rooms:
+            setattr(room, name, values[allowed])
+        yield
+    finally:
+        for (room, name), value in zip(rooms, before, strict=True):
+            setattr(room, name, value)
 
 
 @contextmanager

@@ -10,22 +10,46 @@ from functools import partial
 import torch
 
 from sr_hooks.errors import NetworkError, OptionError, SRHooksError
-from sr_hooks.execution import Plan, autocast, is_out_of_memory, reduced
+from sr_hooks.execution import Plan, autocast, is_out_of_memory, reduced, to_cpu, to_device
 from sr_hooks.influence import Influence
 from sr_hooks.network import Network
 from sr_hooks.objectives import Objective
 from sr_hooks.windows import Window
 
-__all__ = ["Gradients", "Sample"]
+__all__ = ["Gradients", "Sample", "Tally"]
 
 
 @dataclass(frozen=True)
 class Sample:
-    """At one input and for one window: the objective, its gradient (1,C,h,w) and how much of that was not finite."""
+    """At one input and for one window: the objective, its gradient (1,C,h,w) and what was met on the way.
+
+    Attributes:
+        nonfinite: entries of the gradient that were NaN or infinite and are 0 here.
+        low, high: extremes of the output, as far as it was computed.
+        broken: values of the output that were NaN or infinite.
+    """
 
     value: float
     gradient: torch.Tensor
     nonfinite: int
+    low: float
+    high: float
+    broken: int
+
+
+@dataclass
+class Tally:
+    """What was met over several samples; see `Sample`."""
+
+    nonfinite: int = 0
+    low: float = math.inf
+    high: float = -math.inf
+    broken: int = 0
+
+    def add(self, sample: Sample) -> None:
+        self.nonfinite += sample.nonfinite
+        self.broken += sample.broken
+        self.low, self.high = min(self.low, sample.low), max(self.high, sample.high)
 
 
 class Gradients:
@@ -36,10 +60,6 @@ class Gradients:
 
     Args:
         influence: where given, only the windows' cone is computed, and inputs and gradients are of its `inputs` box.
-
-    Attributes:
-        low, high: the extremes of the outputs met, as far as they are computed.
-        count: gradients computed.
     """
 
     def __init__(
@@ -54,9 +74,6 @@ class Gradients:
         self.network, self.objective, self.windows = network, objective, list(windows)
         self.plan, self.precision, self.influence = plan, precision, influence
         self._fixed: dict[int, dict[int, torch.Tensor]] = {}
-        self.low, self.high = math.inf, -math.inf
-        self.count = 0
-        self.broken_outputs = 0
 
     def __call__(self, points: torch.Tensor, wanted: Sequence[Sequence[int]]) -> list[dict[int, Sample]]:
         """For each of the points (K,C,h,w) the samples of the windows wanted there, by the window's index."""
@@ -66,7 +83,7 @@ class Gradients:
     def output(self, points: torch.Tensor) -> torch.Tensor:
         """The output at the points (K,C,h,w), as far as it is computed, without a gradient."""
         with torch.no_grad(), self.network.channels_last(self.plan.channels_last and self.influence is None):
-            parts = [self._forward(self.plan.lay_out(x.to(self.network.device)))[0] for x in points.split(1)]
+            parts = [self._forward(self.plan.lay_out(to_device(x, self.network.device)))[0] for x in points.split(1)]
         return torch.cat(parts).float().cpu()
 
     def _in_batches(self, points: torch.Tensor, wanted: Sequence[Sequence[int]]) -> list[dict[int, Sample]]:
@@ -84,9 +101,8 @@ class Gradients:
     def _batch(self, points: torch.Tensor, wanted: Sequence[Sequence[int]]) -> list[dict[int, Sample]]:
         samples: list[dict[int, Sample]] = [{} for _ in points]
         with torch.enable_grad():
-            x = self.plan.lay_out(points.detach().to(self.network.device)).requires_grad_()
+            x = self.plan.lay_out(to_device(points.detach(), self.network.device)).requires_grad_()
             output, values_of = self._forward(x)
-            self._note(output.detach())
             if not output.requires_grad:
                 raise NetworkError(
                     f"no gradient reaches the input of {self.network.name}: somewhere inside it detaches, runs under "
@@ -100,7 +116,8 @@ class Gradients:
                 gradient = torch.autograd.grad(values.sum(), x, retain_graph=not last, allow_unused=True)[0]
                 if gradient is None:
                     raise NetworkError(f"the objective does not depend on the input of {self.network.name}")
-                self._take(samples, index, rows, values.detach(), gradient)
+                for row, sample in zip(rows, self._samples(output, values, rows, gradient), strict=True):
+                    samples[row][index] = sample
         return samples
 
     def _forward(self, x: torch.Tensor) -> tuple[torch.Tensor, Callable[[list[int], int], torch.Tensor]]:
@@ -112,7 +129,8 @@ class Gradients:
         cone = self.influence.cone(len(x))
         if len(x) not in self._fixed:
             self._fixed[len(x)] = cone.prepare(self.influence.weights(self.plan))
-        with autocast(self.network.device, "float32"):  # the cone's steps say themselves what is reduced
+        kept = "tf32" if self.precision == "tf32" else "float32"  # the cone's steps say themselves what is bfloat16
+        with autocast(self.network.device, kept):
             shown, values = cone(x, self._fixed[len(x)])
         assert shown is not None
         places = {index: place for place, index in enumerate(self.influence.indices)}
@@ -143,25 +161,23 @@ class Gradients:
             )
         return values
 
-    def _note(self, output: torch.Tensor) -> None:
-        self.count += len(output)
-        finite = torch.isfinite(output)
-        if not bool(finite.all()):
-            self.broken_outputs += int((~finite).sum())
-            output = output[finite]
-        if output.numel():
-            self.low, self.high = min(self.low, float(output.min())), max(self.high, float(output.max()))
-
-    def _take(
-        self,
-        samples: list[dict[int, Sample]],
-        index: int,
-        rows: list[int],
-        values: torch.Tensor,
-        gradient: torch.Tensor,
-    ) -> None:
-        gradient = gradient.detach().float().contiguous().cpu()
-        for row, value in zip(rows, values.tolist(), strict=True):
-            mine = gradient[row : row + 1]
-            broken = int((~torch.isfinite(mine)).sum())
-            samples[row][index] = Sample(value, torch.nan_to_num(mine, 0.0, 0.0, 0.0) if broken else mine, broken)
+    def _samples(
+        self, output: torch.Tensor, values: torch.Tensor, rows: list[int], gradient: torch.Tensor
+    ) -> list[Sample]:
+        """Everything on its way to the CPU at once, so that an accelerator is waited for a single time."""
+        gradient, output = gradient.detach().float(), output.detach()[rows]
+        finite, sane = torch.isfinite(gradient), torch.isfinite(output)
+        facts = [
+            values.detach().double(),
+            (~finite)[rows].flatten(1).sum(1),
+            output.where(sane, torch.inf).flatten(1).amin(1),
+            output.where(sane, -torch.inf).flatten(1).amax(1),
+            (~sane).flatten(1).sum(1),
+        ]
+        gradient, table = to_cpu(
+            gradient.where(finite, 0.0)[rows].contiguous(), torch.stack([fact.double() for fact in facts], dim=1)
+        )
+        return [
+            Sample(value, gradient[i : i + 1], int(nonfinite), low, high, int(broken))
+            for i, (value, nonfinite, low, high, broken) in enumerate(table.tolist())
+        ]

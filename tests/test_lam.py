@@ -255,3 +255,39 @@ def test_in_place_outside_layers_is_refused_with_the_reason(lr):
 
     with pytest.raises(sr_hooks.SRHooksError, match="in place, outside of any layer"):
         sr_hooks.lam(InPlace(), lr, window=(8, 8, 8), steps=5)
+
+
+def test_tensor_float_32_is_switched_and_put_back(baseline, small_lr):
+    from sr_hooks.execution import tensor_float_32
+
+    def switches():
+        new = getattr(torch.backends.cudnn, "conv", None)
+        if new is not None:
+            return new.fp32_precision, torch.backends.cuda.matmul.fp32_precision
+        return torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+
+    before = switches()
+    for allowed in (True, False):
+        with tensor_float_32(allowed):
+            assert switches() in ((("ieee", "tf32")[allowed],) * 2, (allowed,) * 2)
+        assert switches() == before
+    result = sr_hooks.lam(baseline, small_lr, window=(40, 40, 16), steps=5, precision="tf32")
+    assert result.precision_deviation < 1e-5 and abs(result.scalars["di_deviation"]) < 1e-4  # on a CPU it is float32
+
+
+def test_images_explained_together_are_what_each_is_alone(baseline, small_lr, monkeypatch):
+    """What a GPU does: several images share the batches of each round."""
+    from sr_hooks.analyses.lam_explanation import Question
+    from sr_hooks.execution import Plan
+
+    images = torch.cat([small_lr, small_lr.flip(-1), small_lr * 0.5])
+    windows = [(40, 40, 16), (8, 20, 16)]
+    alone = [sr_hooks.lam(baseline, image[None], window=windows) for image in images]
+    monkeypatch.setattr(Question, "images_at_once", lambda self, shape: 2)
+    monkeypatch.setattr("sr_hooks.analyses.lam_explanation.calibrate", lambda *a: Plan(False, 7))
+    together = sr_hooks.lam(baseline, images, window=windows)
+    for found, expected in zip(together, [result for each in alone for result in each], strict=True):
+        assert found.steps == expected.steps and found.window == expected.window
+        assert np.linalg.norm(found.attribution - expected.attribution) < 1e-5 * np.linalg.norm(expected.attribution)
+        assert found.scalars["output_range"] == pytest.approx(expected.scalars["output_range"], abs=1e-5)
+        assert found.provenance["input_sha256"] == expected.provenance["input_sha256"]

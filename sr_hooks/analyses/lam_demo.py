@@ -6,7 +6,7 @@ root of the gradient magnitude taken over the whole output and not smoothed, NaN
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from sr_hooks.execution import Plan
-from sr_hooks.gradients import Gradients, Sample
+from sr_hooks.gradients import Gradients, Sample, Tally
 from sr_hooks.network import Network
 from sr_hooks.objectives import Objective
 from sr_hooks.quadrature import Node
@@ -39,12 +39,11 @@ class PublishedGradient(Objective):
 
 @dataclass(frozen=True)
 class Published:
-    """The published attribution (1,C,h,w), its nodes from baseline to image, and the gradients' tally."""
+    """The published attribution (1,C,h,w), its nodes from baseline to image, and what was met."""
 
     attribution: torch.Tensor
     nodes: list[Node]
-    nonfinite: int
-    gradients: Gradients
+    tally: Tally
 
 
 def blurred(image: np.ndarray, steps: int) -> list[np.ndarray]:
@@ -67,12 +66,13 @@ def integrate_as_published(
     images = blurred(np.ascontiguousarray(image[0].permute(1, 2, 0).cpu().numpy()), steps)
     points = [torch.from_numpy(np.ascontiguousarray(i.transpose(2, 0, 1)))[None] for i in images]
     attribution = torch.zeros_like(points[0], dtype=torch.float64)
-    nodes, nonfinite = [], 0
+    nodes: list[Node] = []
+    tally = Tally()
     for place, point in enumerate(points):
         sample: Sample = gradients(point, [[0]])[0][0]
+        tally.add(sample if place else replace(sample, nonfinite=0))  # the baseline's gradient is not summed
         if place:
             attribution += sample.gradient.double() * (point.double() - points[place - 1].double())
-            nonfinite += sample.nonfinite
             progress.update(1)
         nodes.append(Node(place / steps, point, sample.gradient, sample.value))
-    return Published(attribution.float(), nodes, nonfinite, gradients)
+    return Published(attribution.float(), nodes, tally)

@@ -1,8 +1,9 @@
-"""From one image and its windows to LAM results: groups of windows, nodes along the path, what they add up to."""
+"""From images and windows to LAM results: groups of windows, nodes along the path, what they add up to."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -12,10 +13,11 @@ from sr_hooks import measures
 from sr_hooks.analyses.lam_demo import integrate_as_published
 from sr_hooks.analyses.lam_result import LamResult, Origin
 from sr_hooks.analyses.lam_verdict import judge
+from sr_hooks.analyses.precision import Deviation, deviation_of
 from sr_hooks.analysis import sha256_of
 from sr_hooks.errors import NetworkError, OptionError
 from sr_hooks.execution import Plan, calibrate
-from sr_hooks.gradients import Gradients
+from sr_hooks.gradients import Gradients, Sample, Tally
 from sr_hooks.influence import Influence, Influences
 from sr_hooks.network import Network
 from sr_hooks.objectives import make_objective
@@ -51,64 +53,78 @@ class Question:
             self._influences[shape, precision] = found
         return self._influences[shape, precision]
 
+    def images_at_once(self, shape: tuple[int, ...]) -> int:
+        """How many images are explained together: a batch of an accelerator's; one on a CPU, where it gains nothing."""
+        if self.network.device.type == "cpu" or self.options.compat:
+            return 1
+        return calibrate(self.network, cast("tuple[int, int, int]", shape), self.options.precision).batch
+
 
 @dataclass
 class _Found:
-    """Of one window: its integral in the canvas, nodes, error estimate, and what the gradients' owner noted."""
+    """Of one window of one image: its integral on the canvas, nodes and error estimate, and what was met on the way."""
 
     attribution: torch.Tensor
     nodes: list[Node]
     error: float | None
-    nonfinite: int
-    gradients: Gradients
-    deviation: float | None = None
+    tally: Tally
+    plan: Plan
+    deviation: Deviation | None = None
     cone: dict[str, Any] | str | None = None
 
 
 class Explanation:
-    """All windows of one image. Windows of a group share a forward wherever their paths have a place in common."""
+    """All windows of a few images of one size.
 
-    def __init__(self, question: Question, image: torch.Tensor) -> None:
-        self.question, self.image = question, image.cpu()
+    Windows of a group share a forward wherever their paths have a place in common, and images share batches.
+    """
+
+    def __init__(self, question: Question, images: torch.Tensor) -> None:
+        self.question, self.images = question, images.cpu().split(1)
         self.network, self.windows, self.options = question.network, question.windows, question.options
         self.precision = self.options.precision
 
     def results(self) -> list[LamResult]:
-        """One a window, in their order."""
+        """Image by image, window by window."""
         if self.options.compat == "lam_demo":
-            return self._published()
-        plan = calibrate(self.network, cast("tuple[int, int, int]", tuple(self.image.shape[1:])), self.precision)
-        influences = self.question.influences(tuple(self.image.shape[1:]), self.precision)
+            return [result for image in self.images for result in self._published(image)]
+        shape = tuple(self.images[0].shape[1:])
+        plan = calibrate(self.network, cast("tuple[int, int, int]", shape), self.precision)
+        influences = self.question.influences(shape, self.precision)
         groups: list[Influence | None] = [*influences.groups] if influences and influences.groups else [None]
         share = sum(group.share for group in groups if group)
         whole = self.options.picture == "whole" or (self.options.picture == "auto" and share >= _WHOLE_PICTURE)
-        output = self._output(groups, plan, whole=whole or None in groups)
-        found: dict[int, _Found] = {}
+        outputs = [self._output(image, groups, plan, whole=whole or None in groups) for image in self.images]
+        found: dict[tuple[int, int], _Found] = {}
         for group in groups:
             found |= self._integrate(group, plan, influences.reason if influences else "")
-        return [self._result(index, found[index], output) for index in range(len(self.windows))]
+        return [
+            self._result(image, index, found[row, index], outputs[row])
+            for row, image in enumerate(self.images)
+            for index in range(len(self.windows))
+        ]
 
-    def _output(self, groups: list[Influence | None], plan: Plan, *, whole: bool) -> torch.Tensor:
+    def _output(self, image: torch.Tensor, groups: list[Influence | None], plan: Plan, *, whole: bool) -> torch.Tensor:
         """(1,C,H,W), NaN where it is not computed.
 
         Raises:
             NetworkError: what is computed of it is not finite.
         """
-        height, width = self.network.output_size(*self.image.shape[-2:])
-        with torch.no_grad():
-            if whole:
-                output = self.network(self.image.to(self.network.device)).float().cpu()
-                self._demand_finite(output)
-                return output
-            output = torch.full((1, 0, height, width), torch.nan)
-            for group in cast("list[Influence]", groups):
-                box, shown = group.inputs, group.output
-                gradients = self._gradients(plan, group, self.precision)
-                part = gradients.output(self.image[..., box.top : box.bottom, box.left : box.right])
-                self._demand_finite(part)
-                if not output.shape[1]:
-                    output = torch.full((1, part.shape[1], height, width), torch.nan)
-                output[..., shown.top : shown.bottom, shown.left : shown.right] = part
+        height, width = self.network.output_size(*image.shape[-2:])
+        if whole:
+            with torch.no_grad():
+                output = self.network(image.to(self.network.device)).float().cpu()
+            self._demand_finite(output)
+            return output
+        output = torch.full((1, 0, height, width), torch.nan)
+        for group in cast("list[Influence]", groups):
+            box, shown = group.inputs, group.output
+            gradients = self._gradients(plan, group, self.precision)
+            part = gradients.output(image[..., box.top : box.bottom, box.left : box.right])
+            self._demand_finite(part)
+            if not output.shape[1]:
+                output = torch.full((1, part.shape[1], height, width), torch.nan)
+            output[..., shown.top : shown.bottom, shown.left : shown.right] = part
         return output
 
     def _demand_finite(self, output: torch.Tensor) -> None:
@@ -122,91 +138,92 @@ class Explanation:
     def _gradients(self, plan: Plan, group: Influence | None, precision: str) -> Gradients:
         return Gradients(self.network, self.question.objective, self.windows, plan, precision, group)
 
-    def _integrate(self, group: Influence | None, plan: Plan, reason: str) -> dict[int, _Found]:
+    def _integrate(self, group: Influence | None, plan: Plan, reason: str) -> dict[tuple[int, int], _Found]:
         indices = group.indices if group else tuple(range(len(self.windows)))
         gradients = self._gradients(plan, group, self.precision)
         path = Within(self.question.path, group.inputs) if group else self.question.path
-        rules, nonfinite = self._bisect(gradients, path, indices)
+        steps = None if self.options.steps == "auto" else int(self.options.steps)
+        asked = [(row, index) for row in range(len(self.images)) for index in indices]
+        rules = {key: Bisection(tolerance=self.options.tolerance, steps=steps) for key in asked}
+        tallies = self._bisect(gradients, path, rules)
+        exact = self._exactly(group, plan) if self.precision != "float32" else None
         found = {}
-        for place, index in enumerate(indices):
-            rule = rules[place]
-            found[index] = _Found(
+        for (row, index), rule in rules.items():
+            found[row, index] = _Found(
                 self._on_canvas(rule.integral(), group),
                 rule.nodes,
                 rule.error,
-                nonfinite[place],
-                gradients,
-                self._deviation(index, rule.nodes, plan, group),
+                tallies[row, index],
+                gradients.plan,
+                deviation_of(rule.nodes, partial(_sample, exact, index)) if exact else None,
                 _facts(group) if group else (f"off: {reason}" if reason else None),
             )
         return found
+
+    def _exactly(self, group: Influence | None, plan: Plan) -> Gradients:
+        """The same gradients in float32."""
+        if group is not None:
+            cones = self.question.influences(tuple(self.images[0].shape[1:]), "float32")
+            group = next((g for g in cones.groups if g.indices == group.indices), None) if cones else None
+        return self._gradients(plan, group, "float32")
 
     def _on_canvas(self, attribution: torch.Tensor, group: Influence | None) -> torch.Tensor:
         """Zero wherever the window does not depend on the input."""
         if group is None:
             return attribution
-        out, box = torch.zeros_like(self.image, dtype=torch.float32), group.inputs
+        out, box = torch.zeros_like(self.images[0], dtype=torch.float32), group.inputs
         out[..., box.top : box.bottom, box.left : box.right] = attribution
         return out
 
     def _bisect(
-        self, gradients: Gradients, path: ImagePath, indices: tuple[int, ...]
-    ) -> tuple[list[Bisection], list[int]]:
-        small = self.image.shape[-2] * self.image.shape[-1] <= _LENGTH_OF_ALL
-        time_at = arc_length(self.question.path if small else path, self.image)
-        steps = None if self.options.steps == "auto" else int(self.options.steps)
-        rules = [Bisection(tolerance=self.options.tolerance, steps=steps) for _ in indices]
-        nonfinite = [0] * len(rules)
+        self, gradients: Gradients, path: ImagePath, rules: dict[tuple[int, int], Bisection]
+    ) -> dict[tuple[int, int], Tally]:
+        """Feed the rules of each image (row) and window (index) until none asks for more."""
+        height, width = self.images[0].shape[-2:]
+        measured = self.question.path if height * width <= _LENGTH_OF_ALL else path
+        times = [arc_length(measured, image) for image in self.images]
+        tallies = {key: Tally() for key in rules}
         while True:
-            requests = [rule.request() for rule in rules]
-            places = sorted({place for request in requests for place in request})
-            if not places:
-                return rules, nonfinite
-            points = path(self.image, [time_at(place) for place in places])
-            wanted = [[indices[i] for i, request in enumerate(requests) if place in request] for place in places]
-            samples = gradients(points, wanted)
-            self.question.progress.update(len(places))
-            for place_of, (index, rule) in enumerate(zip(indices, rules, strict=True)):
-                mine = [
-                    (place, points[row : row + 1], samples[row][index])
-                    for row, place in enumerate(places)
-                    if index in samples[row]
-                ]
-                nonfinite[place_of] += sum(sample.nonfinite for _, _, sample in mine)
-                rule.feed([Node(place, point, sample.gradient, sample.value) for place, point, sample in mine])
+            requests = {key: rule.request() for key, rule in rules.items()}
+            asked, points = [], []
+            for row, image in enumerate(self.images):
+                places = sorted({place for key, request in requests.items() if key[0] == row for place in request})
+                asked += [(row, place) for place in places]
+                if places:
+                    points.append(path(image, [times[row](place) for place in places]))
+            if not asked:
+                return tallies
+            joined = torch.cat(points)
+            wanted = [
+                [i for (r, i), request in requests.items() if r == row and place in request] for row, place in asked
+            ]
+            samples = gradients(joined, wanted)
+            self.question.progress.update(len(asked))
+            for key, rule in rules.items():
+                nodes = []
+                for at, (row, place) in enumerate(asked):
+                    if row == key[0] and key[1] in samples[at]:
+                        sample = samples[at][key[1]]
+                        tallies[key].add(sample)
+                        nodes.append(Node(place, joined[at : at + 1], sample.gradient, sample.value))
+                rule.feed(nodes)
 
-    def _deviation(self, index: int, nodes: list[Node], plan: Plan, group: Influence | None) -> float | None:
-        """Of a reduced precision: relative L2 distance of the weightiest node's share of the map to the float32 one."""
-        if self.precision == "float32":
-            return None
-        ends = zip([nodes[0], *nodes[:-1]], [*nodes[1:], nodes[-1]], strict=True)
-        strides = [after.point - before.point for before, after in ends]
-        shares = [node.gradient * stride for node, stride in zip(nodes, strides, strict=True)]
-        heaviest = max(range(len(nodes)), key=lambda i: float(shares[i].norm()))
-        if group is not None:
-            exact_cones = self.question.influences(tuple(self.image.shape[1:]), "float32")
-            group = next((g for g in exact_cones.groups if index in g.indices), None) if exact_cones else None
-        exact = self._gradients(plan, group, "float32")
-        share = exact(nodes[heaviest].point, [[index]])[0][index].gradient * strides[heaviest]
-        size = float(share.norm())
-        return float((shares[heaviest] - share).norm()) / size if size > 0 else 0.0
-
-    def _published(self) -> list[LamResult]:
+    def _published(self, image: torch.Tensor) -> list[LamResult]:
         options = self.options
         if options.precision != "float32" or options.path != "blur" or options.objective != "gradient":
             raise OptionError("compat='lam_demo' is the published procedure: float32, path blur, objective gradient")
         steps = 50 if options.steps == "auto" else int(options.steps)
-        output = self._output([None], Plan(), whole=True)
+        output = self._output(image, [None], Plan(), whole=True)
         out = []
         for index, window in enumerate(self.windows):
-            found = integrate_as_published(self.network, self.image, window, steps, self.question.progress)
-            said = _Found(found.attribution, found.nodes, None, found.nonfinite, found.gradients)
-            out.append(self._result(index, said, output))
+            found = integrate_as_published(self.network, image, window, steps, self.question.progress)
+            said = _Found(found.attribution, found.nodes, None, found.tally, Plan())
+            out.append(self._result(image, index, said, output))
         return out
 
-    def _result(self, index: int, found: _Found, output: torch.Tensor) -> LamResult:
+    def _result(self, image: torch.Tensor, index: int, found: _Found, output: torch.Tensor) -> LamResult:
         window, nodes, attribution = self.windows[index], found.nodes, found.attribution
-        h, w = self.image.shape[-2:]
+        h, w = image.shape[-2:]
         change = nodes[-1].value - nodes[0].value
         total = float(attribution.double().sum())
         # Not over the change alone: attributions of both signs may cancel to almost none of it.
@@ -214,7 +231,7 @@ class Explanation:
         gap = abs(total - change) / size if size > 0 else 0.0
         arrays = {
             "attribution": attribution[0].numpy(),
-            "lr": self.image[0].cpu().numpy(),
+            "lr": image[0].numpy(),
             "output": output[0].numpy(),
             "nodes": np.array([node.place for node in nodes]),
         }
@@ -230,25 +247,30 @@ class Explanation:
             "gini": concentration,
             "completeness_gap": gap,
             "error": found.error,
-            "precision_deviation": found.deviation,
+            "precision_deviation": found.deviation.map if found.deviation else None,
+            "di_deviation": found.deviation.diffusion_index if found.deviation else None,
             "objective_change": change,
             "steps": len(nodes) - (1 if self.options.compat else 0),
-            "nonfinite": found.nonfinite,
-            "output_range": [found.gradients.low, found.gradients.high],
+            "nonfinite": found.tally.nonfinite,
+            "output_range": [found.tally.low, found.tally.high],
             "healed": self.network.clones_outputs,
             "cone": found.cone,
         }
-        plan = found.gradients.plan
+        plan = found.plan
         provenance = {
-            "input_sha256": sha256_of(self.image),
+            "input_sha256": sha256_of(image),
             "objective": self.question.objective.name,
             "execution": {"channels_last": plan.channels_last, "batch": plan.batch},
             "seed": self.options.seed,
         }
-        verdict = judge(scalars, values, found.gradients.broken_outputs, self.options.tolerance)
+        verdict = judge(scalars, values, found.tally.broken, self.options.tolerance)
         result = LamResult("lam", arrays, scalars, provenance, verdict)
         result.origin = Origin(self.network, self.options)
         return result
+
+
+def _sample(gradients: Gradients, index: int, point: torch.Tensor) -> Sample:
+    return gradients(point, [[index]])[0][index]
 
 
 def _facts(group: Influence) -> dict[str, Any]:

@@ -176,6 +176,9 @@ def main() -> None:
     result = ours()
     seconds = time.process_time() - start
     turn(taps[9:])
+    start = time.process_time()
+    sr_hooks.run("csm", network, hr, layers=[tap for _, tap in taps], ablate=False)
+    saliency = time.process_time() - start
     print(
         json.dumps(
             {
@@ -189,6 +192,8 @@ def main() -> None:
                 "ours s": round(seconds, 1),
                 "ratio to whole": round(sides["whole"].seconds() / seconds, 2),
                 "ratio to tail": round(sides["tail"].seconds() / seconds, 2),
+                "saliency alone s": [round(sides["whole"].once, 2), round(saliency, 2)],
+                "ratio, saliency alone": round(sides["whole"].once / saliency, 1),
                 **_differences(result, sides, taps),
             }
         )

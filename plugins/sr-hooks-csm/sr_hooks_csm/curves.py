@@ -12,14 +12,14 @@ from sr_hooks.seeds import generator
 __all__ = ["judge_curves", "summarise_curves"]
 
 _RESAMPLES = 1000
+_FEWEST = 3  # images, or draws, of which resampling says something
 
 
 def summarise_curves(psnr: np.ndarray, rates: np.ndarray, names: Sequence[str], seed: int) -> dict[str, Any]:
     """Of each degradation: the mean curve with its 95 % interval, and the loss averaged over rates.
 
-    Intervals resample images and draws, each with replacement (only what there are several of): with one of both there
-    is none. `contrast` is the mean loss less that of the first degradation, resampled in pairs, since all of them see
-    the same images and draws.
+    Intervals resample images and draws, each with replacement; with fewer than three of both there is none. `contrast`
+    is the mean loss less that of the first degradation, resampled in pairs, since all see the same images and draws.
 
     Args:
         psnr: (D,R,N,K) in dB, rate 0 first and rate 1 last.
@@ -61,9 +61,9 @@ def _area(rates: np.ndarray) -> np.ndarray:
 
 
 def _resampled(lost: np.ndarray, rng: np.random.Generator) -> np.ndarray | None:
-    """(S,D,R) mean curves of resampled images and draws; None with one of each."""
+    """(S,D,R) mean curves of resampled images and draws; None with too few of each."""
     images, draws = lost.shape[2:]
-    if images == draws == 1:
+    if max(images, draws) < _FEWEST:
         return None
     out = []
     for _ in range(_RESAMPLES):
@@ -80,8 +80,9 @@ def judge_curves(scalars: dict[str, Any]) -> str:
     counts = f"{scalars['images']} images, {scalars['draws']} draws"
     said = "; ".join(f"{row['degradation']} {_with_interval(row)}" for row in rows)
     facts = f"dropping {scalars['layer']} by {scalars['unit']} costs, averaged over rates, {said} ({counts})"
-    if "mean_loss_interval" not in rows[0]:
-        return f"untested: {facts}; with one image and one draw there is no interval."
+    if scalars["images"] < _FEWEST:
+        over = "; intervals are over draws alone" if "mean_loss_interval" in rows[0] else ", and no interval"
+        return f"untested: {facts}; so few images say nothing of others{over}."
     if len(rows) == 1:
         return f"measured: {facts}."
     apart = [row for row in rows[1:] if row["contrast_interval"][0] > 0 or row["contrast_interval"][1] < 0]
@@ -91,8 +92,7 @@ def judge_curves(scalars: dict[str, Any]) -> str:
         f"{'less' if row['contrast'] < 0 else 'more'} on {row['degradation']} ({row['contrast']:+.2f} dB)"
         for row in apart
     )
-    few = "; one image, so the intervals are over draws alone" if scalars["images"] == 1 else ""
-    return f"told apart: {facts}; against {rows[0]['degradation']} it costs {ways}, beyond chance{few}."
+    return f"told apart: {facts}; against {rows[0]['degradation']} it costs {ways}, beyond chance."
 
 
 def _with_interval(row: dict[str, Any]) -> str:

@@ -120,6 +120,10 @@ def test_curves_of_known_loss():
     assert clean["mean_loss_interval"][0] < 0.5 < clean["mean_loss_interval"][1]
     assert blur["contrast_interval"][0] > 0.9
     assert judge_curves(scalars).startswith("told apart")
+    few = {**summarise_curves(psnr[:, :, :1], rates, ["clean", "blur:2"], 0), "layer": "x", "unit": "channel"}
+    assert judge_curves(few).startswith("untested") and "over draws alone" in judge_curves(few)
+    fewest = summarise_curves(psnr[:, :, :2, :2], rates, ["clean", "blur:2"], 0)
+    assert "mean_loss_interval" not in fewest["curves"][0]
     same = {**summarise_curves(psnr[[0, 0]], rates, ["clean", "twin"], 0), "layer": "x", "unit": "channel"}
     assert judge_curves(same).startswith("not told apart")
 

@@ -93,12 +93,13 @@ def _project(scope: str) -> Any:
 
     try:
         utils = importlib.import_module(f"{scope}.utils")
-    except ImportError as error:
+        if hasattr(utils, "register_all_modules"):
+            utils.register_all_modules(init_default_scope=False)
+    except Exception as error:  # of NumPy too new for it, among others
+        kind = type(error).__name__
         raise NetworkError(
-            f"{scope} cannot be imported ({error}), which the config needs: see docs/mmagic.md"
-        ) from None
-    if hasattr(utils, "register_all_modules"):
-        utils.register_all_modules(init_default_scope=False)
+            f"{scope}, which the config needs, cannot be imported ({kind}: {error}): see docs/mmagic.md"
+        ) from error
     return DefaultScope.overwrite_default_scope(scope)
 
 

@@ -24,6 +24,7 @@ pytestmark = [
 
 
 def test_wrapped_models(tmp_path: Path) -> None:
+    mm_runs.load_mmagic()
     data = mm_runs.make_data(tmp_path / "pictures")
     common = {"every": 3, "budget": "off"}
     block = {"lam": {"windows": [[8, 8, 8]], "steps": 5, **common}, "faig": {**mm_runs.WATCHED["faig"], **common}}

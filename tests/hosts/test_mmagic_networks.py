@@ -12,6 +12,7 @@ import torch
 import sr_hooks
 from sr_hooks import Network
 from sr_hooks.adapters.mmagic_run import networks_of, validation_images
+from sr_hooks.cli import main as command_line
 from sr_hooks.errors import CheckpointError, NetworkError
 from sr_hooks.images import read_image
 from sr_hooks.preprocessing import facts_of
@@ -54,7 +55,7 @@ def test_the_preprocessor_is_followed(case: str, pictures: Path, tmp_path: Path,
     runner = mm_runs.build(content, tmp_path / "x.py")
     with torch.no_grad():
         runner.model.generator.conv_last.weight.mul_(20)  # an untrained one hardly differs from its bicubic base
-    theirs = runner.model.val_step(next(iter(runner.val_loop.dataloaders[0])))[0].output.pred_img
+        theirs = runner.model.val_step(next(iter(runner.val_loop.dataloaders[0])))[0].output.pred_img
     theirs = theirs.flip(0) / 255  # destructed to BGR in [0, 255]
     torch.save(runner.model.state_dict(), tmp_path / "x.pth")
     ours = Network.from_mmagic(tmp_path / "x.py", tmp_path / "x.pth")
@@ -152,6 +153,20 @@ class TestMistakes:
         (tmp_path / "broken.py").write_text("model = dict(")
         with pytest.raises(NetworkError, match="cannot be read as a config"):
             Network.from_mmagic(tmp_path / "broken.py")
+
+    def test_an_mmagic_that_cannot_be_imported(
+        self, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        import mmagic.utils
+
+        def without_operators(**_: Any) -> None:
+            raise ModuleNotFoundError("No module named 'mmcv._ext'")
+
+        file = _file(mm_runs.config(pictures, tmp_path / "run"), tmp_path / "x.py")
+        monkeypatch.setattr(mmagic.utils, "register_all_modules", without_operators)
+        assert command_line(["layers", "--model", str(file)]) == 2
+        told = capsys.readouterr().err.strip().splitlines()
+        assert len(told) == 1 and "mmcv._ext" in told[0] and "docs/mmagic.md" in told[0]
 
     def test_a_pipeline_that_normalises(self, pictures: Path, tmp_path: Path) -> None:
         content = mm_runs.config(pictures, tmp_path / "run")

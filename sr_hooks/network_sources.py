@@ -61,7 +61,8 @@ class NetworkSources:
         """The network of a config of mmagic, or of another project on mmengine. This runs the code in the config.
 
         Only that part of the model is built: no discriminator, and no loss with weights of its own. Mean, standard
-        deviation and channel order are those of the config's data preprocessor and pipeline.
+        deviation and channel order are those of the config's data preprocessor and pipeline. Not for a network
+        that takes more than one image, as reference-based ones do.
 
         Args:
             config: a Python, YAML or JSON file.

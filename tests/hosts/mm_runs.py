@@ -93,11 +93,13 @@ def make_data(root: Path) -> Path:
     return root
 
 
-def config(data: Path, work: Path, generator: str = "SRResNet", **changes: Any) -> dict[str, Any]:
+def config(
+    data: Path, work: Path, generator: str = "SRResNet", *, order: str = "rgb", **changes: Any
+) -> dict[str, Any]:
     """BaseEditModel, batch 2, 20 iterations, validation every 10, no workers, so that augmentation uses our streams."""
     scale = 1 if generator in ("NAFNet", "Restormer") else 2
     load = [
-        {"type": "LoadImageFromFile", "key": key, "color_type": "color", "channel_order": "rgb"}
+        {"type": "LoadImageFromFile", "key": key, "color_type": "color", "channel_order": order}
         for key in ("img", "gt")
     ]
     augment = [

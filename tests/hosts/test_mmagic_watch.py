@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 from collections.abc import Callable
@@ -59,7 +60,10 @@ def seen(folder: Path) -> list[tuple[int, str, str]]:
 
 
 def test_all_doors_one_answer(content: Callable[..., Any], tmp_path: Path, pictures: Path) -> None:
+    """Of a network that is taught on BGR, mean and std: the map is in the image's pixels through every door."""
     lam = {**LAM, "at": 20}
+    numbers = {"mean": [103.5, 116.3, 123.7], "std": [57.4, 57.1, 58.4]}
+    content = functools.partial(content, order="bgr", model={"data_preprocessor": numbers})
     runner = mm_runs.train(content(hook(lam=lam), work="hook"), tmp_path / "with_hook.py")
     mm_runs.train(content(mm_runs.hook(), work="cfg", sr_hooks={"lam": lam}))
     sr_hooks.analyze(mm_runs.train)(content(work="decorator", sr_hooks={"lam": {**LAM, "at": 7}, "seed": 3}))
@@ -78,7 +82,9 @@ def test_all_doors_one_answer(content: Callable[..., Any], tmp_path: Path, pictu
     for door, answer in answers.items():
         for name, array in answers["hook"].arrays.items():
             np.testing.assert_array_equal(answer.arrays[name], array, err_msg=f"{name} through {door}")
-        assert answer.provenance["network"]["sha256"] == sha256_of_weights(runner.model.generator), door
+        found = answer.provenance["network"]
+        assert found["sha256"] == sha256_of_weights(runner.model.generator), door
+        assert found["bgr"] is True and found["mean"] == pytest.approx([v / 255 for v in numbers["mean"]]), door
     assert not hasattr(type(runner).train, "__wrapped__"), "the decorator has put Runner.train back"
 
 
@@ -183,7 +189,12 @@ def test_averages_in_a_checkpoint(content: Callable[..., Any], tmp_path: Path) -
     checkpoint = tmp_path / "run/iter_20.pth"
     assert Network.from_mmagic(tmp_path / "x.py", checkpoint).sha256() == witness.ema[20]
     assert Network.from_mmagic(tmp_path / "x.py", checkpoint, ema=False).sha256() == witness.raw[20]
-    assert Network.from_mmagic(tmp_path / "x.py", tmp_path / "run/iter_10.pth").sha256() == witness.ema[10]
+    network = Network.from_mmagic(tmp_path / "x.py", tmp_path / "run/iter_10.pth")
+    assert network.sha256() == witness.ema[10]
+    network.save(tmp_path / "saved.pth")
+    saved = torch.load(tmp_path / "saved.pth")
+    assert saved["state_dict"].keys() == runner.model.state_dict().keys(), "in the layout that mmengine loads"
+    assert Network.from_mmagic(tmp_path / "x.py", tmp_path / "saved.pth").sha256() == witness.ema[10]
 
 
 def test_resuming(content: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -308,7 +319,7 @@ def test_any_model_of_mmengine(content: Callable[..., Any], tmp_path: Path) -> N
             lr = torch.rand(3, 12, 12, generator=torch.Generator().manual_seed(index))
             return {"inputs": lr, "gt": F.interpolate(lr[None], scale_factor=2)[0]}
 
-    made = content(hook(network="inner.body", lam={**LAM, "windows": [[1, 1, 4]], "every": 5}))
+    made = content(hook(network="inner.body", lam={**LAM, "windows": [[1, 1, 4]], "every": 5}, facts={"bgr": True}))
     made["default_scope"] = "mmengine"
     made["model"] = {"type": "Restorer"}
     made["train_dataloader"]["dataset"] = made["val_dataloader"]["dataset"] = {"type": "Pairs"}
@@ -320,4 +331,4 @@ def test_any_model_of_mmengine(content: Callable[..., Any], tmp_path: Path) -> N
     assert seen(tmp_path / "run") == [(i, "lam", "raw") for i in (5, 10, 15, 20)]
     found = sr_hooks.load(tmp_path / "run/sr_hooks/20/lam").provenance["network"]
     assert found["class"].endswith("Tiny") and found["sha256"] == sha256_of_weights(runner.model.inner["body"])
-    assert found["input_range"] == 1
+    assert found["input_range"] == 1 and found["bgr"] is True, "inferred, and as stated"

@@ -61,7 +61,7 @@ def networks() -> tuple[Any, Any]:
 
 def inputs(target: Any, count: int, side: int) -> Any:
     """Centre crops of photographs, with both degraded inputs."""
-    from sr_hooks.analyses.faig_inputs import make_inputs
+    from sr_hooks.degraded_inputs import make_inputs
 
     photos = [str(p) for p in sorted((data_folder() / "bsds500/val").glob("*.jpg"))[:count]]
     return make_inputs(target, photos, ("blur:2", "noise:25.5"), crop=2 * side)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from sr_hooks.errors import ImageError
+from sr_hooks.errors import ImageError, OptionError
 from sr_hooks.images import as_batch, read_image
 
-__all__ = ["cut_patches", "image_files", "single_images"]
+__all__ = ["cut_patches", "image_files", "parse_folders", "single_images"]
 
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 
@@ -78,3 +78,20 @@ def cut_patches(images: Sequence[torch.Tensor], size: int, count: int, seed: int
     ]
     chosen = turns[:count]
     return torch.cat([images[i][..., y : y + size, x : x + size] for i, (y, x) in chosen])
+
+
+def parse_folders(given: Any) -> dict[str, Any]:
+    """{label: folder or images} from a mapping, or from one or several texts `label=folder`."""
+    if given is None:
+        return {}
+    if isinstance(given, Mapping):
+        return {str(label): value for label, value in given.items()}
+    found = {}
+    for text in [given] if isinstance(given, str) else given:
+        label, equals, folder = str(text).partition("=")
+        if not equals or not label or not folder:
+            raise OptionError(f"folders: {text!r} is not understood: write label=folder")
+        if label in found:
+            raise OptionError(f"folders: the label {label} is given twice")
+        found[label] = folder
+    return found

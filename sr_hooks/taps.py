@@ -29,6 +29,7 @@ __all__ = [
     "intervene",
     "layers",
     "module_named",
+    "parse_layers",
     "parse_tap",
     "resolve",
     "tensor_of",
@@ -74,6 +75,13 @@ def parse_tap(text: str | Tap) -> Tap:
         raise TapError(f"tap {text!r} is not understood: write name, name#k for its k-th run, with :in for the input")
     call = match["call"]
     return Tap(match["name"], None if call is None else int(call), match["side"] is not None)
+
+
+def parse_layers(given: Any) -> list[Any]:
+    """Layers as a list, from one, several, or text that separates them by commas or blanks."""
+    if isinstance(given, str):
+        return given.replace(",", " ").split() or [given]
+    return list(given) if isinstance(given, (list, tuple)) else [given]
 
 
 class _Stop(BaseException):

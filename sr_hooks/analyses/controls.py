@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from sr_hooks.analyses.faig_inputs import Inputs
 from sr_hooks.analyses.filters import Filters
+from sr_hooks.degraded_inputs import Inputs
 from sr_hooks.execution import autocast
 from sr_hooks.network import Network
 from sr_hooks.weight_paths import StraightPath, at_weights

@@ -8,12 +8,13 @@ from typing import Any, cast
 from sr_hooks.analyses.ddr_measure import measure
 from sr_hooks.analyses.ddr_options import DdrOptions, DdrWatchOptions
 from sr_hooks.analyses.ddr_result import DdrResult
-from sr_hooks.analyses.ddr_samples import draw_samples, parse_folders
+from sr_hooks.analyses.ddr_samples import draw_samples
 from sr_hooks.analyses.ddr_watch import DdrWatcher
 from sr_hooks.analysis import Analysis, execute
 from sr_hooks.degradations import parse_degradations
 from sr_hooks.gram import Store
 from sr_hooks.hookspecs import hookimpl
+from sr_hooks.image_sets import parse_folders
 from sr_hooks.network import Network
 from sr_hooks.options import from_mapping
 from sr_hooks.results import Result

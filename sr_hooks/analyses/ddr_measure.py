@@ -9,7 +9,7 @@ import numpy as np
 from sr_hooks import taps
 from sr_hooks.analyses.ddr_features import Features, Look, gram_matrices
 from sr_hooks.analyses.ddr_generalisation import generalisation
-from sr_hooks.analyses.ddr_options import DdrOptions, parse_layers
+from sr_hooks.analyses.ddr_options import DdrOptions
 from sr_hooks.analyses.ddr_result import DdrResult, LayerSeparability, as_scalars
 from sr_hooks.analyses.ddr_samples import Samples
 from sr_hooks.analyses.ddr_verdict import judge
@@ -19,6 +19,7 @@ from sr_hooks.errors import OptionError
 from sr_hooks.gram import Gram, principal_components
 from sr_hooks.network import Network
 from sr_hooks.separability import calinski_harabasz, separability
+from sr_hooks.taps import parse_layers
 
 __all__ = ["measure"]
 

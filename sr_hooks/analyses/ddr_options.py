@@ -9,7 +9,7 @@ from typing import Any
 from sr_hooks.gram import Store
 from sr_hooks.options import option
 
-__all__ = ["DdrOptions", "DdrWatchOptions", "parse_layers"]
+__all__ = ["DdrOptions", "DdrWatchOptions"]
 
 
 @dataclass(frozen=True)
@@ -53,10 +53,3 @@ class DdrWatchOptions(DdrOptions):
     permutations: int = option(199, "shufflings of the labels for the p-value")
     subsamples: int = option(100, "half-samples of the patches for the interval")
     tsne: int = option(0, "t-SNE runs, each from its own seed; 0 for none")
-
-
-def parse_layers(given: Any) -> list[Any]:
-    """Layers as a list, from one, several, or text that separates them by commas or blanks."""
-    if isinstance(given, str):
-        return given.replace(",", " ").split() or [given]
-    return list(given) if isinstance(given, (list, tuple)) else [given]

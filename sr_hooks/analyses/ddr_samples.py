@@ -14,7 +14,7 @@ from sr_hooks.errors import OptionError
 from sr_hooks.image_sets import cut_patches, single_images
 from sr_hooks.network import Network
 
-__all__ = ["Samples", "draw_samples", "parse_folders"]
+__all__ = ["Samples", "draw_samples"]
 
 
 @dataclass(frozen=True)
@@ -52,23 +52,6 @@ class Samples:
             same = mine[self.groups[mine] == self.groups[chosen]]
             rows.append(int(same[0] if len(same) else mine[0]))
         return self.inputs[rows]
-
-
-def parse_folders(given: Any) -> dict[str, Any]:
-    """{label: folder or images} from a mapping, or from one or several texts `label=folder`."""
-    if given is None:
-        return {}
-    if isinstance(given, Mapping):
-        return {str(label): value for label, value in given.items()}
-    found = {}
-    for text in [given] if isinstance(given, str) else given:
-        label, equals, folder = str(text).partition("=")
-        if not equals or not label or not folder:
-            raise OptionError(f"folders: {text!r} is not understood: write label=folder")
-        if label in found:
-            raise OptionError(f"folders: the label {label} is given twice")
-        found[label] = folder
-    return found
 
 
 def draw_samples(

@@ -11,13 +11,15 @@ import torch
 
 from sr_hooks import taps
 from sr_hooks.analyses.ddr_measure import measure
-from sr_hooks.analyses.ddr_options import DdrOptions, parse_layers
+from sr_hooks.analyses.ddr_options import DdrOptions
 from sr_hooks.analyses.ddr_result import DdrResult
-from sr_hooks.analyses.ddr_samples import Samples, draw_samples, parse_folders
+from sr_hooks.analyses.ddr_samples import Samples, draw_samples
 from sr_hooks.analysis import Analysis, WatchContext, Watcher, execute
 from sr_hooks.degradations import parse_degradations
+from sr_hooks.image_sets import parse_folders
 from sr_hooks.network import Network
 from sr_hooks.sketch import SIZE, Sketch, principal_frame
+from sr_hooks.taps import parse_layers
 
 __all__ = ["DdrWatcher"]
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
-from sr_hooks.analyses.faig_inputs import Inputs, baseline_of, make_inputs
+from sr_hooks.analyses.faig_inputs import baseline_of
 from sr_hooks.analyses.faig_integral import Integral, integrate
 from sr_hooks.analyses.faig_result import FaigResult, Pair
 from sr_hooks.analyses.faig_verdict import judge, notes_on, relative_gap
@@ -15,6 +15,7 @@ from sr_hooks.analyses.faig_watch import FaigWatcher, FaigWatchOptions
 from sr_hooks.analyses.filters import Filters
 from sr_hooks.analysis import Analysis, execute
 from sr_hooks.degradations import parse_degradations
+from sr_hooks.degraded_inputs import Inputs, make_inputs
 from sr_hooks.errors import OptionError
 from sr_hooks.hookspecs import hookimpl
 from sr_hooks.network import Network

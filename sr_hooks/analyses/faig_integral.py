@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from sr_hooks.analyses.faig_inputs import Inputs
 from sr_hooks.analyses.filters import Filters
+from sr_hooks.degraded_inputs import Inputs
 from sr_hooks.errors import NetworkError, OptionError
 from sr_hooks.weight_paths import WeightGradients
 from sr_hooks.weight_quadrature import Level, Settling, levels, published_nodes

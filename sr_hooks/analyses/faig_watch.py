@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from sr_hooks.analyses.faig_inputs import Inputs, make_inputs
 from sr_hooks.analyses.faig_result import FaigResult
 from sr_hooks.analyses.faig_verdict import relative_gap
 from sr_hooks.analyses.filters import Filters
 from sr_hooks.analyses.trajectory import STILL, FreeSum, Trajectory
 from sr_hooks.analysis import Watcher, provenance_of
 from sr_hooks.degradations import parse_degradations
+from sr_hooks.degraded_inputs import Inputs, make_inputs
 from sr_hooks.errors import OptionError
 from sr_hooks.network import Network
 from sr_hooks.options import option

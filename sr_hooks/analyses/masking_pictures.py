@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from sr_hooks.analyses.faig_inputs import Inputs
 from sr_hooks.analyses.faig_result import FaigResult
 from sr_hooks.analyses.masking_trial import gradient_map, run
 from sr_hooks.analyses.surgery import masked_weights, pick
 from sr_hooks.analyses.verification_result import VerifyResult
+from sr_hooks.degraded_inputs import Inputs
 from sr_hooks.images import upsample
 from sr_hooks.network import Network
 from sr_hooks.weight_paths import StraightPath, at_weights

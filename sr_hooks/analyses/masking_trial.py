@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from sr_hooks.analyses.faig_inputs import Inputs
+from sr_hooks.degraded_inputs import Inputs
 from sr_hooks.metrics import psnr
 from sr_hooks.network import Network
 from sr_hooks.weight_paths import at_weights

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from sr_hooks.analyses.faig_inputs import Inputs
+from sr_hooks.degraded_inputs import Inputs
 from sr_hooks.network import Network
 from sr_hooks.weight_paths import StraightPath, WeightGradients
 

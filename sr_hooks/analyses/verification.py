@@ -10,7 +10,6 @@ from typing import Any, cast
 import numpy as np
 
 from sr_hooks.analyses.controls import input_ig_scores, random_ranking, relative_change_scores, weight_change_scores
-from sr_hooks.analyses.faig_inputs import Inputs, make_inputs
 from sr_hooks.analyses.faig_result import FaigResult
 from sr_hooks.analyses.filters import Filters
 from sr_hooks.analyses.masking_pictures import pictures
@@ -18,6 +17,7 @@ from sr_hooks.analyses.masking_trial import Choice, measure
 from sr_hooks.analyses.surgery import masked_weights, pick
 from sr_hooks.analyses.verification_result import FAIG, RANDOM, VerifyResult, judge
 from sr_hooks.analysis import Analysis, execute
+from sr_hooks.degraded_inputs import Inputs, make_inputs
 from sr_hooks.errors import OptionError
 from sr_hooks.hookspecs import hookimpl
 from sr_hooks.network import Network

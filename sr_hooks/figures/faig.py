@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sr_hooks.figures.style import INK, caption, image_of, new_figure, panel, plain
+from sr_hooks.figures.style import COLOURS, HATCHES, INK, caption, image_of, new_figure, panel, plain
 
 if TYPE_CHECKING:
     from sr_hooks.analyses.faig_result import FaigResult
 
-__all__ = ["COLOURS", "HATCHES", "faig_figure", "picture_grid"]
+__all__ = ["faig_figure", "picture_grid"]
 
-COLOURS = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000"]  # Okabe and Ito
-HATCHES = ["", "///", "...", "xxx", "\\\\\\", "+++", "ooo", "---"]
 _TOP = 0.01
 _LABELS = 48  # layers that can be named below the axis before names run into each other
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sr_hooks.analyses.verification_result import FAIG, RANDOM
-from sr_hooks.figures.faig import COLOURS, picture_grid
-from sr_hooks.figures.style import INK, caption, new_figure, plain
+from sr_hooks.figures.faig import picture_grid
+from sr_hooks.figures.style import COLOURS, INK, caption, new_figure, plain
 from sr_hooks.measures import interval
 
 if TYPE_CHECKING:

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 __all__ = [
+    "COLOURS",
     "DPI",
+    "HATCHES",
     "INK",
     "MAP_COLOURS",
     "PAPER_COLOURS",
@@ -29,6 +31,8 @@ INK = "#222222"
 WINDOW_COLOUR = "#ff3b30"
 MAP_COLOURS = "inferno"
 PAPER_COLOURS = "jet"  # the look of the LAM paper, with compat="lam_demo" only: it is not safe for colour-blind eyes
+COLOURS = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000"]  # Okabe and Ito
+HATCHES = ["", "///", "...", "xxx", "\\\\\\", "+++", "ooo", "---"]
 
 
 def new_figure(width: float, height: float) -> Any:

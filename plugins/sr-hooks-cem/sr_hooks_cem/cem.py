@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 import sr_hooks
-from sr_hooks.analyses.faig_inputs import Inputs, make_inputs
 from sr_hooks.cache import Cache, key_of
+from sr_hooks.degraded_inputs import Inputs, make_inputs
 from sr_hooks.errors import OptionError
 from sr_hooks.execution import calibrate
 from sr_hooks.progress import progress_bar

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 from sr_hooks import Result
-from sr_hooks.figures.faig import COLOURS
-from sr_hooks.figures.style import INK, MAP_COLOURS, caption, colour_bar, new_figure, panel, plain
+from sr_hooks.figures.style import COLOURS, INK, MAP_COLOURS, caption, colour_bar, new_figure, panel, plain
 
 __all__ = ["csm_figure", "dropout_figure"]
 

@@ -15,8 +15,8 @@ import numpy as np
 
 import sr_hooks
 from sr_hooks import taps
-from sr_hooks.analyses.ddr_samples import parse_folders
 from sr_hooks.analysis import Analysis, WatchContext, Watcher, sha256_of
+from sr_hooks.image_sets import parse_folders
 from sr_hooks_srga.measure import Measured, measure
 from sr_hooks_srga.sets import Set, draw_sets
 

@@ -160,6 +160,16 @@ def test_the_page_of_the_public_api_names_what_is_public():
         assert all(hasattr(module, name) for name in module.__all__), room
 
 
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda path: path.name)
+def test_a_package_uses_rooms_of_the_page_alone(package):
+    page = (REPOSITORY / "docs/plugins.md").read_text()
+    rooms = set(re.findall(r"`([a-z_]+(?:\.style)?)[`.]", page)) | {"network"}
+    for path in sources(package):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("sr_hooks."):
+                assert str(node.module).removeprefix("sr_hooks.") in rooms, f"{path}:{node.lineno}: {node.module}"
+
+
 @pytest.fixture(scope="module")
 def with_erf(tmp_path_factory: pytest.TempPathFactory) -> Environment:
     """After `pip install ./plugins/sr-hooks-erf` and nothing else."""

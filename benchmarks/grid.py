@@ -7,13 +7,15 @@
    time of its process from its start to its end, importing torch, planning and drawing included, so that what else the
    machine does is not counted; the grid's time is that of the worker which took longest. Claimed: the ratio of two to
    one is below 0.6. Wall-clock times stand beside it, and mean something where two cores are free.
-2. From a folder with two checkpoints and two photographs to the figure, by one command. Claimed: below 120 s.
+2. From a folder with two checkpoints and two photographs to the figure, by one command of two processes. Claimed: below
+   120 s of CPU time in all, which two free cores need less than 120 s for. The wall-clock time stands beside it.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import resource
 import shutil
 import statistics
 import subprocess
@@ -69,7 +71,7 @@ def share(file: Path, workers: int) -> tuple[list[float], float]:
     out = file.parent / f"out_{workers}"
     shutil.rmtree(out, ignore_errors=True)
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={workers}"]
-    wall = run([*launch, "-m", "sr_hooks", "grid", str(file), "--out", str(out), "--device", "cpu"])
+    wall = run([*launch, "-m", "sr_hooks", "grid", str(file), "--out", str(out), "--jobs", "1"])
     return sorted((line["cpu"] for line in Place(out).journal() if line["event"] == "ended"), reverse=True), wall
 
 
@@ -89,14 +91,22 @@ def main() -> int:
         files = [shutil.copy(photo, first) for photo in photographs()[:2]]
         models = [str(first / f"{state}.safetensors") for state in ("baseline", "target")]
         command = [sys.executable, "-m", "sr_hooks", "grid", "--model", *models, "--image", *files, "--jobs", "2"]
-        seconds = run([*command, "--out", str(first / "grid")])
-        print(f"first figure: {seconds:.1f} s (claimed: below {FIRST:g})", flush=True)
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        wall = run([*command, "--out", str(first / "grid")])
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        print(f"first figure: {seconds:.1f} s CPU (claimed: below {FIRST:g}), {wall:.1f} s wall", flush=True)
 
-        pairs = [(share(file, 1), share(file, 2)) for _ in range(arguments.rounds)]
-        for one, two in pairs:
+        ratios = []
+        for _ in range(arguments.rounds):
+            one, two = share(file, 1), share(file, 2)
             both = " and ".join(f"{seconds:.1f}" for seconds in two[0])
-            print(f"one worker {one[0][0]:.1f} s CPU, {one[1]:.1f} s wall; two {both} s CPU, {two[1]:.1f} s wall")
-        ratio = statistics.median(two[0][0] / one[0][0] for one, two in pairs)
+            print(
+                f"one worker {one[0][0]:.1f} s CPU, {one[1]:.1f} s wall; two {both} s CPU, {two[1]:.1f} s wall",
+                flush=True,
+            )
+            ratios.append(two[0][0] / one[0][0])
+        ratio = statistics.median(ratios)
         print(
             f"{24 * arguments.windows} cells: two workers take {ratio:.2f} of one's CPU time (claimed: below {CLAIM})"
         )

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import torch
 
+from sr_hooks.card import PASSES
 from sr_hooks.figures.sheet import SMALL, WIDTH, Sheet, fitted
 from sr_hooks.figures.style import INK, MAP_COLOURS, PAPER_COLOURS, image_of, plain, window_box
 from sr_hooks.images import upsample
@@ -159,8 +160,10 @@ def _draw_row(sheet: Sheet, row: Row, result: LamResult, top: float, height: flo
 
 def _card(sheet: Sheet, card: Any, top: float) -> None:
     """The verdicts in words, and the overall sentence."""
-    verdicts = ", ".join(f"{verdict.name} {verdict.word}" for verdict in card.verdicts)
-    lines = textwrap.wrap(plain(f"{card.overall} ({verdicts})", 330), 105)[:3]
+    told = card.overall
+    if card.word != PASSES:  # or else the sentence names them all
+        told += " (" + ", ".join(f"{verdict.name} {verdict.word}" for verdict in card.verdicts) + ")"
+    lines = textwrap.wrap(plain(told, 330), 105)[:3]
     sheet.text(_column(2), top + 0.02, "\n".join(lines), size=5.4, ha="left", linespacing=1.15)
 
 

@@ -77,8 +77,8 @@ def default_device(number: int | None = None) -> str:
 
 
 def default_jobs(device: str) -> int:
-    """As many processes as this one may use CPU cores, or as there are GPUs; one where torchrun has started several."""
-    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+    """As many processes as this one may use CPU cores, or as there are GPUs; one under torchrun, which starts them."""
+    if "WORLD_SIZE" in os.environ:
         return 1
     if device.startswith("cuda"):
         return max(torch.cuda.device_count(), 1)

@@ -32,6 +32,7 @@ def compare(
     degradations: Any = FaigOptions.degradations,
     layers: Any = "auto",
     patch: int = 64,
+    crop: int | None = 128,
     seed: int = 0,
 ) -> CompareResult:
     """What changed from `a` to `b`: where a LAM's weight moved, its DI, a DDR's CHI, which filters a FAIG ranks first.
@@ -55,6 +56,7 @@ def compare(
         degradations: for DDR (with clean) and FAIG.
         layers: for DDR.
         patch: side of a DDR patch, in ground-truth pixels.
+        crop: side of the images' centres that FAIG looks at, in ground-truth pixels; None for whole images.
         seed: of all randomness.
 
     Raises:
@@ -80,7 +82,7 @@ def compare(
             for network in (first, second)
         ]
         parts.append(_of_results(*found))
-        parts.append(_between(faig(first, second, images=images, degradations=asked[1:], seed=seed)))
+        parts.append(_between(faig(first, second, images=images, degradations=asked[1:], crop=crop, seed=seed)))
     return _joined(parts, (first.name, second.name))
 
 

@@ -91,7 +91,7 @@ def _deletion(axes: Any, verdict: Verdict) -> bool:
     axes.set_xscale("log", base=2)
     axes.set_xlabel("pixels re-blurred (—) or made sharp (···)", fontsize=8)
     axes.set_ylabel("error of the window / all re-blurred", fontsize=8)
-    axes.legend(fontsize=7, frameon=False, loc="best")
+    axes.legend(fontsize=7, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=3)
     return True
 
 

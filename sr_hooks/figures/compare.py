@@ -65,12 +65,15 @@ def _maps(figure: Any, panels: list[Any], result: CompareResult) -> None:
         panel(axes, f"{name}, DI {index:.2f}")
         window_box(axes, box, thin=True)
     colour_bar(figure, shown, panels[2], "|attribution| / max", [0, 0.1, 0.5, 1])
-    difference = result.arrays["difference"]
-    limit = max(float(np.abs(difference).max()), 1e-30) * 100
-    shown = panels[3].imshow(difference * 100, cmap="PuOr_r", vmin=-limit, vmax=limit, interpolation="nearest")
+    difference = result.arrays["difference"] * 100
+    limit = max(float(np.abs(difference).max()), 1e-30)
+    rooted = np.sign(difference) * np.sqrt(np.abs(difference) / limit)  # as the maps beside it, which show roots
+    shown = panels[3].imshow(rooted, cmap="PuOr_r", vmin=-1, vmax=1, interpolation="nearest")
     panel(panels[3], f"second − first: {result.scalars['moved']:.0%} moved")
-    colour_bar(figure, shown, panels[3], "share of the map, points of %", [-limit, 0, limit])
-    panels[3].images[-1].colorbar.set_ticklabels([f"{-limit:.2g}", "0", f"{limit:.2g}"])
+    window_box(panels[3], box, thin=True)
+    colour_bar(figure, shown, panels[3], "share of the map, points of %", [-1, -0.5, 0, 0.5, 1])
+    ticks = [f"{sign * share * limit:.2g}" for sign, share in ((-1, 1), (-1, 0.25), (0, 0), (1, 0.25), (1, 1))]
+    panels[3].images[-1].colorbar.set_ticklabels(ticks)
 
 
 def _chi(axes: Any, rows: list[dict[str, Any]], names: tuple[str, str]) -> None:
@@ -86,7 +89,8 @@ def _chi(axes: Any, rows: list[dict[str, Any]], names: tuple[str, str]) -> None:
     axes.set_yticks(places, [plain(row["layer"]) for row in rows], fontsize=8)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_xscale("symlog", linthresh=1)
-    axes.set_xlim(left=0)
+    highest = max((v for row in rows for v in (*row["chi"], *row["interval"]) if v is not None), default=1.0)
+    axes.set_xlim(0, 1.5 * max(highest, 1.0))
     axes.tick_params(labelsize=7)
     axes.set_title("separability by degradation", fontsize=9, color=INK)
     axes.set_xlabel("Calinski-Harabasz index, 95 % interval", fontsize=8)

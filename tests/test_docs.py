@@ -1,0 +1,67 @@
+"""The documentation: its code runs and leaves its pictures, its links lead somewhere, the site needs no network."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import subprocess
+import sys
+
+import pytest
+from PIL import Image
+
+from tests.conftest import REPOSITORY
+
+_spec = importlib.util.spec_from_file_location("pages", REPOSITORY / "benchmarks/pages.py")
+pages = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(pages)
+
+ANALYSES = ["lam", "ddr", "faig", "verify", "training", "grid", "check", "compare"]
+
+
+@pytest.mark.parametrize("name", ANALYSES)
+def test_a_page_runs_and_draws_its_picture(name, tmp_path):
+    for picture in pages.run_page(pages.DOCS / f"{name}.md", tmp_path):
+        with Image.open(picture) as drawn, Image.open(pages.DOCS / picture.name) as shown:
+            width, height = min(drawn.width, 1200), drawn.height * min(drawn.width, 1200) / drawn.width
+            assert shown.size == (width, round(height)), f"run benchmarks/pages.py {name}.md"
+
+
+def test_every_marked_page_is_tested():
+    assert {page.stem for page in pages.pages()} == set(ANALYSES)
+
+
+@pytest.mark.parametrize("name", [name for name in ANALYSES if name not in ("training", "grid")])
+def test_a_page_says_how_to_read_and_how_it_can_fool(name):
+    text = (pages.DOCS / f"{name}.md").read_text(encoding="utf-8")
+    for heading in ("## How to read it", "## How it can fool you", "## The equations"):
+        assert heading in text, f"{name}.md has no {heading!r}"
+
+
+def test_code_that_leaves_no_picture_is_an_error(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("<!-- picture: none.png -->\n```python\nx = 1\n```\n", encoding="utf-8")
+    with pytest.raises(SystemExit, match="left no none"):
+        pages.run_page(page, tmp_path)
+
+
+@pytest.mark.parametrize("page", sorted([REPOSITORY / "README.md", *(REPOSITORY / "docs").glob("*.md")]), ids=str)
+def test_links_lead_somewhere(page):
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if not target.startswith(("http", "#")):
+            assert (page.parent / target.partition("#")[0]).exists(), f"{page.name}: {target}"
+
+
+def test_site_builds_and_fetches_nothing(tmp_path):
+    pytest.importorskip("mkdocs", reason="mkdocs-material is not installed (the extra `test` has it)")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    built = sorted((tmp_path / "site").rglob("*.html"))
+    assert {page.stem for page in built} >= {"index", *ANALYSES}
+    for page in built:
+        text = page.read_text(encoding="utf-8")
+        fetched = re.findall(r"<(?:script|img|iframe|source)[^>]+src=[\"']?(?:https?:)?//[^>]+>", text)
+        fetched += [tag for tag in re.findall(r"<link[^>]+>", text) if re.search(r"href=[\"']?(https?:)?//", tag)]
+        assert not [tag for tag in fetched if "canonical" not in tag], page.name

@@ -219,7 +219,7 @@ def _layers(arguments: argparse.Namespace) -> None:
     if arguments.size < 1:
         raise OptionError(f"--size {arguments.size}: the test input must have at least 1 pixel")
     network = _network(arguments)
-    x = torch.full((1, network.channels, arguments.size, arguments.size), 0.5, device=network.device)
+    x = network.sample(arguments.size)
     with network.prepared():
         found = taps.layers(network.module, lambda: network(x))
     rows = [

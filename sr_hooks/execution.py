@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from sr_hooks.network import Network
+from sr_hooks.probing import trial_input
 from sr_hooks.user_cache import recall, remember
 
 __all__ = ["Plan", "autocast", "calibrate", "is_out_of_memory", "reduced", "tensor_float_32", "to_cpu", "to_device"]
@@ -23,6 +24,7 @@ __all__ = ["Plan", "autocast", "calibrate", "is_out_of_memory", "reduced", "tens
 _log = logging.getLogger("sr_hooks")
 _plans: dict[str, Plan] = {}
 _SIDE = 32  # the calibration runs on a corner of at most so many pixels
+_CLIP_SIDE = 40  # and of clips, whose optical flow takes none as small
 _GAIN = 0.8  # a larger batch costs memory, so a sample of it must cost at most this share
 
 
@@ -34,6 +36,9 @@ class Plan:
     batch: int = 1
 
     def lay_out(self, x: torch.Tensor) -> torch.Tensor:
+        """(N,C,h,w) as the plan says; clips (N,T,C,h,w), which have no such layout, row by row."""
+        if x.ndim != 4:
+            return x.contiguous()
         return x.contiguous(memory_format=torch.channels_last if self.channels_last else torch.contiguous_format)
 
 
@@ -118,8 +123,8 @@ def _leave_float32(islands: list[torch.autocast], *_: Any) -> None:
     islands.pop().__exit__(None, None, None)
 
 
-def calibrate(network: Network, shape: tuple[int, int, int], precision: str = "float32") -> Plan:
-    """The plan for inputs of (C,h,w) on the network's device.
+def calibrate(network: Network, shape: tuple[int, ...], precision: str = "float32") -> Plan:
+    """The plan for inputs of (C,h,w), or clips of (T,C,h,w), on the network's device. Clips go through one by one.
 
     It is timed once on a corner of the image and kept, in memory and in the user's cache folder
     (`SR_HOOKS_CACHE`, empty to keep nothing), so that a later run of the same network takes the same
@@ -131,13 +136,18 @@ def calibrate(network: Network, shape: tuple[int, int, int], precision: str = "f
     return _plans[key]
 
 
-def _key(network: Network, shape: tuple[int, int, int], precision: str) -> str:
+def _corner(shape: tuple[int, ...]) -> tuple[int, ...]:
+    side = _SIDE if len(shape) == 3 else _CLIP_SIDE
+    return (*shape[:-2], min(shape[-2], side), min(shape[-1], side))
+
+
+def _key(network: Network, shape: tuple[int, ...], precision: str) -> str:
     device = network.device
     facts: dict[str, Any] = {
         "class": f"{type(network.module).__module__}.{type(network.module).__qualname__}",
         "shapes": [(name, tuple(value.shape)) for name, value in network.module.named_parameters()],
         "dtype": str(network.dtype),
-        "input": (shape[0], min(shape[1], _SIDE), min(shape[2], _SIDE)),
+        "input": _corner(shape),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
@@ -146,16 +156,20 @@ def _key(network: Network, shape: tuple[int, int, int], precision: str) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def _measure(network: Network, shape: tuple[int, int, int], precision: str) -> Plan:
-    corner = (shape[0], min(shape[1], _SIDE), min(shape[2], _SIDE))
+def _measure(network: Network, shape: tuple[int, ...], precision: str) -> Plan:
+    corner = _corner(shape)
     sizes = (1, 4) if network.device.type == "cpu" else (4, 16)
+    if len(shape) > 3:
+        sizes = (1, 1)
     best = Plan(False, sizes[0])
     try:
         least = _seconds(network, corner, precision, best)
-    except RuntimeError as error:  # it takes no images as small as this
+    except (RuntimeError, AssertionError, ValueError) as error:  # it takes no images as small as this
         _log.debug("%s is not calibrated: %s", network.name, error)
         return Plan()
-    for plan in (Plan(True, sizes[0]), Plan(False, sizes[1]), Plan(True, sizes[1])):
+    for plan in dict.fromkeys((Plan(True, sizes[0]), Plan(False, sizes[1]), Plan(True, sizes[1]))):
+        if plan == Plan(False, sizes[0]):
+            continue
         try:
             seconds = _seconds(network, corner, precision, plan)
         except RuntimeError as error:  # too large, or a view() that this layout does not allow
@@ -166,7 +180,7 @@ def _measure(network: Network, shape: tuple[int, int, int], precision: str) -> P
     return best
 
 
-def _seconds(network: Network, shape: tuple[int, int, int], precision: str, plan: Plan) -> float:
+def _seconds(network: Network, shape: tuple[int, ...], precision: str, plan: Plan) -> float:
     """Seconds a sample of one forward and backward to the input, the best of two after a warm-up.
 
     With one thread it is this process's own time, which other processes do not stretch.
@@ -184,8 +198,10 @@ def _seconds(network: Network, shape: tuple[int, int, int], precision: str, plan
     return best / plan.batch
 
 
-def _forward_backward(network: Network, shape: tuple[int, int, int], precision: str, plan: Plan) -> None:
-    x = plan.lay_out(torch.full((plan.batch, *shape), 0.5, device=network.device)).requires_grad_()
+def _forward_backward(network: Network, shape: tuple[int, ...], precision: str, plan: Plan) -> None:
+    frames = shape[0] if len(shape) > 3 else 0
+    start = trial_input(frames, shape[-3], (shape[-2], shape[-1]), network.device)
+    x = plan.lay_out(start.repeat(plan.batch, *[1] * len(shape))).requires_grad_()
     with torch.enable_grad(), reduced(network, precision):
         out = network(x)
     if out.requires_grad:

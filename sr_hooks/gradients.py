@@ -125,7 +125,8 @@ class Gradients:
         if self.influence is None:
             with reduced(self.network, self.precision):
                 output = self.network(x).float()
-            return output, lambda rows, index: self._objective(output, x, rows, self.windows[index])
+            image = self._image(x)
+            return output, lambda rows, index: self._objective(output, image, rows, self.windows[index])
         cone = self.influence.cone(len(x))
         if len(x) not in self._fixed:
             self._fixed[len(x)] = cone.prepare(self.influence.weights(self.plan))
@@ -135,6 +136,14 @@ class Gradients:
         assert shown is not None
         places = {index: place for place, index in enumerate(self.influence.indices)}
         return shown, lambda rows, index: self._differentiable(values[places[index]])[rows]
+
+    def _image(self, x: torch.Tensor) -> torch.Tensor:
+        """(N,C,h,w): of clips the frame that stands where the window's does."""
+        if x.ndim == 4:
+            return x
+        positions = self.network.returned_frames(x.shape[1])
+        frame = self.network.frame
+        return x[:, round(positions[frame if isinstance(frame, int) else len(positions) // 2])]
 
     def _objective(self, output: torch.Tensor, x: torch.Tensor, rows: list[int], window: Window) -> torch.Tensor:
         whole = len(rows) == len(x)

@@ -4,14 +4,42 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["attribution_map", "diffusion_index", "gini", "interval", "kde", "rank_correlation", "ranks"]
+__all__ = [
+    "attribution_map",
+    "diffusion_index",
+    "effective_number",
+    "frame_shares",
+    "gini",
+    "interval",
+    "kde",
+    "rank_correlation",
+    "ranks",
+]
 
 _RESAMPLES = 2000
 
 
 def attribution_map(attribution: np.ndarray) -> np.ndarray:
-    """(C,h,w) signed attribution to its (h,w) map |sum over C|, not normalised (arXiv 2011.11036)."""
-    return np.abs(attribution.sum(axis=0, dtype=np.float64)).astype(np.float32)
+    """(...,C,h,w) signed attribution to its (...,h,w) map |sum over C|, not normalised (arXiv 2011.11036)."""
+    return np.abs(attribution.sum(axis=-3, dtype=np.float64)).astype(np.float32)
+
+
+def frame_shares(values: np.ndarray) -> np.ndarray:
+    """(T,h,w) non-negative map of a clip to each frame's share of its sum, (T,) float64; zeros where all are zero."""
+    sums = np.asarray(values, dtype=np.float64).sum(axis=(1, 2))
+    total = sums.sum()
+    return sums / total if total > 0 else sums
+
+
+def effective_number(shares: np.ndarray) -> float:
+    """How many equal shares are as spread as these: exp(-sum p ln p), from 1 (all in one) to their number; 0 for none.
+
+    The Hill number of order 1 (M. O. Hill, Ecology 54, 1973; L. Jost, Oikos 113, 2006): the exponential of Shannon's
+    entropy. The inverse Simpson index 1 / sum p^2 (order 2) leans to the largest share and is never above it.
+    """
+    p = np.asarray(shares, dtype=np.float64)
+    p = p[p > 0]
+    return float(np.exp(-(p * np.log(p)).sum())) if p.size else 0.0
 
 
 def gini(values: np.ndarray) -> float:

@@ -16,18 +16,20 @@ from sr_hooks.checkpoints import Weights, sha256_of_weights, write_weights
 from sr_hooks.errors import ImageError, NetworkError
 from sr_hooks.images import reflect_pad
 from sr_hooks.interventions import healed
+from sr_hooks.network_clips import NetworkClips
 from sr_hooks.network_sources import NetworkSources
 from sr_hooks.outputs import Selector, pick_image
 from sr_hooks.pixel_values import PixelValues
 from sr_hooks.probing import number, probe, range_of
 from sr_hooks.taps import convolutions, layers
+from sr_hooks.video import clip_of, one_frame
 
 __all__ = ["Network"]
 
 T = TypeVar("T")
 
 
-class Network(NetworkSources):
+class Network(NetworkSources, NetworkClips):
     """Any `torch.nn.Module` that maps an image to an image, with its scale, range, padding and name.
 
     Call it on (N,C,h,w) in [0, 1]; it pads, scales the range, runs the module, picks the output, crops and
@@ -43,6 +45,8 @@ class Network(NetworkSources):
         bgr: whether it takes and gives blue, green, red.
         multiple: input height and width are padded (mirrored) to a multiple of it.
         channels: of the input, 1 or 3.
+        frames: of a network over clips (N,T,C,h,w), how many it is first run on, and how many an image stands still
+            for; 0 for a network of images, as one is taken to be whose scale, multiple and channels are all given.
         output: which of several outputs is the image: an index, a key, or a function.
         name: how results call it; the class name by default.
         weights: where the weights came from, for provenance and for writing them back.
@@ -66,6 +70,7 @@ class Network(NetworkSources):
         bgr: bool = False,
         multiple: int | None = None,
         channels: int | None = None,
+        frames: int | None = None,
         output: Selector | None = None,
         name: str | None = None,
         weights: Weights | None = None,
@@ -78,12 +83,17 @@ class Network(NetworkSources):
         self.pixels = PixelValues(white, mean, std, bgr)  # type: ignore[arg-type]
         if multiple is not None and multiple < 1:
             raise NetworkError(f"multiple is {multiple}; it must be at least 1")
+        if frames is not None and frames < 0:
+            raise NetworkError(f"frames is {frames}; a clip has at least 1, and 0 says that the network takes images")
+        NetworkClips.__init__(self)
         self.clones_outputs = False
         self._ends: tuple[str, ...] | None = None
         self._stand_ins: dict[str, torch.Tensor] = {}
         self._scale = None if scale is None else number(scale)
         self._multiple = multiple
         self._channels = channels
+        stated = None not in (scale, multiple, channels)  # then nothing is left to be found out by running it
+        self._frames = 0 if frames is None and stated else frames
 
     # -- what is known of it -----------------------------------------------------------------------
 
@@ -114,6 +124,13 @@ class Network(NetworkSources):
         return self._channels
 
     @property
+    def frames(self) -> int:
+        """0 for a network of images; of one over clips, the frames that it was found, or stated, to run on."""
+        self._infer()
+        assert self._frames is not None
+        return self._frames
+
+    @property
     def device(self) -> torch.device:
         return _first_tensor(self.module).device
 
@@ -126,7 +143,7 @@ class Network(NetworkSources):
     def ends(self) -> tuple[str, ...]:
         """Names of the first and the last convolution that run; none where it takes no small image."""
         if self._ends is None:
-            x = torch.full((1, self.channels, 32, 32), 0.5, device=self.device)
+            x = self.sample()
             try:
                 with self.prepared():
                     ran = convolutions(self.module, layers(self.module, lambda: self(x)))
@@ -156,6 +173,7 @@ class Network(NetworkSources):
             **self.pixels.describe(),
             "multiple": self.multiple,
             "channels": self.channels,
+            **({"frames": self.frames} if self.frames else {}),
         }
 
     def save(self, path: str | Path) -> None:
@@ -183,10 +201,13 @@ class Network(NetworkSources):
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """(N,C,h,w) in [0, 1] to (N,C',H,W), differentiable; the output is not clipped.
 
+        A network over clips takes (N,T,C,h,w) and gives its `frame`; an image stands still for it.
+
         Raises:
             NetworkError: the module returns no image, or one of another size than `scale` says.
         """
         self._infer()
+        x = clip_of(x, self.frames) if self.frames and x.ndim == 4 else x
         return self._run(x, self.multiple, self.scale)
 
     def _run(self, x: torch.Tensor, multiple: int, scale: float | None) -> torch.Tensor:
@@ -195,9 +216,9 @@ class Network(NetworkSources):
         inside = reflect_pad(x, 0, more_h, 0, more_w) if more_h or more_w else x
         inside = self.pixels.inside(inside)
         with healed(self.module) if self.clones_outputs else nullcontext():
-            inside = inside.to(self.dtype)
+            inside = inside.to(self.dtype).contiguous() if x.ndim == 5 else inside.to(self.dtype)
             out = functional_call(self.module, self._stand_ins, (inside,)) if self._stand_ins else self.module(inside)
-        out = pick_image(out, self.output, self.name)
+        out = pick_image(out, self.output, self.name, frames=x.ndim == 5)
         if scale is not None:
             expected = (round((h + more_h) * scale), round((w + more_w) * scale))
             if tuple(out.shape[-2:]) != expected:
@@ -206,6 +227,7 @@ class Network(NetworkSources):
                     f"{scale:g} gives {expected[0]}x{expected[1]}: set Network(module, scale=..., multiple=...)"
                 )
             out = out[..., : round(h * scale), : round(w * scale)]
+        out = one_frame(out, self.frame, self.name) if x.ndim == 5 else out
         return self.pixels.outside(out)
 
     def differentiate(self, compute: Callable[[], T]) -> T:
@@ -258,13 +280,15 @@ class Network(NetworkSources):
                 module.training = training
 
     def check(self, x: torch.Tensor) -> None:
-        """Refuse a batch whose channel count is not the network's."""
-        if x.shape[1] != self.channels:
+        """Refuse a batch whose channel count is not the network's, and clips where it takes images."""
+        if x.ndim == 5 and not self.frames:
+            raise ImageError(f"{self.name} takes images, and this is a clip of {x.shape[1]} frames")
+        if x.shape[-3] != self.channels:
             remedy = "repeat it to 3 (image.expand(-1, 3, -1, -1))" if self.channels == 3 else "give a grey image"
-            raise ImageError(f"the image has {x.shape[1]} channel(s) and {self.name} takes {self.channels}: {remedy}")
+            raise ImageError(f"the image has {x.shape[-3]} channel(s) and {self.name} takes {self.channels}: {remedy}")
 
     def _infer(self) -> None:
-        if None in (self._scale, self._multiple, self._channels):
+        if None in (self._scale, self._multiple, self._channels, self._frames):
             with torch.no_grad(), self.prepared(), torch.random.fork_rng(devices=[]):
                 found = probe(
                     self._run,
@@ -273,9 +297,10 @@ class Network(NetworkSources):
                     scale=self._scale,
                     multiple=self._multiple,
                     channels=self._channels,
+                    frames=self._frames,
                     device=self.device,
                 )
-            self._channels, self._multiple, self._scale = found
+            self._channels, self._multiple, self._scale, self._frames = found
 
 
 def _first_tensor(module: nn.Module) -> torch.Tensor:

@@ -15,8 +15,8 @@ Selector = int | str | Callable[[Any], torch.Tensor]
 """An index, a key, or a function of what the network returns."""
 
 
-def pick_image(out: Any, selector: Selector | None, name: str) -> torch.Tensor:
-    """The (N,C,H,W) image that a network called `name` returned.
+def pick_image(out: Any, selector: Selector | None, name: str, *, frames: bool = False) -> torch.Tensor:
+    """The (N,C,H,W) image that a network called `name` returned; of one over `frames` also (N,T,C,H,W).
 
     Raises:
         NetworkError: several outputs and no selector, a selector that picks nothing, or no image.
@@ -31,8 +31,9 @@ def pick_image(out: Any, selector: Selector | None, name: str) -> torch.Tensor:
             f"{name} returned {_kind(out)}, not one image: say which with Network(module, output=0), "
             "an index, a key or a function"
         )
-    if out.ndim != 4:
-        raise NetworkError(f"{name} returned a tensor of shape {tuple(out.shape)}, not (N,C,H,W)")
+    if out.ndim != 4 and not (frames and out.ndim == 5):
+        wanted = "(N,T,C,H,W) or (N,C,H,W)" if frames else "(N,C,H,W)"
+        raise NetworkError(f"{name} returned a tensor of shape {tuple(out.shape)}, not {wanted}")
     return out
 
 

@@ -14,7 +14,7 @@ from sr_hooks.errors import OptionError, nearest
 from sr_hooks.hookspecs import hookimpl
 from sr_hooks.images import blur
 
-__all__ = ["BlurPath", "CustomPath", "ImagePath", "LinearPath", "Within", "arc_length", "make_path"]
+__all__ = ["BlurPath", "CustomPath", "ImagePath", "LinearPath", "PerFrame", "Within", "arc_length", "make_path"]
 
 
 class ImagePath(ABC):
@@ -89,6 +89,16 @@ class Within(ImagePath):
         near = image[..., top : box.bottom + margin, left : box.right + margin]
         points = self.path(near.contiguous(), times)
         return points[..., box.top - top : box.bottom - top, box.left - left : box.right - left]
+
+
+class PerFrame(ImagePath):
+    """The path of images on each frame of a clip: (1,T,C,h,w) and K times to (K,T,C,h,w)."""
+
+    def __init__(self, path: ImagePath) -> None:
+        self.path, self.name, self.reach = path, path.name, path.reach
+
+    def __call__(self, image: torch.Tensor, times: Sequence[float]) -> torch.Tensor:
+        return torch.stack([self.path(frame, times) for frame in image.unbind(1)], dim=1)
 
 
 def arc_length(path: ImagePath, image: torch.Tensor, pieces: int = 32) -> Callable[[float], float]:

@@ -1,4 +1,4 @@
-"""What a module does not say of itself, found by running it on small inputs: scale, padding, channels, range."""
+"""What a module does not say of itself, found by running it on small inputs: scale, padding, channels, frames."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 from sr_hooks.errors import NetworkError
+from sr_hooks.video import clip_of
 
-__all__ = ["number", "probe", "range_of"]
+__all__ = ["number", "probe", "range_of", "trial_input", "trial_sides"]
 
 
 def probe(
@@ -21,9 +22,12 @@ def probe(
     scale: float | None,
     multiple: int | None,
     channels: int | None,
+    frames: int | None,
     device: torch.device,
-) -> tuple[int, int, float]:
-    """Channels, multiple and scale of a network; what is not None is taken as given.
+) -> tuple[int, int, float, int]:
+    """Channels, multiple, scale and frames of a network; what is not None is taken as given.
+
+    Frames are 0 for a network of images. One that takes no image is tried on clips.
 
     Args:
         run: (x, multiple, scale) to the output, without a check of its size where scale is None.
@@ -32,24 +36,52 @@ def probe(
         NetworkError: no guess runs, or sizes of output and input have no fixed ratio.
     """
     failures: list[str] = []
-    for guess in [channels] if channels else _channel_guesses(module):
-        for step in [multiple] if multiple else _multiple_guesses(module):
-            # A size that the next larger multiple does not divide, so that a need for it shows.
-            sides = (3 * step, 5 * step) if step >= 8 else (17 * step, 19 * step)
-            ramp = torch.linspace(0.2, 0.8, sides[0] * sides[1], device=device).view(1, 1, *sides)
-            try:
-                out = run(ramp.expand(1, guess, -1, -1), 1, None)
-                return guess, step, _ratio(out, sides, name, scale)
-            except NetworkError as error:
-                failures.append(str(error))
-                if "returned" in str(error) and "pixels" not in str(error):
-                    raise  # no image at all, which no other size will change
-            except Exception as error:
-                failures.append(f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}")
+    guesses = [
+        (count, guess, step)
+        for count in ([0, *_frame_guesses(module)] if frames is None else [frames])
+        for guess in ([channels] if channels else _channel_guesses(module))
+        for step in ([multiple] if multiple else _multiple_guesses(module))
+    ]
+    for count, guess, step in guesses:
+        sides = trial_sides(step, count)
+        try:
+            out = run(trial_input(count, guess, sides, device), 1, None)
+            return guess, step, _ratio(out, sides, name, scale), count
+        except NetworkError as error:
+            failures.append(str(error))
+            if "returned" in str(error) and "pixels" not in str(error):
+                raise  # no image at all, which no other size will change
+        except Exception as error:
+            failures.append(f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}")
+    what, facts = ("images or clips", ", channels= and, of a network over clips, frames=")
+    if frames is not None:
+        what, facts = (f"clips of {frames} frames" if frames else "images"), " and channels="
     raise NetworkError(
-        f"{name} does not run on small test images, or returns sizes that are no multiple of theirs; set "
-        f"scale=, multiple= and channels= of Network. First fault: {failures[0]}"
+        f"{name} does not run on small test {what}, or returns sizes that are no multiple of theirs; set scale=, "
+        f"multiple={facts} of Network. First fault: {failures[0]}"
     )
+
+
+def trial_input(frames: int, channels: int, sides: tuple[int, int], device: torch.device) -> torch.Tensor:
+    """A ramp (1,C,h,w), or (1,T,C,h,w) that grows brighter.
+
+    Not a still: BasicVSR++ remembers for good that a clip was its own mirror image in time.
+    """
+    ramp = torch.linspace(0.2, 0.8, sides[0] * sides[1], device=device).view(1, 1, *sides).expand(1, channels, -1, -1)
+    if not frames:
+        return ramp
+    brightness = torch.linspace(0.8, 1.2, frames, device=device) if frames > 1 else torch.ones(1, device=device)
+    return clip_of(ramp, frames) * brightness.view(1, -1, 1, 1, 1)
+
+
+def trial_sides(step: int, frames: int) -> tuple[int, int]:
+    """A size that the next larger multiple does not divide, so that a need for it shows.
+
+    Of clips above 32 pixels: below that, the pyramid of SPyNet's optical flow ends in nothing.
+    """
+    if frames:
+        return (5 * step, 7 * step) if step >= 8 else (35 * step, 37 * step)
+    return (3 * step, 5 * step) if step >= 8 else (17 * step, 19 * step)
 
 
 def _ratio(out: torch.Tensor, sides: tuple[int, int], name: str, stated: float | None) -> float:
@@ -88,6 +120,15 @@ def _channel_guesses(module: nn.Module) -> list[int]:
         if isinstance(part, nn.Conv2d):
             return [1, 3] if part.in_channels == 1 else [3, 1]
     return [3, 1]
+
+
+def _frame_guesses(module: nn.Module) -> list[int]:
+    """What the module says, then what networks over a fixed number of frames take."""
+    said = [getattr(module, name, None) for name in ("num_frame", "num_frames", "n_frames", "num_input_frames")]
+    centre = getattr(module, "center_frame_idx", None)
+    said.append(2 * centre + 1 if isinstance(centre, int) else None)
+    found = [value for value in said if isinstance(value, int) and not isinstance(value, bool) and value > 1]
+    return list(dict.fromkeys([*found, 7, 5, 3, 2]))
 
 
 def _multiple_guesses(module: nn.Module) -> list[int]:

@@ -11,7 +11,6 @@ import torch
 import sr_hooks
 from sr_hooks.analyses.ddr_result import DdrResult
 from sr_hooks.demo import photographs
-from sr_hooks.video import StillClip
 from tests.test_architectures import ARCHITECTURES
 
 MSRRESNET = {"num_in_ch": 3, "num_out_ch": 3, "num_feat": 64, "num_block": 16, "upscale": 2}
@@ -79,12 +78,11 @@ def test_a_recurrent_video_network_by_its_calls(basicsr) -> None:
     torch.manual_seed(0)
     from basicsr.archs.basicvsr_arch import BasicVSR
 
-    clip = StillClip(BasicVSR(num_feat=8, num_block=1), frames=3)
-    network = sr_hooks.Network(clip, scale=4, multiple=1, channels=3)
-    taps = ["network.forward_trunk.main.0#0", "network.forward_trunk.main.0#2", "auto"]
+    network = sr_hooks.Network(BasicVSR(num_feat=8, num_block=1), frames=3)
+    taps = ["forward_trunk.main.0#0", "forward_trunk.main.0#2", "auto"]
     options = {**LIGHT, "patch": 136, "patches": 4}  # its optical flow takes no inputs of less than 33 pixels
     result = sr_hooks.ddr(network, photographs(), layers=taps, **options)
-    assert [layer.layer for layer in result.layers] == [*taps[:2], "network.conv_last#2:in"]
+    assert [layer.layer for layer in result.layers] == [*taps[:2], "conv_last#2:in"]
     assert result.layers[0].chi != result.layers[1].chi
     with pytest.raises(sr_hooks.SRHooksError, match="runs 3 times in a forward: say which"):
-        sr_hooks.ddr(network, photographs(), layers="network.conv_last", **options)
+        sr_hooks.ddr(network, photographs(), layers="conv_last", **options)

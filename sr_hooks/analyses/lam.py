@@ -7,9 +7,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, cast
 
+import numpy as np
+import torch
+
 from sr_hooks.analyses.lam_explanation import Explanation, Question
 from sr_hooks.analyses.lam_result import LamResult
 from sr_hooks.analysis import Analysis, execute
+from sr_hooks.errors import ImageError, OptionError
 from sr_hooks.hookspecs import hookimpl
 from sr_hooks.images import as_batch
 from sr_hooks.network import Network
@@ -18,6 +22,7 @@ from sr_hooks.options import from_mapping, option
 from sr_hooks.paths import ImagePath
 from sr_hooks.progress import progress_bar
 from sr_hooks.results import Result
+from sr_hooks.video import as_clips
 from sr_hooks.windows import parse_windows
 
 __all__ = ["Lam", "LamOptions", "LamResult", "lam"]
@@ -30,6 +35,9 @@ class LamOptions:
     window: Any = option(
         help="top,left,size or top,left,height,width in output pixels; several are several results",
         example="window=(96, 120, 16)",
+    )
+    frame: Literal["middle"] | int = option(
+        "middle", "of networks over clips: the output frame, from 0, that the window is in"
     )
     objective: str | Callable[..., Any] | Objective = option(
         "gradient",
@@ -68,23 +76,42 @@ class Lam(Analysis[LamOptions]):
     better: ClassVar[Mapping[str, str]] = {"diffusion_index": "higher"}
 
     def run(self, network: Network, images: Any, options: LamOptions) -> LamResult | list[LamResult]:
-        batch = as_batch(images)
-        network.check(batch)
+        inputs = as_clips(images, network.frames) if network.frames else _images(network, images, options)
         windows, several = parse_windows(options.window)
-        for window in windows:
-            window.check(*network.output_size(*batch.shape[-2:]))
+        for each in inputs:
+            network.check(each)
+            for window in windows:
+                window.check(*network.output_size(*each.shape[-2:]))
         results: list[LamResult] = []
         with progress_bar("LAM", unit="gradients") as progress:
-            question = Question(network, windows, options, progress)
-            for images in batch.split(question.images_at_once(tuple(batch.shape[1:]))):
-                results += Explanation(question, images).results()
-        return results if several or len(batch) > 1 else results[0]
+            if network.frames:
+                for clip in inputs:
+                    framed = network.at_frame(network.frame_index(clip.shape[1], options.frame))
+                    results += Explanation(Question(framed, windows, options, progress), clip).results()
+            else:
+                question = Question(network, windows, options, progress)
+                for part in torch.cat(inputs).split(question.images_at_once(tuple(inputs[0].shape[1:]))):
+                    results += Explanation(question, part).results()
+        return results if several or len(inputs) > 1 else results[0]
 
     @classmethod
     def figure(cls, result: Result) -> Any:
         from sr_hooks.figures.lam import lam_figure
+        from sr_hooks.figures.lam_clip import lam_clip_figure
 
-        return lam_figure(cast("LamResult", result))
+        found = cast("LamResult", result)
+        return lam_clip_figure(found) if found.is_clip else lam_figure(found)
+
+
+def _images(network: Network, images: Any, options: LamOptions) -> list[torch.Tensor]:
+    if options.frame != "middle":
+        raise OptionError(f"frame is {options.frame}, and {network.name} takes images, which have none")
+    if isinstance(images, (torch.Tensor, np.ndarray)) and images.ndim == 5:
+        raise ImageError(
+            f"{network.name} takes images, and this is a clip of shape {tuple(images.shape)}; Network(..., frames=T) "
+            "says that a module takes clips"
+        )
+    return list(as_batch(images).split(1))
 
 
 def lam(
@@ -92,6 +119,7 @@ def lam(
     lr: Any,
     *,
     window: Any,
+    frame: Literal["middle"] | int = "middle",
     objective: Any = "gradient",
     path: Any = "blur",
     steps: Literal["auto"] | int = "auto",
@@ -115,8 +143,11 @@ def lam(
 
     Args:
         network: a torch module or a Network.
-        lr: (C,h,w) or (N,C,h,w) float in [0, 1], or an image file's path.
+        lr: (C,h,w) or (N,C,h,w) float in [0, 1], or an image file's path. For a network over clips: a clip (T,C,h,w)
+            or several (N,T,C,h,w), or a folder of frames; one image stands still. See docs/video.md.
         window: (top, left, size) or (top, left, height, width) in output pixels, or a list of them.
+        frame: of a network over clips, the output frame that the window is in: a number from 0, or "middle". A network
+            that returns one frame alone has that one, by the number of the input frame that it restores.
         objective: "gradient", "intensity", "channel:K", "gabor:ANGLE", "residual", "loss" (with gt), a plugin's,
             or a function of the window's pixels (1,C,height,width) to a scalar.
         path: "blur[:STD]", "linear:black", "linear:mean", "linear:blur", "gaussian[:STD]", "uniform[:WIDTH]", a
@@ -141,6 +172,7 @@ def lam(
     """
     given = {
         "window": window,
+        "frame": frame,
         "objective": objective,
         "path": path,
         "steps": steps,

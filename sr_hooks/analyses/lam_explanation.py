@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from sr_hooks import measures
+from sr_hooks.analyses.lam_clip import clip_scalars, clip_words
 from sr_hooks.analyses.lam_demo import integrate_as_published
 from sr_hooks.analyses.lam_result import LamResult, Origin
 from sr_hooks.analyses.lam_verdict import judge
@@ -21,7 +22,7 @@ from sr_hooks.gradients import Gradients, Sample, Tally
 from sr_hooks.influence import Influence, Influences
 from sr_hooks.network import Network
 from sr_hooks.objectives import make_objective
-from sr_hooks.paths import ImagePath, Within, arc_length, make_path
+from sr_hooks.paths import ImagePath, PerFrame, Within, arc_length, make_path
 from sr_hooks.quadrature import Bisection, Node
 from sr_hooks.windows import Window
 
@@ -41,12 +42,13 @@ class Question:
     def __init__(self, network: Network, windows: list[Window], options: LamOptions, progress: Any) -> None:
         self.network, self.windows, self.options, self.progress = network, windows, options, progress
         self.objective = make_objective(options.objective, gt=options.gt)
-        self.path = make_path(options.path, seed=options.seed)
+        path = make_path(options.path, seed=options.seed)
+        self.path = PerFrame(path) if network.frames else path
         self._influences: dict[tuple[Any, ...], Influences] = {}
 
     def influences(self, shape: tuple[int, ...], precision: str) -> Influences | None:
         """Of the windows, for images of this shape; None where the option `cone` is off."""
-        if self.options.cone == "off":
+        if self.options.cone == "off" or self.network.frames:
             return None
         if (shape, precision) not in self._influences:
             found = Influences(self.network, self.objective, self.windows, shape, precision)
@@ -57,7 +59,7 @@ class Question:
         """How many images are explained together: a batch of an accelerator's; one on a CPU, where it gains nothing."""
         if self.network.device.type == "cpu" or self.options.compat:
             return 1
-        return calibrate(self.network, cast("tuple[int, int, int]", shape), self.options.precision).batch
+        return calibrate(self.network, shape, self.options.precision).batch
 
 
 @dataclass
@@ -89,7 +91,7 @@ class Explanation:
         if self.options.compat == "lam_demo":
             return [result for image in self.images for result in self._published(image)]
         shape = tuple(self.images[0].shape[1:])
-        plan = calibrate(self.network, cast("tuple[int, int, int]", shape), self.precision)
+        plan = calibrate(self.network, shape, self.precision)
         influences = self.question.influences(shape, self.precision)
         groups: list[Influence | None] = [*influences.groups] if influences and influences.groups else [None]
         share = sum(group.share for group in groups if group)
@@ -210,6 +212,8 @@ class Explanation:
 
     def _published(self, image: torch.Tensor) -> list[LamResult]:
         options = self.options
+        if self.network.frames:
+            raise OptionError("compat='lam_demo' is the published procedure, which is of images: not of clips")
         if options.precision != "float32" or options.path != "blur" or options.objective != "gradient":
             raise OptionError("compat='lam_demo' is the published procedure: float32, path blur, objective gradient")
         steps = 50 if options.steps == "auto" else int(options.steps)
@@ -243,7 +247,7 @@ class Explanation:
             "window": list(window.as_tuple()),
             "canvas": {"input": [h, w], "output": list(output.shape[-2:])},
             "diffusion_index": (1 - concentration) * 100,
-            "effective_pixels": (1 - concentration) * h * w,
+            "effective_pixels": (1 - concentration) * values.size,
             "gini": concentration,
             "completeness_gap": gap,
             "error": found.error,
@@ -264,6 +268,9 @@ class Explanation:
             "seed": self.options.seed,
         }
         verdict = judge(scalars, values, found.tally.broken, self.options.tolerance)
+        if self.network.frames:
+            scalars |= clip_scalars(self.network, image, values)
+            verdict += clip_words(scalars)
         result = LamResult("lam", arrays, scalars, provenance, verdict)
         result.origin = Origin(self.network, self.options)
         return result

@@ -27,6 +27,7 @@ class Origin:
 class LamResult(Result):
     """A local attribution map. Arrays: `attribution` (C,h,w) signed, `lr` (C,h,w), `output` (C,H,W), `nodes` (K,).
 
+    Of a clip: `attribution` and `lr` are (T,C,h,w), the map is (T,h,w), and `output` is the window's frame.
     Where only the window's surroundings were computed, `output` is NaN elsewhere; `picture` is fit to be shown.
     """
 
@@ -43,7 +44,7 @@ class LamResult(Result):
 
     @property
     def map(self) -> np.ndarray:
-        """(h,w): |sum of the attribution over channels|."""
+        """(h,w), or (T,h,w) of a clip: |sum of the attribution over channels|."""
         return measures.attribution_map(self.attribution)
 
     @property
@@ -73,7 +74,7 @@ class LamResult(Result):
 
     @property
     def effective_pixels(self) -> float:
-        """DI/100*h*w: like DI, free of the canvas's area."""
+        """DI/100*h*w: like DI, free of the canvas's area; of a clip, over all its frames' pixels."""
         return float(self.scalars["effective_pixels"])
 
     @property
@@ -102,14 +103,38 @@ class LamResult(Result):
         return int(self.scalars["steps"])
 
     def kde(self, bandwidth: float = 0.25) -> np.ndarray:
-        """(h,w) kernel density of the map, as papers show it; see sr_hooks.measures.kde."""
+        """(h,w) kernel density of the map, as papers show it; see sr_hooks.measures.kde. Of a clip frame by frame."""
+        if self.is_clip:
+            return np.stack([measures.kde(values, bandwidth) for values in self.map])
         return measures.kde(self.map, bandwidth)
+
+    @property
+    def is_clip(self) -> bool:
+        """Whether it is of a network over clips."""
+        return self.attribution.ndim == 4
+
+    @property
+    def frame(self) -> int | None:
+        """Of a clip: the output frame that the window is in."""
+        return cast("int | None", self.scalars.get("frame"))
+
+    @property
+    def frame_shares(self) -> np.ndarray | None:
+        """Of a clip: (T,), each frame's share of the map's sum."""
+        return np.array(self.scalars["frame_shares"]) if self.is_clip else None
+
+    @property
+    def temporal_diffusion(self) -> float | None:
+        """Of a clip: the effective number of frames, exp of the entropy of their shares; from 1 to T."""
+        return cast("float | None", self.scalars.get("temporal_diffusion"))
 
     def headline(self) -> dict[str, Any]:
         keys = (
             "diffusion_index",
             "effective_pixels",
             "gini",
+            "frame",
+            "temporal_diffusion",
             "completeness_gap",
             "error",
             "precision_deviation",

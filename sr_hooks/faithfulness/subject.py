@@ -83,6 +83,10 @@ def subject_of(result: Result, network: Any, image: Any, attribute: Attribute | 
             f"check knows LAM's results, and this is one of {result.analysis}; to check another map of a window, give "
             "a LAM result of that window and the map's maker: check(result, attribute=function)"
         )
+    if result.is_clip:
+        raise OptionError(
+            "check looks at maps of images, and this LAM is of a clip: its completeness gap stands in the result"
+        )
     found = _network(result, network)
     batch = _image(result, image)
     window = parse_window(result.window)

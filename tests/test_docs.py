@@ -60,6 +60,8 @@ def test_site_builds_and_fetches_nothing(tmp_path):
     assert done.returncode == 0, done.stderr
     built = sorted((tmp_path / "site").rglob("*.html"))
     assert {page.stem for page in built} >= {"index", *ANALYSES}
+    packages = [path.parent.name.removeprefix("sr-hooks-") for path in (REPOSITORY / "plugins").glob("*/README.md")]
+    assert {page.stem for page in built} >= {f"plugin-{name}" for name in packages}
     for page in built:
         text = page.read_text(encoding="utf-8")
         fetched = re.findall(r"<(?:script|img|iframe|source)[^>]+src=[\"']?(?:https?:)?//[^>]+>", text)

@@ -1,0 +1,29 @@
+"""A hook of mkdocs: the README of every package under plugins/ is a page of the site."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mkdocs.structure.files import File, Files
+
+PLUGINS = Path(__file__).resolve().parents[1] / "plugins"
+
+
+def _readmes() -> dict[str, Path]:
+    """Page to file, by name."""
+    return {
+        f"plugin-{path.parent.name.removeprefix('sr-hooks-')}.md": path for path in sorted(PLUGINS.glob("*/README.md"))
+    }
+
+
+def on_config(config: Any) -> Any:
+    """One more section of the navigation, before the last."""
+    config.nav.insert(-1, {"Plugins": list(_readmes())})
+    return config
+
+
+def on_files(files: Files, config: Any) -> Files:
+    for page, readme in _readmes().items():
+        files.append(File.generated(config, page, content=readme.read_text(encoding="utf-8")))
+    return files

@@ -67,7 +67,7 @@ def judge(result: Result, tolerance: float, coarse: int) -> str:
         )
     return (
         f"sound: of {int(fine.sum())} blocks on {int(draws.max())} patches {scalars['helping']} help and "
-        f"{scalars['harming']} harm the window beyond their 95 % interval, {scalars['undecided']} are undecided "
+        f"{scalars['harming']} harm the window beyond their 95 % interval, {scalars['undecided']} undecided "
         f"(median half-width {scalars['half_width']:.3f} dB; some {0.05 * int(fine.sum()):.0f} by chance alone); "
         f"{reach}{agree}."
     )

@@ -118,6 +118,17 @@ def test_a_card_stands_under_its_row(grid, tmp_path):
         (place.cache.path(cell.key) / "card.json").unlink()
 
 
+def test_images_that_are_inputs_have_no_truth_to_show(tmp_path):
+    asked = small(tmp_path, networks=1, images=1, hr=False)
+    summary = run_grid(asked, tmp_path / "out", jobs=1)
+    assert not summary.failures and "PSNR" not in (tmp_path / "out/table.md").read_text()
+    plan = make_plan(asked, device="cpu", threads=1)
+    gathered = Gathered(plan, Place(tmp_path / "out"))
+    words = drawn(draw_page(gathered, [], pages(plan)[0]))
+    assert "SR of tiny 4" in words and "LR, 48×48, for ×2" in words and not any("HR" in text for text in words)
+    assert "output of the first network with the window" in (tmp_path / "out/report.html").read_text()
+
+
 def test_more_than_a_page_goes_on_the_next(tmp_path):
     asked = small(tmp_path, networks=4, images=6)
     plan = make_plan(asked, device="cpu", threads=1)

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from sr_hooks.grid import read_asked, run_grid
+from sr_hooks.grid.crew import default_device, default_jobs
 from sr_hooks.grid.place import Place
 from sr_hooks.grid.sharing import Task, share
 from tests.grids import command, environment, write_grid
@@ -150,6 +151,17 @@ def test_of_two_torchrun_workers_one_is_killed_and_the_other_finishes_all(undist
     assert_nothing_twice(out)
     killed = [line["key"] for line in journal(out, "begun") if line["pid"] == victim]
     assert set(killed) <= {line["key"] for line in journal(out, "finished")}
+
+
+def test_how_many_processes_there_are_by_default(monkeypatch):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    assert default_jobs("cpu") >= 1
+    monkeypatch.setenv("WORLD_SIZE", "1")  # torchrun starts what there is to start
+    assert default_jobs("cpu") == 1
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
+    monkeypatch.setenv("LOCAL_RANK", "6")
+    assert default_device() == "cuda:2" and [default_device(n) for n in (1, 2, 5)] == ["cuda:1", "cuda:2", "cuda:1"]
 
 
 # -- claims ------------------------------------------------------------------------------------------

@@ -136,24 +136,26 @@ def _draw_block(sheet: Sheet, gathered: Gathered, block: Block, top: float, mark
 def _draw_row(sheet: Sheet, row: Row, result: LamResult, top: float, height: float, mark: str) -> None:
     from matplotlib.colors import PowerNorm
 
+    from sr_hooks.grid.gathered import shown_of
+
     boxes = [(_column(number), top, _UNIT, height) for number in (2, 3, 4)]
     colours = PAPER_COLOURS if result.provenance["options"]["compat"] else MAP_COLOURS
-    values = result.map / max(float(result.map.max()), 1e-30)
+    shown = shown_of(result)
+    values = shown.map / max(float(shown.map.max()), 1e-30)
     sup = f" [{mark}]" if mark else ""
     small = _small_window(result)
     axes = sheet.picture(
         values, boxes[0], f"DI {result.diffusion_index:.2f}{sup}", cmap=colours, norm=PowerNorm(0.5, 0, 1)
     )
     window_box(axes, small, thin=True)
-    density = result.kde()
-    share = density / max(float(density.max()), 1e-30)
-    grey = np.repeat(image_of(result.arrays["lr"]).mean(axis=2, keepdims=True), 3, axis=2)
+    share = shown.density / max(float(shown.density.max()), 1e-30)
+    grey = np.repeat(image_of(shown.lr).mean(axis=2, keepdims=True), 3, axis=2)
     axes = sheet.picture(grey, boxes[1], "")
     axes.imshow(
         share, cmap=colours, alpha=np.clip(np.sqrt(share), 0, 0.85), vmin=0, vmax=1, interpolation="none", aspect="auto"
     )
     quality = f"PSNR-Y {row.numbers['psnr_y']:.2f} dB" if "psnr_y" in row.numbers else ""
-    sheet.picture(_cut(result.arrays["output"], result.window), boxes[2], quality)
+    sheet.picture(_cut(shown.output, result.window), boxes[2], quality)
     if row.card is not None:
         _card(sheet, row.card, top + height + _CAPTION)
 
@@ -171,10 +173,12 @@ def _reference(
     sheet: Sheet, gathered: Gathered, row: Row, result: LamResult, top: float, height: float, step: float, rows: int
 ) -> None:
     """What all rows of a block have in common, in the two columns at the left."""
+    from sr_hooks.grid.gathered import shown_of
+
     truth = gathered.truth(row.cell)
-    output = result.arrays["output"]
+    shown = shown_of(result)
+    output, lr = shown.output, shown.lr
     whole = output if truth is None else truth[0, :, : output.shape[-2], : output.shape[-1]].numpy()
-    lr = result.arrays["lr"]
     enlarged = upsample(torch.from_numpy(lr)[None], (output.shape[-2], output.shape[-1]))[0].numpy()
     whole_name = "HR with the window" if truth is not None else f"SR of {plain(row.network, 20)}"
     patch = ("HR, the window", _cut(whole, result.window)) if truth is not None else None

@@ -97,7 +97,7 @@ def _canvases(rows: Sequence[Row]) -> Iterator[Caution]:
     for group in _grouped(mapped, lambda row: (row.cell.image, row.cell.window)).values():
         sizes = _grouped(group, lambda row: tuple(row.scalars["canvas"]["input"]))
         if len(sizes) > 1:
-            said = _listed({f"{h}×{w}": _names(members) for (h, w), members in sizes.items()})
+            said = _listed({_times(size): _names(members) for size, members in sizes.items()})
             window = "; the same window covers different input areas" if group[0].cell.window else ""
             yield Caution(
                 "canvas",
@@ -112,9 +112,9 @@ def _canvases(rows: Sequence[Row]) -> Iterator[Caution]:
     shapes = _grouped([row for row in one if row.cell.window], lambda row: (row.cell.window or ())[2:])
     differing = []
     if len(sizes) > 1:
-        differing.append("canvases (" + ", ".join(f"{h}×{w}" for h, w in sizes) + " input pixels)")
+        differing.append("canvases (" + ", ".join(map(_times, sizes)) + " input pixels)")
     if len(shapes) > 1:
-        differing.append("windows (" + ", ".join(f"{h}×{w}" for h, w in shapes) + " output pixels)")
+        differing.append("windows (" + ", ".join(map(_times, shapes)) + " output pixels)")
     if differing:
         yield Caution(
             "mean",
@@ -155,6 +155,10 @@ def _place_of(row: Row) -> str:
     image = f", {one_line(row.image)}" if row.image else ""
     window = f", window {row.window}" if row.window else ""
     return f"{one_line(row.network)}{image}{window}"
+
+
+def _times(size: Sequence[int]) -> str:
+    return "×".join(map(str, size))
 
 
 def _averaged(place: str) -> bool:

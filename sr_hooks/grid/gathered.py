@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from typing import Any
 
+import numpy as np
 import torch
 
 from sr_hooks.analyses.lam_result import LamResult
@@ -16,7 +17,7 @@ from sr_hooks.grid.plan import Cell, Plan, image_of
 from sr_hooks.metrics import psnr, quantise
 from sr_hooks.results import Result
 
-__all__ = ["Gathered", "Row", "better", "is_map"]
+__all__ = ["Gathered", "Row", "Shown", "better", "is_map", "shown_of"]
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,8 @@ class Gathered:
         if truth is None or "output" not in result.arrays:
             return None
         output = torch.from_numpy(result.arrays["output"])[None]
+        if not torch.isfinite(output).all():
+            return None  # only a part of it was asked for
         height, width = output.shape[-2:]
         border = max(round(float(self.plan.networks[cell.network]["scale"])), 0)
         if truth.shape[1] != output.shape[1] or min(height, width) <= 2 * border:
@@ -118,3 +121,22 @@ def is_map(cell: Cell) -> bool:
 @cache
 def _gives_maps(analysis: str) -> bool:
     return issubclass(find_analysis(analysis).result_type, LamResult)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What is shown of a map: (h,w) of itself and of its density, the input (C,h,w) and the output (C,H,W)."""
+
+    map: np.ndarray
+    density: np.ndarray
+    lr: np.ndarray
+    output: np.ndarray
+
+
+def shown_of(result: LamResult) -> Shown:
+    """Of a clip, the frame that the window is in, or the middle one of those there are."""
+    values, density, lr = result.map, result.kde(), result.arrays["lr"]
+    if values.ndim == 3:
+        frame = result.frame if result.frame is not None and result.frame < len(values) else len(values) // 2
+        values, density, lr = values[frame], density[frame], lr[frame]
+    return Shown(values, density, lr, result.picture)

@@ -137,6 +137,8 @@ def _cell(
 ) -> Cell:
     kind = find_analysis(name)
     options = {**given, "window": window} if window else dict(given)
+    if any(field.name == "picture" for field in dataclasses.fields(kind.options_type)):
+        options.setdefault("picture", "whole")  # of which figure and PSNR are
     parsed: Any = from_mapping(kind.options_type, options, where=name)
     numbers = [number] if number is not None else range(len(asked.images))
     images = [inputs_of(asked, n, network, kind.takes) for n in numbers]

@@ -22,7 +22,7 @@ from sr_hooks.analyses.faig_result import FaigResult
 from sr_hooks.analyses.lam_result import LamResult
 from sr_hooks.escapes import one_line
 from sr_hooks.grid.cautions import Caution
-from sr_hooks.grid.gathered import Gathered, Row, is_map
+from sr_hooks.grid.gathered import Gathered, Row, is_map, shown_of
 from sr_hooks.grid.tables import make_tables, name_of
 from sr_hooks.images import upsample
 from sr_hooks.report.pictures import density_uri, map_uri, photo_uri, pixels_uri, ramp
@@ -140,10 +140,11 @@ def _places(gathered: Gathered) -> list[dict[str, Any]]:
 
 def _reference(gathered: Gathered, row: Row, result: LamResult) -> dict[str, Any]:
     """What all networks of a page have in common."""
-    truth, output = gathered.truth(row.cell), result.arrays["output"]
+    truth, shown = gathered.truth(row.cell), shown_of(result)
+    output = shown.output
     height, width = output.shape[-2:]
     whole = output if truth is None else truth[0, :, :height, :width].numpy()
-    enlarged = upsample(torch.from_numpy(result.arrays["lr"])[None], (height, width))[0].numpy()
+    enlarged = upsample(torch.from_numpy(shown.lr)[None], (height, width))[0].numpy()
     top, left, high, wide = result.window
     cut = (slice(None), slice(top, top + high), slice(left, left + wide))
     return {
@@ -157,13 +158,14 @@ def _reference(gathered: Gathered, row: Row, result: LamResult) -> dict[str, Any
 
 def _map(result: LamResult) -> dict[str, Any]:
     published = bool(result.provenance.get("options", {}).get("compat"))
-    lr, output = result.arrays["lr"], result.arrays["output"]
+    shown = shown_of(result)
+    lr, output = shown.lr, shown.output
     top, left, high, wide = result.window
     zoom = output.shape[-1] / lr.shape[-1]
     return {
         "lr": pixels_uri(lr),
-        "map": map_uri(result.map, published=published),
-        "density": density_uri(result.kde(), lr, published=published),
+        "map": map_uri(shown.map, published=published),
+        "density": density_uri(shown.density, lr, published=published),
         "patch": pixels_uri(output[:, top : top + high, left : left + wide]),
         "size": lr.shape[-2:],
         "box": [round(side / zoom, 3) for side in (left, top, wide, high)],

@@ -100,8 +100,7 @@ def faig_change(a: FaigResult, b: FaigResult) -> tuple[dict[str, np.ndarray], di
             "rank_correlation": rank_correlation(a.contrast(name), b.contrast(name)),
         }
     said = "of the filters ranked top 1 %, " + ", ".join(
-        f"{found[name]['overlap'][0]:.0%} in common for {name}"
-        for name in names
+        f"{found[name]['overlap'][0]:.0%} in common for {name}" for name in names
     )
     return {}, {"faig_overlap": found}, said + " (by chance 1 %)"
 

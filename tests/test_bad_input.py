@@ -194,7 +194,7 @@ def test_wrong_scale_is_named_and_output_can_be_selected(lr):
         ({"steps": 1}, "at least 2"),
         ({"steps": "many"}, "steps is 'many'"),
         ({"tolerance": 0}, "above 0"),
-        ({"precision": "float8"}, "must be float32, bfloat16"),
+        ({"precision": "float8"}, "must be float32, tf32, bfloat16"),
         ({"compat": "paper"}, "must be lam_demo"),
         ({"compat": "lam_demo", "path": "black"}, "published procedure"),
     ],

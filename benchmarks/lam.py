@@ -5,9 +5,13 @@
 
 The published procedure: one image at a time, parameter gradients computed and thrown away, the root over the whole
 output, 50 right-end steps. Each side's error is that against the 256-interval integral of its own objective; ours
-takes as few gradients as bring its error to the published one's or below. The two sides alternate; the ratio is the
+takes as few gradients as bring its error to the published one's or below. The sides alternate; the ratio is the
 median of the pairs'. Seconds are this process's own on one thread, so that other work on the machine does not
 count; peak memory is of each side's own process.
+
+Two floors beside them: a plain forward and input-backward of the whole network, as often as ours takes a gradient, and
+the same of the window's cone alone. With --peer captum the other side is Captum's IntegratedGradients from black (50
+steps, Gauss-Legendre, internal_batch_size 1), and ours takes that path too.
 """
 
 from __future__ import annotations
@@ -27,10 +31,27 @@ import torch
 import sr_hooks
 from sr_hooks.analyses.lam_demo import PublishedGradient, blurred
 from sr_hooks.demo import photographs
+from sr_hooks.execution import calibrate
 from sr_hooks.images import downsample, read_image
+from sr_hooks.influence import Influences
+from sr_hooks.objectives import GradientMagnitude
 from sr_hooks.windows import Window
 
 ARCHITECTURES = {
+    "msrresnet4": ("MSRResNet", {"upscale": 4}),
+    "swinir": (
+        "SwinIR",
+        {
+            "upscale": 4,
+            "img_size": 64,
+            "window_size": 8,
+            "depths": [6] * 4,
+            "embed_dim": 60,
+            "num_heads": [6] * 4,
+            "mlp_ratio": 2,
+            "upsampler": "pixelshuffledirect",
+        },
+    ),
     "edsr": ("EDSR", {"num_in_ch": 3, "num_out_ch": 3, "num_feat": 64, "num_block": 16, "upscale": 4}),
     "rcan": ("RCAN", {"num_in_ch": 3, "num_out_ch": 3, "num_group": 10, "num_block": 20, "upscale": 4}),
     "rrdb": ("RRDBNet", {"num_in_ch": 3, "num_out_ch": 3, "num_feat": 64, "num_block": 23, "scale": 4}),
@@ -78,6 +99,43 @@ def published_reference(network: sr_hooks.Network, image: torch.Tensor, window: 
     return total
 
 
+def captums(network: sr_hooks.Network, image: torch.Tensor, window: Window, steps: int = 50) -> np.ndarray:
+    """Captum's integrated gradients from black of the objective that is ours too."""
+    from captum.attr import IntegratedGradients
+
+    objective = GradientMagnitude()
+
+    def value(x: torch.Tensor) -> torch.Tensor:
+        return objective(network(x), x, window)
+
+    found = IntegratedGradients(value).attribute(image, torch.zeros_like(image), n_steps=steps, internal_batch_size=1)
+    return found[0].detach().numpy()
+
+
+def whole_floor(network: sr_hooks.Network, image: torch.Tensor, window: Window, count: int) -> None:
+    """As many plain forwards and input-backwards of the whole network."""
+    objective = GradientMagnitude()
+    with network.prepared():
+        for _ in range(count):
+            x = image.clone().requires_grad_()
+            torch.autograd.grad(objective(network(x), x, window).sum(), x)
+
+
+def cone_floor(network: sr_hooks.Network, image: torch.Tensor, window: Window, count: int, precision: str) -> None:
+    """As many of the cone's alone, in the layout that is calibrated."""
+    with network.prepared():
+        plan = calibrate(network, tuple(image.shape[1:]), precision)
+        groups = Influences(network, GradientMagnitude(), [window], tuple(image.shape[1:]), precision).groups
+        if not groups:
+            return
+        box, cone = groups[0].inputs, groups[0].cone(1)
+        fixed = cone.prepare(groups[0].weights(plan))
+        for _ in range(count):
+            part = image[..., box.top : box.bottom, box.left : box.right]
+            x = plan.lay_out(part.clone()).requires_grad_()
+            torch.autograd.grad(cone(x, fixed)[1][0].sum(), x)
+
+
 def relative(found: np.ndarray, reference: np.ndarray) -> float:
     return float(np.linalg.norm(found - reference) / np.linalg.norm(reference))
 
@@ -100,6 +158,10 @@ def peak(arguments: argparse.Namespace, side: str, steps: int) -> float:
         str(steps),
         "--precision",
         arguments.precision,
+        "--peer",
+        arguments.peer,
+        "--cone",
+        arguments.cone,
     ]
     return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
@@ -110,6 +172,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="the development data")
     parser.add_argument("--size", type=int, default=64, help="side of the LR image")
     parser.add_argument("--precision", default="float32", choices=["float32", "bfloat16"])
+    parser.add_argument("--peer", choices=["published", "captum"], default="published")
+    parser.add_argument("--cone", choices=["auto", "off"], default="auto")
     parser.add_argument("--steps", type=int, help="gradients of ours (default: found by the error)")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--photograph", default="cat")
@@ -125,51 +189,66 @@ def main() -> None:
     middle = int(lr.shape[-1] * network.scale) // 2 - 8
     window = Window(middle, middle, 16, 16)
 
+    given = {"path": "linear:black"} if arguments.peer == "captum" else {}
+    given |= {"window": window, "precision": arguments.precision, "cone": arguments.cone}
+    them = captums if arguments.peer == "captum" else published
+
     def ours(steps: int) -> np.ndarray:
-        return sr_hooks.lam(network, lr, window=window, steps=steps, precision=arguments.precision).attribution
+        return sr_hooks.lam(network, lr, steps=steps, **given).attribution
 
     network.module.eval()
     if arguments.alone:
         network.scale  # noqa: B018  probed before we count
         Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak starts again from now
         before = memory("VmRSS")
-        published(network, lr, window, 3) if arguments.alone == "published" else ours(arguments.steps)
+        them(network, lr, window, 3) if arguments.alone == "published" else ours(arguments.steps)
         print(memory("VmHWM") - before)
         return
 
     steps, facts = arguments.steps or 21, {}
     if not arguments.time_alone:
-        bar = relative(published(network, lr, window), published_reference(network, lr, window))
-        reference = sr_hooks.lam(network, lr, window=window, steps=257).attribution
+        reference = sr_hooks.lam(network, lr, steps=257, **{**given, "precision": "float32"}).attribution
+        theirs = published_reference(network, lr, window) if arguments.peer == "published" else reference
+        bar = relative(them(network, lr, window), theirs)
         errors = {}
-        for steps in [arguments.steps] if arguments.steps else range(13, 50, 2):
+        for steps in [arguments.steps] if arguments.steps else range(9, 50, 2):
             errors[steps] = relative(ours(steps), reference)
             if errors[steps] <= bar:
                 break
-        facts = {"published error": round(bar, 4), "our error": round(errors[steps], 4)}
+        facts = {"their error": round(bar, 4), "our error": round(errors[steps], 4)}
         if 21 not in errors:
             errors[21] = relative(ours(21), reference)
         facts["our error at 21"] = round(errors[21], 4)
-    ours(3)  # calibration
-    pairs = []
+    ours(3)  # calibration, recording and proof, once for a network
+    sides = {
+        "their": lambda: them(network, lr, window),
+        "our": lambda: ours(steps),
+        "whole floor": lambda: whole_floor(network, lr, window, steps),
+        "cone floor": lambda: cone_floor(network, lr, window, steps, arguments.precision),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(arguments.repeats):
-        begin = time.process_time()
-        published(network, lr, window)
-        between = time.process_time()
-        ours(steps)
-        pairs.append((between - begin, time.process_time() - between))
-    ratios = [a / b for a, b in pairs]
+        for name, side in sides.items():
+            begin = time.process_time()
+            side()
+            seconds[name].append(time.process_time() - begin)
+    ratios = [a / b for a, b in zip(seconds["their"], seconds["our"], strict=True)]
+    middle = {name: statistics.median(each) for name, each in seconds.items()}
+    cone = sr_hooks.lam(network, lr, steps=2, **given).scalars["cone"]
     row = {
-        "network": arguments.network,
-        "precision": arguments.precision,
-        "lr": f"{lr.shape[-2]}x{lr.shape[-1]}",
-        "gradients": f"50 / {steps}",
-        "published s": round(statistics.median(a for a, _ in pairs), 2),
-        "ours s": round(statistics.median(b for _, b in pairs), 2),
+        "analysis": "LAM",
+        "case": f"{arguments.network}, LR {lr.shape[-2]}x{lr.shape[-1]}, {arguments.precision}",
+        "against": {"captum": "Captum IntegratedGradients, 50", "published": "published, 50"}[arguments.peer],
+        "their s": round(middle["their"], 2),
+        "our s": round(middle["our"], 2),
         "ratio": round(statistics.median(ratios), 2),
-        "ratio spread": [round(min(ratios), 2), round(max(ratios), 2)],
-        "published MiB": round(peak(arguments, "published", steps)),
-        "ours MiB": round(peak(arguments, "ours", steps)),
+        "spread": [round(min(ratios), 2), round(max(ratios), 2)],
+        "our gradients": steps,
+        "over the cone's floor": round(middle["our"] / middle["cone floor"], 3) if isinstance(cone, dict) else None,
+        "over the whole floor": round(middle["our"] / middle["whole floor"], 3),
+        "cone": cone,
+        "their MiB": round(peak(arguments, "published", steps)),
+        "our MiB": round(peak(arguments, "ours", steps)),
         **facts,
     }
     print(json.dumps(row))

@@ -41,8 +41,8 @@ def lam_figure(result: LamResult) -> Any:
     panels[0].imshow(image_of(output), interpolation="lanczos")
     window_box(panels[0], (top, left, height, width))
     partly = np.isnan(result.arrays["output"]).any()
-    title = "output near the window, else bicubic" if partly else f"output {output.shape[-2]}×{output.shape[-1]}"
-    panel(panels[0], f"{title}, window {height}×{width}")
+    title = f"output {output.shape[-2]}×{output.shape[-1]}, window {height}×{width}"
+    panel(panels[0], "bicubic, and output at the window" if partly else title)
     panels[1].imshow(image_of(output[:, top : top + height, left : left + width]), interpolation="nearest")
     panel(panels[1], f"the window, at ({top}, {left})")
     panels[2].imshow(image_of(lr), interpolation="nearest")

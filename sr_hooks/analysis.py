@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -23,6 +24,7 @@ from sr_hooks.images import downsample
 from sr_hooks.network import Network
 from sr_hooks.options import as_plain, from_mapping
 from sr_hooks.results import Result
+from sr_hooks.video import by_frames
 from sr_hooks.windows import parse_windows
 
 __all__ = [
@@ -47,7 +49,8 @@ class WatchContext:
     """What a watcher may know of the training run.
 
     Attributes:
-        images: what the analysis looks at, each (1,C,h,w) float32 in [0, 1]: inputs or ground truth, as `takes` says.
+        images: what the analysis looks at, each (1,C,h,w), or a clip (1,T,C,h,w), float32 in [0, 1]: inputs or ground
+            truth, as `takes` says.
         image_names: a name for each of them.
         seed: for whatever randomness the watcher needs; recorded with the results.
         folder: where the run's results go; None where nothing is written.
@@ -106,8 +109,11 @@ class Watcher:
             SRHooksError: with what is wrong.
         """
         for image in self.context.images:
-            lr = image if self.kind.takes == "lr" else downsample(image, network.scale)
+            lr = image if self.kind.takes == "lr" else by_frames(partial(downsample, scale=network.scale), image)
             network.check(lr)
+            frame = getattr(self.options, "frame", None)
+            if frame is not None and (network.frames or frame != "middle"):
+                network.frame_index(lr.shape[1] if lr.ndim == 5 else network.frames, frame)
             for name in ("window", "windows"):
                 if getattr(self.options, name, None) is not None:
                     for window in parse_windows(getattr(self.options, name))[0]:
@@ -127,7 +133,7 @@ class Watcher:
         """
         images = self.context.images
         if self.kind.joins_images():
-            return execute(self.kind, network, joined(images), self.options)
+            return execute(self.kind, network, images if network.frames else joined(images), self.options)
         results: list[Result] = []
         for name, image in zip(self.context.image_names, images, strict=True):
             answer = execute(self.kind, network, image, self.options)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -15,7 +16,9 @@ from sr_hooks.errors import OptionError
 from sr_hooks.images import downsample
 from sr_hooks.network import Network
 from sr_hooks.ranks import Ranks
+from sr_hooks.video import by_frames
 from sr_hooks.watch_config import Planned, located
+from sr_hooks.watch_images import named_clips
 
 __all__ = ["ImageSource", "RunFacts", "bind"]
 
@@ -49,7 +52,7 @@ def bind(
         raise OptionError(f"{planned.where}: network is {which!r}, and this run has only {', '.join(networks)}")
     network = networks[which]
     with located(planned.where), network.prepared(), blamed(planned.kind, "check"):
-        found, names = images(planned)
+        found, names = (named_clips(planned, facts.base) if network.frames else None) or images(planned)
         context = WatchContext(
             images=tuple(found),
             image_names=tuple(names),
@@ -72,7 +75,7 @@ def _forward_seconds(network: Network, images: Sequence[torch.Tensor], takes: st
     if not images:
         image = torch.full((1, network.channels, 64, 64), 0.5)
     else:
-        image = images[0] if takes == "lr" else downsample(images[0], network.scale)
+        image = images[0] if takes == "lr" else by_frames(partial(downsample, scale=network.scale), images[0])
     corner = image[..., :_CROP, :_CROP].to(network.device)
     with torch.no_grad():
         start = time.perf_counter()

@@ -20,12 +20,13 @@ from sr_hooks.analyses.lam_result import LamResult
 from sr_hooks.analysis import blamed, execute, joined
 from sr_hooks.errors import ImageError, OptionError, SRHooksError, nearest
 from sr_hooks.faithfulness import check
-from sr_hooks.images import downsample, read_image
+from sr_hooks.images import downsample
 from sr_hooks.network import Network
 from sr_hooks.options import add_flags, from_flags
 from sr_hooks.results import Result, check_folder, read_result
 from sr_hooks.run_index import read_index
 from sr_hooks.tables import label, text_table
+from sr_hooks.video import by_frames, read_input
 
 __all__ = ["main"]
 
@@ -108,7 +109,9 @@ def _analysis_flags(kind: Any) -> _Parser:
     command = _Parser(add_help=False)
     _network_flags(command)
     what = "input (LR) images" if kind.takes == "lr" else "ground-truth (HR) images"
-    command.add_argument("--image", nargs="+", required=True, metavar="FILE", help=f"{what}, 8-bit files")
+    command.add_argument(
+        "--image", nargs="+", required=True, metavar="FILE", help=f"{what}, 8-bit files, or folders of frames"
+    )
     if kind.takes == "lr":
         command.add_argument(
             "--hr", action="store_true", help="the images are HR: shrink them by the scale first (bicubic)"
@@ -165,13 +168,13 @@ def _analyse(name: str, kind: Any, arguments: argparse.Namespace) -> None:
     with blamed(kind, "options"):
         options = from_flags(kind.options_type, arguments)
     files = [Path(file) for file in arguments.image]
-    images = [read_image(file) for file in files]
+    images = [read_input(file) for file in files]
     network = _network(arguments)
     if getattr(arguments, "hr", False):
-        images = [downsample(image, network.scale) for image in images]
+        images = [by_frames(functools.partial(downsample, scale=network.scale), image) for image in images]
     named: list[tuple[str, Result]] = []
     if kind.joins_images():
-        answer = execute(kind, network, joined(images), options)
+        answer = execute(kind, network, images if network.frames else joined(images), options)
         named = [(f"{name}_{i}", r) for i, r in enumerate(answer)] if isinstance(answer, list) else [(name, answer)]
     else:
         for file, image in zip(files, images, strict=True):

@@ -35,6 +35,7 @@ from sr_hooks.errors import ImageError, OptionError, nearest
 from sr_hooks.hookspecs import hookimpl
 from sr_hooks.images import as_batch
 from sr_hooks.seeds import generator
+from sr_hooks.video import by_frames
 
 __all__ = ["Degradation", "Step", "make_lr", "parse_degradation", "parse_degradations"]
 
@@ -189,7 +190,9 @@ def make_lr(
     Not for: training data, where one wants speed and ever new draws.
 
     Args:
-        hr: (N,C,H,W) or (C,H,W) float32 in [0, 1]. Rows and columns beyond a multiple of the scale are cropped.
+        hr: (N,C,H,W) or (C,H,W) float32 in [0, 1], or clips (N,T,C,H,W), whose frames are each an image of its own
+            number, i * T + t: noise is new in each, and so are strengths that are drawn. Rows and columns beyond a
+            multiple of the scale are cropped.
         degradation: see `parse_degradation`.
         scale: HR pixels per LR pixel; 1 shrinks nothing.
         seed: of all randomness, 0 or more.
@@ -206,6 +209,9 @@ def make_lr(
         ImageError: hr is no image in [0, 1], or too small for the scale.
     """
     chain = parse_degradation(degradation)
+    if isinstance(hr, torch.Tensor) and hr.ndim == 5:
+        given = {"scale": scale, "seed": seed, "first": first * hr.shape[1], "clip": clip, "quantise": quantise}
+        return by_frames(lambda frames: make_lr(frames, chain, **given), hr)  # type: ignore[arg-type]
     batch = as_batch(hr, what="the HR image")
     if seed < 0 or first < 0:
         raise OptionError(f"seed {seed}, first {first}: both must be 0 or more")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from sr_hooks.errors import ImageError, OptionError
 from sr_hooks.image_sets import single_images
 from sr_hooks.images import as_batch
 from sr_hooks.network import Network
+from sr_hooks.video import as_clips, by_frames
 
 __all__ = ["Inputs", "make_inputs"]
 
@@ -24,13 +25,17 @@ class Inputs:
 
     Attributes:
         names: of the D degradations.
-        gt: N of (1,C,H,W), in [0, 1].
-        lr: N lists of D (1,C,h,w); noise may have left [0, 1].
+        gt: N of (1,C,H,W), in [0, 1]; of clips (1,T',C,H,W), as many frames as the network returns.
+        lr: N lists of D (1,C,h,w), or (1,T,C,h,w); noise may have left [0, 1].
     """
 
     names: tuple[str, ...]
     gt: tuple[torch.Tensor, ...]
     lr: tuple[tuple[torch.Tensor, ...], ...]
+
+    def in_the_middle(self) -> Inputs:
+        """The same with the middle frame's ground truth alone, which is what a network over clips gives unasked."""
+        return replace(self, gt=tuple(gt if gt.ndim == 4 else gt[:, gt.shape[1] // 2] for gt in self.gt))
 
     def __len__(self) -> int:
         return len(self.gt)
@@ -59,6 +64,7 @@ def make_inputs(
 
     Args:
         images: (N,C,H,W) or (C,H,W) in [0, 1], a file's path, or a list of these; sides are cut to whole LR pixels.
+            For networks over clips see `sr_hooks.video.as_clips`.
         degradations: as sr_hooks.degradations.parse_degradations takes them.
         degraded: instead of both, name to (N,C,h,w) or a list of (C,h,w), with `gt`.
         crop: side in HR pixels of the centre crop taken of images.
@@ -85,12 +91,30 @@ def make_inputs(
     )
     chains = (*chains, *extra)
     scale = network.scale
-    hrs = [_trim(image, scale, crop) for image in single_images(images, "the HR image")]
+    hrs = [_trim(image, scale, crop) for image in _singles(network, images, "the HR image")]
     rows = []
     for index, hr in enumerate(hrs):
         network.check(hr)
         rows.append(tuple(make_lr(hr, chain, scale=scale, seed=seed, first=index, clip=clip) for chain in chains))
-    return Inputs(tuple(chain.name for chain in chains), tuple(hrs), tuple(rows))
+    truths = tuple(_returned(network, hr) for hr in hrs)
+    return Inputs(tuple(chain.name for chain in chains), truths, tuple(rows))
+
+
+def _singles(network: Network, given: Any, what: str) -> list[torch.Tensor]:
+    return as_clips(given, network.frames, what) if network.frames else single_images(given, what)
+
+
+def _returned(network: Network, hr: torch.Tensor) -> torch.Tensor:
+    """Of a clip the frames that the network returns for it."""
+    if hr.ndim == 4:
+        return hr
+    positions = network.returned_frames(hr.shape[1])
+    if any(position != int(position) for position in positions):
+        raise ImageError(
+            f"{network.name} returns {len(positions)} frames for {hr.shape[1]}, at times between them, for which there "
+            "is no ground truth: give degraded= with gt="
+        )
+    return hr[:, [int(position) for position in positions]]
 
 
 def _trim(hr: torch.Tensor, scale: float, crop: int | None) -> torch.Tensor:
@@ -113,11 +137,11 @@ def _ready_made(network: Network, degraded: Mapping[str, Any], gt: Any) -> Input
         raise OptionError("degraded must map a name to its inputs: degraded={'blur': tensor, 'noise': tensor}")
     if gt is None:
         raise OptionError("degraded= needs gt=, the ground truth of the same images")
-    truths = single_images(gt, "the ground truth")
+    truths = _singles(network, gt, "the ground truth")
     columns = []
     for name, given in degraded.items():
         items = list(given) if isinstance(given, (list, tuple)) else [given]
-        lrs = [single for item in items for single in _finite(item, name).split(1)]
+        lrs = [single for item in items for single in _ready_inputs(network, item, name)]
         if len(lrs) != len(truths):
             raise ImageError(
                 f"degraded[{name!r}] has {len(lrs)} images and gt has {len(truths)}: they must go in pairs"
@@ -131,7 +155,21 @@ def _ready_made(network: Network, degraded: Mapping[str, Any], gt: Any) -> Input
                     f"{expected[0]}x{expected[1]} of degraded[{name!r}], which is {lr.shape[-2]}x{lr.shape[-1]}"
                 )
         columns.append(lrs)
+    if network.frames:
+        counts = [len(network.returned_frames(lr.shape[1])) for lr in columns[0]]
+        truths = [
+            gt if gt.shape[1] == count else _returned(network, gt) for gt, count in zip(truths, counts, strict=True)
+        ]
     return Inputs(tuple(map(str, degraded)), tuple(truths), tuple(zip(*columns, strict=True)))
+
+
+def _ready_inputs(network: Network, item: Any, name: str) -> list[torch.Tensor]:
+    if not network.frames:
+        return list(_finite(item, name).split(1))
+    if isinstance(item, torch.Tensor) and item.is_floating_point():
+        clips = item[None] if item.ndim == 4 else item
+        return list(by_frames(lambda frames: _finite(frames, name), clips).split(1))
+    return as_clips(item, network.frames, f"degraded[{name!r}]")
 
 
 def _finite(lr: Any, name: str) -> torch.Tensor:

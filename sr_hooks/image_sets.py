@@ -64,8 +64,8 @@ def cut_patches(images: Sequence[torch.Tensor], size: int, count: int, seed: int
                 f"{what} {index} is {height}x{width} pixels, smaller than a patch of {size}x{size}: "
                 "give a smaller patch or leave the image out"
             )
-        if image.shape[1] != images[0].shape[1]:
-            raise ImageError(f"{what} {index} has {image.shape[1]} channels and the first has {images[0].shape[1]}")
+        if image.shape[-3] != images[0].shape[-3]:
+            raise ImageError(f"{what} {index} has {image.shape[-3]} channels and the first has {images[0].shape[-3]}")
         top, left = int(rng.integers(height % size + 1)), int(rng.integers(width % size + 1))
         corners = [(y, x) for y in range(top, height - size + 1, size) for x in range(left, width - size + 1, size)]
         squares.append([corners[i] for i in rng.permutation(len(corners))])

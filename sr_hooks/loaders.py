@@ -16,6 +16,7 @@ import torch
 import yaml
 from torch import nn
 
+from sr_hooks.alignment import deformable_alignment
 from sr_hooks.checkpoints import Weights, load_weights, read_weights
 from sr_hooks.errors import CheckpointError, NetworkError, nearest
 
@@ -148,7 +149,8 @@ def _build(cls: Any, arguments: Mapping[str, Any] | None, name: str) -> nn.Modul
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # without weights, the same network each time
         try:
-            module = cls(**(arguments or {}))
+            with deformable_alignment():
+                module = cls(**(arguments or {}))
         except Exception as error:
             given = ", ".join(f"{k}={v!r}" for k, v in (arguments or {}).items()) or "no arguments"
             raise NetworkError(f"cannot build {name} with {given}: {type(error).__name__}: {error}") from error

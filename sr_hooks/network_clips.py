@@ -64,6 +64,10 @@ class NetworkClips:
         side = max(side, trial_sides(self.multiple, self.frames)[0])
         return trial_input(self.frames, self.channels, (side, side), self.device)
 
+    def whole(self: Any) -> Network:
+        """Over clips: with all frames that it returns; of images: as it is."""
+        return cast("Network", self.at_frame("all") if self.frames else self)
+
     def returned_frames(self: Any, count: int) -> list[float]:
         """Where in time, in input frames from 0, the frames stand that it returns for a clip of `count` frames.
 

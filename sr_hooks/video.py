@@ -16,12 +16,14 @@ from sr_hooks.images import as_batch, read_image
 __all__ = [
     "FrameChoice",
     "as_clips",
+    "as_input",
     "by_frames",
     "camera_pan",
     "clip_of",
     "frame_positions",
     "one_frame",
     "read_clip",
+    "read_input",
     "stands_still",
 ]
 
@@ -66,14 +68,25 @@ def as_clips(given: Any, frames: int, what: str = "the clip") -> list[torch.Tens
             raise ImageError(f"{what}: none given")
         return [clip for item in given for clip in as_clips(item, frames, what)]
     else:
-        array = torch.from_numpy(np.ascontiguousarray(given)) if isinstance(given, np.ndarray) else given
-        if isinstance(array, torch.Tensor) and array.ndim == 5:
-            if 0 in array.shape:
-                raise ImageError(f"{what} has shape {tuple(array.shape)}; give (N,T,C,h,w), none of them 0")
-            clips = list(by_frames(lambda flat: as_batch(flat, what=what), array).split(1))
-        else:
-            clips = [as_batch(given, what=what)[None]]
+        found = as_input(
+            torch.from_numpy(np.ascontiguousarray(given)) if isinstance(given, np.ndarray) else given, what
+        )
+        clips = list(found.split(1)) if found.ndim == 5 else [found[None]]
     return [clip_of(clip[:, 0], frames) if clip.shape[1] == 1 else clip for clip in clips]
+
+
+def as_input(given: Any, what: str = "the image") -> torch.Tensor:
+    """An image or images as `sr_hooks.images.as_batch` checks them, or clips (N,T,C,h,w), frame by frame."""
+    if isinstance(given, torch.Tensor) and given.ndim == 5:
+        if 0 in given.shape:
+            raise ImageError(f"{what} has shape {tuple(given.shape)}; give (N,T,C,h,w), none of them 0")
+        return by_frames(lambda frames: as_batch(frames, what=what), given)
+    return as_batch(given, what=what)
+
+
+def read_input(path: str | Path) -> torch.Tensor:
+    """An image file (1,C,h,w), or a folder of frames as a clip (1,T,C,h,w)."""
+    return read_clip(path) if Path(path).is_dir() else read_image(path)
 
 
 def clip_of(still: torch.Tensor, frames: int) -> torch.Tensor:

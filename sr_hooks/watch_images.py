@@ -10,10 +10,11 @@ import torch
 
 from sr_hooks.errors import ImageError, OptionError
 from sr_hooks.image_sets import image_files
-from sr_hooks.images import as_batch, read_image
+from sr_hooks.images import read_image
+from sr_hooks.video import as_input, read_clip
 from sr_hooks.watch_config import Planned
 
-__all__ = ["Validation", "image_source"]
+__all__ = ["Validation", "image_source", "named_clips"]
 
 Validation = Callable[[str, int], tuple[Sequence[torch.Tensor], Sequence[str]]]
 """Given "lr" or "hr" and how many at most: the run's validation images, each (1,C,h,w), and their names."""
@@ -40,10 +41,27 @@ def image_source(base: Path, validation: Validation | None) -> Callable[[Planned
                 raise OptionError(f"{planned.where}: image must be given, since this run has no validation images")
             found, names = validation(takes, count)
             pairs = zip(found, names, strict=True)
-            return [as_batch(image, what=f"the validation image {name}") for image, name in pairs], [*names]
+            return [as_input(image, what=f"the validation image {name}") for image, name in pairs], [*names]
         return _read(wanted, base, planned.where)
 
     return images_of
+
+
+def named_clips(planned: Planned, base: Path) -> Images | None:
+    """Of a run of a network over clips: the folders of frames that `image` names, each a clip; None for anything else.
+
+    Raises:
+        ImageError: a folder that holds no clip.
+    """
+    wanted = planned.schedule.wanted
+    items = wanted if isinstance(wanted, (list, tuple)) else [wanted]
+    if not items or not all(isinstance(item, (str, Path)) for item in items):
+        return None
+    places = [next((p for p in (Path(i).expanduser(), base / i) if p.is_dir()), None) for i in items]
+    folders = [place for place in places if place is not None]
+    if len(folders) < len(items):
+        return None
+    return [read_clip(folder) for folder in folders], [folder.name for folder in folders]
 
 
 def _read(wanted: Any, base: Path, where: str) -> Images:
@@ -51,7 +69,7 @@ def _read(wanted: Any, base: Path, where: str) -> Images:
     names: list[str] = []
     for item in wanted if isinstance(wanted, (list, tuple)) else [wanted]:
         if not isinstance(item, (str, Path)):
-            for image in as_batch(item, what=f"{where}: image").split(1):
+            for image in as_input(item, what=f"{where}: image").split(1):
                 images.append(image)
                 names.append(f"image {len(images)}")
             continue

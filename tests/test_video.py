@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 import pytest
 import torch
@@ -10,8 +12,15 @@ from torch.nn import functional as F
 
 import sr_hooks
 from sr_hooks import measures
-from sr_hooks.images import downsample
+from sr_hooks.analyses import lam_explanation
+from sr_hooks.cli import main
+from sr_hooks.degradations import make_lr
+from sr_hooks.errors import SRHooksError
+from sr_hooks.execution import Plan
+from sr_hooks.images import downsample, write_image
+from sr_hooks.results import read_result
 from sr_hooks.video import by_frames, camera_pan
+from tests.networks import Tiny
 
 THIRDS = (1, 2, 4)
 
@@ -86,3 +95,256 @@ def test_effective_number_of_frames() -> None:
     assert measures.effective_number(np.full(7, 1 / 7)) == pytest.approx(7)
     assert measures.effective_number(np.zeros(3)) == 0
     assert 1 < measures.effective_number(np.array([0.9, 0.1])) < 2
+
+
+SMALL = {"num_feat": 8, "num_block": 1}
+NETWORKS = {
+    "BasicVSR": (SMALL, 5),
+    "IconVSR": (SMALL, 5),
+    "TOFlow": ({}, 7),
+    "DUF": ({"num_layer": 16}, 7),
+    "EDVR": ({"num_feat": 8, "num_extract_block": 1, "num_reconstruct_block": 1, "deformable_groups": 1}, 5),
+    "BasicVSRPlusPlus": ({"mid_channels": 8, "num_blocks": 1}, 3),
+}
+
+
+def panned(photo: torch.Tensor, frames: int, side: int, scale: float, step: tuple[int, int] = (2, 4)) -> torch.Tensor:
+    """(1,T,3,side,side) of the known motion step / scale."""
+    hr = camera_pan(photo, frames=frames, size=(int(side * scale),) * 2, step=step, start=(30, 30))
+    return by_frames(lambda each: downsample(each, scale), hr)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_video_architecture_of_basicsr(
+    basicsr, photo: torch.Tensor, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lam_explanation, "calibrate", lambda *_: Plan())  # for time; speed is not asked about
+    arguments, frames = NETWORKS[name]
+    network = sr_hooks.Network.from_basicsr(name, arguments, frames=frames)
+    side = 64 if name == "BasicVSRPlusPlus" else 40 if name in ("TOFlow", "EDVR") else 36
+    if name == "BasicVSRPlusPlus":
+        assert network.module.is_with_alignment, "torchvision's operator serves on a CPU"
+    with torch.no_grad():
+        network.module.conv_last.weight.mul_(3) if hasattr(network.module, "conv_last") else None
+    result = sr_hooks.lam(network, panned(photo, frames, side, 2), window=(24, 24, 8), steps=3)
+    assert result.attribution.shape == (frames, 3, side, side) and np.isfinite(result.attribution).all()
+    assert result.frame == frames // 2 and result.map.max() > 0
+    assert result.frame_shares.sum() == pytest.approx(1) and (result.frame_shares > 0).all()
+    assert 1 <= result.temporal_diffusion <= frames and result.completeness_gap < 0.1
+    print(name, np.round(result.frame_shares, 4), result.completeness_gap, result.verdict)
+
+
+class Decaying(nn.Module):
+    """A recurrent network as those of video restoration are: each frame's feature is mixed with the one before."""
+
+    def __init__(self, memory: float = 0.5, features: int = 4) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.head = nn.Conv2d(3, features, 3, padding=1)
+        self.mix = nn.Conv2d(features, features, 3, padding=1)
+        self.tail = nn.Conv2d(features, 12, 3, padding=1)
+        self.shuffle = nn.PixelShuffle(2)
+        self.memory = memory
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        _n, t, _c, _h, _w = x.size()
+        outs, state = [], None
+        for i in range(t):
+            feature = self.head(x[:, i])
+            state = feature if state is None else self.memory * self.mix(state) + feature
+            outs.append(F.interpolate(x[:, i], scale_factor=2.0) + 0.1 * self.shuffle(self.tail(F.relu(state))))
+        return torch.stack(outs, dim=1), x.mean()
+
+
+def decaying(**facts) -> sr_hooks.Network:
+    return sr_hooks.Network(Decaying(), output=0, **facts)
+
+
+class TestFrames:
+    def test_a_network_over_clips_is_known_by_running_it(self) -> None:
+        network = decaying()
+        assert (network.frames, network.scale, network.channels, network.multiple) == (7, 2, 3, 1)
+        assert network.returned_frames(4) == [0, 1, 2, 3] and network.describe()["frames"] == 7
+        assert network(torch.rand(2, 3, 3, 8, 9)).shape == (2, 3, 16, 18)
+        assert network.whole()(torch.rand(1, 3, 3, 8, 9)).shape == (1, 3, 3, 16, 18)
+        assert network(torch.rand(1, 3, 8, 8)).shape == (1, 3, 16, 16), "an image stands still"
+
+    def test_the_past_is_seen_from_every_frame(self, clip: torch.Tensor) -> None:
+        for frame in (0, 2, 4):
+            result = sr_hooks.lam(decaying(), clip, window=(20, 20, 16), frame=frame)
+            shares = result.frame_shares
+            assert (shares[frame + 1 :] == 0).all() and (np.diff(shares[: frame + 1]) > 0).all()
+            assert result.frame == frame and result.verdict.startswith("sound") and result.completeness_gap < 0.05
+        assert "the clip's ends" not in result.verdict and "in frame 4; its own frame holds" in result.verdict
+
+    def test_fewer_and_more_frames_than_taken(self, clip: torch.Tensor) -> None:
+        class Valid(Average):
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                return super().forward(x)[:, 1:-1]
+
+        class Double(Average):
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                return super().forward(x).repeat_interleave(2, dim=1)[:, :-1]
+
+        fewer = sr_hooks.lam(Valid(), clip, window=(20, 20, 8), frame=0, steps=3)
+        assert (fewer.frame, fewer.scalars["frame_at"]) == (0, 1.0)
+        more = sr_hooks.lam(Double(), clip, window=(20, 20, 8), frame=3, steps=3)
+        assert (more.frame, more.scalars["frame_at"]) == (3, 1.5) and "its own frame" not in more.verdict
+
+    def test_objectives_that_look_at_the_input_look_at_the_windows_frame(self, clip: torch.Tensor) -> None:
+        """A network that only enlarges has, in that frame, nothing that bicubic enlargement has not."""
+
+        class Enlarge(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.conv = nn.Conv2d(3, 3, 1)
+
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                n, t, _c, _h, _w = x.size()
+                large = F.interpolate(x.flatten(0, 1), scale_factor=2.0, mode="bicubic", antialias=True)
+                return large.unflatten(0, (n, t))
+
+        result = sr_hooks.lam(Enlarge(), clip, window=(20, 20, 8), frame=1, objective="residual", steps=3)
+        assert result.verdict.startswith("degenerate") and result.temporal_diffusion == 0
+
+    @pytest.mark.parametrize(
+        ("wrong", "match"),
+        [
+            ({"frame": 5}, r"frame is 5: of a clip of 5 frames Decaying returns frames 0 to 4"),
+            ({"frame": -1}, r"frame is -1: .* frames 0 to 4"),
+            ({"frame": "last"}, "frame is 'last': must be middle"),
+            ({"window": (70, 0, 16)}, "output, which is 80 pixels high and 88 wide"),
+            ({"compat": "lam_demo"}, "which is of images: not of clips"),
+        ],
+    )
+    def test_mistakes(self, clip: torch.Tensor, wrong: dict, match: str) -> None:
+        with pytest.raises(SRHooksError, match=match):
+            sr_hooks.lam(decaying(), clip, **{"window": (0, 0, 8), **wrong})
+
+    def test_mistakes_of_kind(self, clip: torch.Tensor, lr: torch.Tensor, tmp_path) -> None:
+        with pytest.raises(SRHooksError, match="Tiny takes images, and this is a clip of shape"):
+            sr_hooks.lam(Tiny(), clip, window=(0, 0, 8))
+        with pytest.raises(SRHooksError, match="frame is 2, and Tiny takes images, which have none"):
+            sr_hooks.lam(Tiny(), lr, window=(0, 0, 8), frame=2)
+        with pytest.raises(SRHooksError, match="say which with Network"):
+            sr_hooks.lam(Decaying(), clip, window=(0, 0, 8))
+        with pytest.raises(SRHooksError, match=r"Fixed does not run on a clip of 5 frames \(.*\); it runs on 3"):
+            sr_hooks.lam(Fixed(), clip, window=(0, 0, 8))
+        with pytest.raises(SRHooksError, match="frame is 0: of a clip of 3 frames Fixed returns one, frame 1"):
+            sr_hooks.lam(Fixed(), clip[:, :3], window=(0, 0, 8), frame=0)
+        result = sr_hooks.lam(decaying(), clip, window=(20, 20, 8), steps=3)
+        with pytest.raises(SRHooksError, match="this LAM is of a clip"):
+            sr_hooks.check(result)
+        for name, side in (("0.png", 16), ("1.png", 18)):
+            write_image(lr[..., :side, :side], tmp_path / name)
+        with pytest.raises(SRHooksError, match=r"is no clip: 1.png is 18x18 .* 0.png is 16x16"):
+            sr_hooks.lam(decaying(), tmp_path, window=(0, 0, 8))
+
+
+class Fixed(nn.Module):
+    """Three frames in, the middle one out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(2)
+        self.conv = nn.Conv2d(9, 3, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        n, _t, _c, h, w = x.size()
+        return self.conv(x.reshape(n, -1, h, w))
+
+
+def test_the_doors_agree(clip: torch.Tensor, tmp_path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    """A folder of frames, a tensor, the command line and a result read again: one answer, with its figure."""
+    frames = (clip * 255).round() / 255
+    (tmp_path / "clip").mkdir()
+    for t in range(frames.shape[1]):
+        write_image(frames[:, t], tmp_path / f"clip/{t:03d}.png")
+    ours = sr_hooks.lam(decaying(), frames[0], window=(20, 20, 16), frame=3)
+    of_folder = sr_hooks.lam(decaying(), tmp_path / "clip", window=(20, 20, 16), frame=3)
+    assert np.array_equal(ours.attribution, of_folder.attribution)
+    monkeypatch.chdir(tmp_path)
+    flags = ["--model", "tests.test_video:First", "--image", "clip", "--window", "20,20,16", "--frame", "3"]
+    assert main(["lam", *flags, "--device", "cpu", "--out", "out"]) == 0
+    assert "temporal diffusion" in capsys.readouterr().out
+    read = read_result("out")
+    assert np.array_equal(read.attribution, ours.attribution) and read.frame == 3 and read.provenance["input_file"]
+    assert (tmp_path / "out/figure.png").stat().st_size > 20_000
+    assert main(["lam", *flags[:-1], "9", "--out", "other"]) == 2
+    assert "frame is 9: of a clip of 5 frames First returns frames 0 to 4" in capsys.readouterr().err
+
+
+class First(Decaying):
+    """For the command line, which has no selector: the frames alone."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+        return super().forward(x)[0]
+
+
+class TestDdr:
+    OPTIONS: ClassVar[dict] = {"patch": 32, "patches": 6, "tsne": 0, "permutations": 99, "subsamples": 0}
+
+    @pytest.fixture(scope="class")
+    def hr(self, photo: torch.Tensor) -> torch.Tensor:
+        return camera_pan(photo, frames=4, size=(200, 200), step=(2, 3))
+
+    def test_features_frame_by_frame(self, hr: torch.Tensor) -> None:
+        """The state of a recurrent network at its k-th run is that of the clip's first k + 1 frames."""
+        network = decaying()
+        result = sr_hooks.ddr(network, hr, layers=["tail#0:in", "tail#3:in"], **self.OPTIONS)
+        assert [layer.layer for layer in result.layers] == ["tail#0:in", "tail#3:in"]
+        short = sr_hooks.ddr(network, hr[:, :1].expand(-1, 4, -1, -1, -1), layers="tail#0:in", **self.OPTIONS)
+        assert result.layer("tail#0:in").chi == pytest.approx(short.layer("tail#0:in").chi, rel=1e-4)
+        assert result.layer("tail#3:in").chi != pytest.approx(result.layer("tail#0:in").chi, rel=1e-3)
+        assert result.arrays["examples"].shape == (3, 3, 16, 16)
+        with pytest.raises(SRHooksError, match="runs 4 times in a forward: say which"):
+            sr_hooks.ddr(network, hr, layers="tail", **self.OPTIONS)
+
+    def test_a_layer_that_passes_all_frames_at_once(self, hr: torch.Tensor) -> None:
+        class Together(Decaying):
+            def forward(self, x: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+                n, t, _c, _h, _w = x.size()
+                large = self.shuffle(self.tail(self.head(x.flatten(0, 1))))
+                return large.unflatten(0, (n, t))
+
+        network = sr_hooks.Network(Together())
+        whole = sr_hooks.ddr(network, hr, layers="head", **self.OPTIONS)
+        one = sr_hooks.ddr(network, hr, layers="head", frame=2, **self.OPTIONS)
+        assert whole.deepest.dimensions == 4 * one.deepest.dimensions == 4 * 4 * 16 * 16
+        third = hr[:, 2:3].expand(-1, 4, -1, -1, -1)
+        plain = {**self.OPTIONS, "degradations": "clean blur:1 blur:2"}  # no noise, which differs from frame to frame
+        alone = sr_hooks.ddr(network, third, layers="head", frame=0, **plain)
+        assert sr_hooks.ddr(network, hr, layers="head", frame=2, **plain).chi == pytest.approx(alone.chi, rel=1e-4)
+        with pytest.raises(SRHooksError, match="frame is 4: the clips have frames 0 to 3"):
+            sr_hooks.ddr(network, hr, layers="head", frame=4, **self.OPTIONS)
+        with pytest.raises(SRHooksError, match="frame is 0: Tiny takes images"):
+            sr_hooks.ddr(Tiny(), hr[:, 0], frame=0, **self.OPTIONS)
+
+
+class TestFaig:
+    def test_over_all_frames(self, photo: torch.Tensor) -> None:
+        """The loss is that of all frames: the score of a network's own frames, added up by hand."""
+        baseline, target = decaying(), decaying()
+        with torch.no_grad():
+            for parameter in target.module.parameters():
+                parameter.mul_(0.9)
+        hr = camera_pan(photo, frames=3, size=(48, 48), step=(2, 3))
+        given = {"degradations": "blur:2 noise:25.5", "any_order": True}
+        found = sr_hooks.faig(baseline, target, images=hr, **given)
+        assert found.scalars["completeness_gap"] < 0.02 and np.isfinite(found.arrays["scores"]).all()
+        lrs = {name: make_lr(hr, name, scale=2, clip=False) for name in ("blur:2", "noise:25.5")}
+        with torch.no_grad():
+            expected = [float((target.whole()(lr) - hr).square().sum()) for lr in lrs.values()]
+        assert np.allclose(found.scalars["target_loss"], expected, rtol=1e-5)
+        ready = sr_hooks.faig(baseline, target, degraded=lrs, gt=hr, any_order=True)
+        assert np.allclose(ready.arrays["scores"], found.arrays["scores"], rtol=1e-5)
+
+    def test_one_frame_returned(self, photo: torch.Tensor) -> None:
+        baseline, target = Fixed(), Fixed()
+        with torch.no_grad():
+            target.conv.weight.mul_(0.9)
+        hr = camera_pan(photo, frames=3, size=(32, 32), step=(2, 3))
+        found = sr_hooks.faig(baseline, target, images=[hr, hr.flip(-1)], any_order=True)
+        assert found.scalars["images"] == 2 and found.scalars["completeness_gap"] < 0.02
+        verified = sr_hooks.verify(found, images=[hr, hr.flip(-1)])
+        assert np.isfinite(verified.arrays["strip"]).all()

@@ -131,7 +131,7 @@ def _by_name(dataset: Any) -> list[int]:
 
 
 def _image(item: Any, key: str, transforms: Sequence[Any]) -> tuple[torch.Tensor, str]:
-    """(1,C,h,w) RGB in [0, 1] of what a dataset gives, and its file's name."""
+    """(1,C,h,w), or (1,T,C,h,w), RGB in [0, 1] of what a dataset gives, and its file's name."""
     sample = item.get("data_samples") if isinstance(item, Mapping) else None
     image = next(_candidates(item, sample, key), None)
     if image is None:
@@ -141,14 +141,15 @@ def _image(item: Any, key: str, transforms: Sequence[Any]) -> tuple[torch.Tensor
     order = about.get(f"{key}_channel_order") or order_of(transforms, key) or "rgb"
     white = 255.0 if image.dtype == torch.uint8 else white_of(transforms) or 1.0
     image = image.float() / white
-    if str(order).lower() == "bgr" and image.shape[0] == 3:
-        image = image.flip(0)
-    return image[None], Path(str(about.get(f"{key}_path") or "")).name
+    if str(order).lower() == "bgr" and image.shape[-3] == 3:
+        image = image.flip(-3)
+    path = about.get(f"{key}_path") or ""
+    return image[None], Path(path[0]).parent.name if isinstance(path, list) else Path(str(path)).name
 
 
 def _candidates(item: Any, sample: Any, key: str) -> Iterator[torch.Tensor]:
     inputs = item.get("inputs") if isinstance(item, Mapping) else None
     inputs = inputs.get(key) if isinstance(inputs, Mapping) else inputs
     for value in (inputs,) if key == "img" else (getattr(sample, "gt_img", None),):
-        if isinstance(value, torch.Tensor) and value.ndim == 3:
+        if isinstance(value, torch.Tensor) and value.ndim in (3, 4):  # an image, or the frames of a clip
             yield value

@@ -66,6 +66,7 @@ def ddr(
     *,
     degradations: Any = DdrOptions.degradations,
     layers: Any = DdrOptions.layers,
+    frame: int | None = None,
     patch: int = DdrOptions.patch,
     patches: int = DdrOptions.patches,
     folders: Any = None,
@@ -97,10 +98,13 @@ def ddr(
 
     Args:
         network: a torch module or a Network.
-        images: ground truth (N,C,H,W) float in [0, 1], a file, a folder, or a sequence of those; None with folders.
+        images: ground truth (N,C,H,W) float in [0, 1], a file, a folder, or a sequence of those; None with folders. For
+            networks over clips: clips (T,C,H,W), (N,T,C,H,W), folders of frames; one image stands still.
         degradations: each as `sr_hooks.degradations` writes it, a Degradation, or a function.
         layers: taps, patterns (`body.*`), `auto` (the input of the last convolution), `all` (every convolution's
             output), or several of them.
+        frame: of a network over clips, whose features are meant in layers that pass all frames at once; a layer that
+            runs frame by frame is tapped at one of its runs, `forward_trunk.main.0#2`.
         patch: side of a patch in ground-truth pixels.
         patches: how many, at most; they do not overlap.
         folders: label to a folder (or images) of your own degraded network inputs; no ground truth is needed.
@@ -124,6 +128,7 @@ def ddr(
     given = {
         "degradations": degradations,
         "layers": layers,
+        "frame": frame,
         "patch": patch,
         "patches": patches,
         "folders": folders,

@@ -30,7 +30,10 @@ class Features:
     time, so that no sample's features are mixed with another's. Memory running out halves the batch.
     """
 
-    def __init__(self, network: Network, samples: Samples, wanted: Sequence[taps.Tap]) -> None:
+    def __init__(
+        self, network: Network, samples: Samples, wanted: Sequence[taps.Tap], *, frame: int | None = None
+    ) -> None:
+        self.frame = frame
         self.network, self.samples, self.wanted = network, samples, [str(tap) for tap in wanted]
         self.plan = replace(_plan(network, samples.inputs), batch=4 if network.device.type == "cpu" else 16)
         if any(len(value) != 2 for value in self._forward(samples.inputs[:2]).values()):
@@ -75,6 +78,7 @@ class Features:
             value = captured.pop(tap)
             if not value.is_floating_point():
                 raise TapError(f"{tap} passes {str(value.dtype).removeprefix('torch.')} values, which are no features")
+            value = self._of_frame(value)
             if value.shape[0] != stop - start and stop - start > 1:
                 raise TapError(f"{tap} passes a batch of {value.shape[0]} for {stop - start} images")
             flat = value.reshape(stop - start, -1).float().cpu()
@@ -87,11 +91,23 @@ class Features:
             found[tap] = flat
         return found
 
+    def _of_frame(self, value: torch.Tensor) -> torch.Tensor:
+        """Of a layer that passes all frames of a clip at once, one frame's part; any other as it is."""
+        inputs = self.samples.inputs
+        if self.frame is None or inputs.ndim != 5:
+            return value
+        frames = inputs.shape[1]
+        if value.ndim == 5:
+            axis = next((axis for axis in (1, 2) if value.shape[axis] == frames), None)
+            return value if axis is None else value.select(axis, self.frame)
+        alone = self.plan.batch == 1 and value.shape[0] == frames
+        return value[self.frame : self.frame + 1] if alone else value
+
 
 def _plan(network: Network, inputs: torch.Tensor) -> Plan:
     """The calibrated memory layout; the plain one for networks that do not run on the small corner used for it."""
     try:
-        return calibrate(network, (inputs.shape[1], inputs.shape[2], inputs.shape[3]))
+        return calibrate(network, tuple(inputs.shape[1:]))
     except Exception:
         return Plan()
 

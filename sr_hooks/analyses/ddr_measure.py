@@ -32,7 +32,12 @@ def measure(network: Network, samples: Samples, options: DdrOptions, look: Look 
         )
     first = samples.inputs[:1].to(network.device)
     wanted = taps.resolve(network.module, parse_layers(options.layers), lambda: network(first))
-    features = Features(network, samples, wanted)
+    if options.frame is not None:
+        count = samples.inputs.shape[1] if network.frames else 0
+        if options.frame not in range(count):
+            there = f"the clips have frames 0 to {count - 1}" if count else f"{network.name} takes images"
+            raise OptionError(f"frame is {options.frame}: {there}")
+    features = Features(network, samples, wanted, frame=options.frame)
     grams = gram_matrices(features, memory=options.memory, store=options.store, keep=options.keep_features, look=look)
     arrays: dict[str, np.ndarray] = {"labels": samples.labels, "groups": samples.groups}
     arrays["examples"] = samples.examples().numpy()

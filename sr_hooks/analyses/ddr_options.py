@@ -20,6 +20,9 @@ class DdrOptions:
         ("clean", "blur:2", "noise:20"), "classes: clean, blur:STD, noise:STD, jpeg:QUALITY, blur:2+noise:10, ..."
     )
     layers: Any = option("auto", "taps, patterns such as body.*, auto, or all: every convolution")
+    frame: int | None = option(
+        None, "of layers that pass all frames of a clip at once: this frame's features, from 0 (default: all)"
+    )
     patch: int = option(128, "side of a patch in ground-truth pixels")
     patches: int = option(100, "patches, at most; they do not overlap")
     folders: Any = option(None, "more classes: label=folder of network inputs, degraded already")

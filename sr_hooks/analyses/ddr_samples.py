@@ -13,6 +13,7 @@ from sr_hooks.degradations import Degradation, make_lr
 from sr_hooks.errors import OptionError
 from sr_hooks.image_sets import cut_patches, single_images
 from sr_hooks.network import Network
+from sr_hooks.video import as_clips
 
 __all__ = ["Samples", "draw_samples"]
 
@@ -22,7 +23,7 @@ class Samples:
     """Network inputs with their labels.
 
     Attributes:
-        inputs: (n,C,h,w) float32 in [0, 1].
+        inputs: (n,C,h,w) float32 in [0, 1], or clips (n,T,C,h,w).
         labels: (n,) int, index into `names`.
         groups: (n,) int, the same for the degraded copies of one patch, and each image of a folder its own.
         names: of the classes: degradations, then folders.
@@ -43,7 +44,10 @@ class Samples:
         return [int((self.labels == k).sum()) for k in range(len(self.names))]
 
     def examples(self) -> torch.Tensor:
-        """(K,C,h,w): one input of each class, copies of one patch where there are such: the first class's liveliest."""
+        """(K,C,h,w): one input of each class, copies of one patch where there are such: the first class's liveliest.
+
+        Of clips the middle frame.
+        """
         first = np.flatnonzero(self.labels == 0)
         chosen = first[int(self.inputs[first].flatten(1).std(dim=1).argmax())]
         rows = []
@@ -51,7 +55,8 @@ class Samples:
             mine = np.flatnonzero(self.labels == k)
             same = mine[self.groups[mine] == self.groups[chosen]]
             rows.append(int(same[0] if len(same) else mine[0]))
-        return self.inputs[rows]
+        chosen_ones = self.inputs[rows]
+        return chosen_ones if chosen_ones.ndim == 4 else chosen_ones[:, chosen_ones.shape[1] // 2]
 
 
 def draw_samples(
@@ -83,13 +88,13 @@ def draw_samples(
         raise OptionError(f"patch {patch} is less than one input pixel at scale {network.scale:g}")
     parts, labels, groups, used = [], [], [], 0
     if images is not None:
-        cut = cut_patches(single_images(images, "image"), patch, patches, seed, "image")
+        cut = cut_patches(_singles(network, images, "image"), patch, patches, seed, "image")
         used = len(cut)
         for degradation in degradations:
             parts.append(make_lr(cut, degradation, scale=network.scale, seed=seed))
             groups.append(np.arange(used))
     for label, folder in folders.items():
-        found = single_images(folder, f"image of {label}")
+        found = _singles(network, folder, f"image of {label}")
         parts.append(cut_patches(found, side, patches, seed, f"image of {label}"))
         groups.append(np.arange(len(parts[-1])) + sum(map(len, groups)))
     for index, (name, part) in enumerate(zip(names, parts, strict=True)):
@@ -100,4 +105,17 @@ def draw_samples(
                 f"{len(part)} patches of {name} for {len(names)} classes are too few: give more or larger images, or "
                 f"smaller patches than {patch} pixels"
             )
+    if len({part.shape[1:] for part in parts}) > 1:
+        raise OptionError(f"the classes have inputs of different shapes: {[tuple(p.shape[1:]) for p in parts]}")
     return Samples(torch.cat(parts), np.concatenate(labels), np.concatenate(groups), names, degradations, used)
+
+
+def _singles(network: Network, given: Any, what: str) -> list[torch.Tensor]:
+    """Images, or clips of one length."""
+    if not network.frames:
+        return single_images(given, what)
+    clips = as_clips(given, network.frames, what)
+    lengths = sorted({clip.shape[1] for clip in clips})
+    if len(lengths) > 1:
+        raise OptionError(f"clips of {' and '.join(map(str, lengths))} frames: their features have no common size")
+    return clips

@@ -107,7 +107,7 @@ class DdrWatcher(Watcher):
         """As many forward passes as the probe set has pixels of the first image, and its statistics."""
         if self.samples is None or not self.context.images:
             return 60 * forward
-        pixels = self.context.images[0][0, 0].numel()
+        pixels = self.context.images[0].shape[-2] * self.context.images[0].shape[-1]
         layers = max(len(parse_layers(self.asked.layers)), 1)
         return forward * len(self.samples.inputs) * self.asked.patch**2 / pixels * 1.5 + 0.5 * layers
 

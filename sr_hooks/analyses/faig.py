@@ -92,7 +92,7 @@ class Faig(Analysis[FaigOptions]):
             clip=options.clip,
             seed=options.seed,
         )
-        engine = WeightGradients(network, path, precision=options.precision)
+        engine = WeightGradients(network.whole(), path, precision=options.precision)
         with progress_bar("FAIG", unit="gradients") as progress:
             found = integrate(
                 engine,
@@ -187,7 +187,8 @@ def faig(
         baseline: the network before fine-tuning: a Network, a torch module, a weights file for the target's
             architecture, or what `sr-hooks --model` takes.
         target: the network after: a Network or a torch module.
-        images: HR images in [0, 1]: (N,C,H,W), a file's path, or a list of either, sizes may differ.
+        images: HR images in [0, 1]: (N,C,H,W), a file's path, or a list of either, sizes may differ. For networks over
+            clips: clips (T,C,H,W), (N,T,C,H,W) or folders of frames; the loss is over all frames that they return.
         degradations: e.g. ("blur:2", "noise:25.5"); see sr_hooks.degradations. Any number, in one pass.
         degraded: instead of images, name to ready-made LR inputs (N,C,h,w); they may leave [0, 1] as noise does.
         gt: their ground truth (N,C,H,W) in [0, 1].

@@ -75,7 +75,7 @@ class FaigWatcher(Watcher):
         )
         if self.context.rank == 0:
             with torch.enable_grad():
-                self.trajectory = Trajectory(network, self.inputs, refine=self.options.refine)
+                self.trajectory = Trajectory(network.whole(), self.inputs, refine=self.options.refine)
 
     def estimate(self, forward: float) -> float:
         """A gradient costs three forward passes; one point a stretch, and as many again where it is halved."""
@@ -102,7 +102,7 @@ class FaigWatcher(Watcher):
         results = []
         with network.prepared(), torch.inference_mode(False), torch.enable_grad():
             if self.trajectory is not None:
-                self.trajectory.move_to(network)
+                self.trajectory.move_to(network.whole())
                 results.append(self._of_probes(network, self.trajectory))
             if self.options.free and self.free.sums:
                 results.append(self._of_training(network))

@@ -19,7 +19,7 @@ _CUT = 0.05  # a share of the attribution at a clip's end from which more frames
 def clip_scalars(network: Network, clip: torch.Tensor, values: np.ndarray) -> dict[str, Any]:
     """Frame, shares and diffusion over time of a map `values` (T,h,w) of a clip (1,T,C,h,w)."""
     positions = network.returned_frames(len(values))
-    index = network.frame_index(len(values), network.frame)
+    index = network.frame if isinstance(network.frame, int) else len(positions) // 2
     at = positions[index]
     shares = measures.frame_shares(values)
     distance = np.abs(np.arange(len(values)) - at)

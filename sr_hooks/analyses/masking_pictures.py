@@ -39,7 +39,7 @@ def pictures(result: VerifyResult, network: Network, path: StraightPath, found: 
     size = (gt.shape[-2], gt.shape[-1])
     baseline = at_weights(network, path.start)
     rows = {
-        "input, enlarged": [upsample(lr, size) for lr in lrs],
+        "input, enlarged": [upsample(lr if lr.ndim == 4 else lr[:, lr.shape[1] // 2], size) for lr in lrs],
         "baseline": [run(baseline, [lr])[0] for lr in lrs],
         "target": [run(network, [lr])[0] for lr in lrs],
         **{f"{name} masked": [restored(name, 0.0, c) for c in columns] for name in degradations},

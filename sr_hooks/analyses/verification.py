@@ -76,6 +76,7 @@ class FaigVerify(Analysis[VerifyOptions]):
             seed=options.seed,
             also=(CLEAN,),
         )
+        inputs = inputs.in_the_middle()
         degradations = [name for name in found.degradations if name in inputs.names]
         if not degradations:
             raise OptionError(f"none of the inputs is degraded as the result's are: {', '.join(found.degradations)}")

@@ -1,0 +1,46 @@
+"""Deformable alignment of BasicSR's BasicVSR++ on machines without CUDA."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+__all__ = ["deformable_alignment"]
+
+_ROOM = "basicsr.archs.basicvsrpp_arch"
+
+
+class _Seeming:
+    """A module, but for some of its attributes."""
+
+    def __init__(self, module: Any, **others: Any) -> None:
+        self._module = module
+        self.__dict__.update(others)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._module, name)
+
+
+@contextmanager
+def deformable_alignment() -> Iterator[None]:
+    """While networks are built inside, BasicVSR++ gets its alignment wherever the operator runs.
+
+    BasicSR leaves `deform_align` out of the network where there is no CUDA, and a checkpoint does not fit what is
+    left. The operator it calls, torchvision's `deform_conv2d`, runs on CPUs too. Only the name `torch` in BasicSR's
+    own module of that architecture is another while the context lasts, and only in what it says of CUDA; a network
+    built elsewhere without CUDA stays without alignment.
+    """
+    room: Any = sys.modules.get(_ROOM)
+    if room is None or torch.cuda.is_available():
+        yield
+        return
+    before = room.torch
+    room.torch = _Seeming(before, cuda=_Seeming(before.cuda, is_available=lambda: True))
+    try:
+        yield
+    finally:
+        room.torch = before

@@ -131,6 +131,10 @@ def test_every_video_architecture_of_basicsr(
     assert result.frame == frames // 2 and result.map.max() > 0
     assert result.frame_shares.sum() == pytest.approx(1) and (result.frame_shares > 0).all()
     assert 1 <= result.temporal_diffusion <= frames and result.completeness_gap < 0.1
+    if name in ("BasicVSR", "IconVSR", "DUF"):
+        before, after = result.frame_shares[: frames // 2 + 1], result.frame_shares[frames // 2 :]
+        assert (np.diff(before) > 0).all() and (np.diff(after) < 0).all(), "the share falls with distance"
+    assert not getattr(network.module, "is_mirror_extended", False), "a state that a still clip would leave behind"
     print(name, np.round(result.frame_shares, 4), result.completeness_gap, result.verdict)
 
 

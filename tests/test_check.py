@@ -176,8 +176,7 @@ def test_loaded_result_finds_its_network_or_says_so(linear_case, tmp_path, small
         sr_hooks.check(sr_hooks.load(tmp_path / "bare"), network=target)
     with pytest.raises(ImageError, match="not the input"):
         sr_hooks.check(result, image=lr.flip(-1))
-    network = Network.load("demo:baseline")
-    named = sr_hooks.lam(network, small_lr, window=(40, 40, 16), steps=5)
+    named = sr_hooks.lam(Network.load("tests.networks:LinearUp"), small_lr, window=(16, 16, 16), steps=5)
     named.save(tmp_path / "named", figure=False)
     assert sr_hooks.check(sr_hooks.load(tmp_path / "named"), **FEW).verdicts
 
@@ -279,7 +278,7 @@ def test_redrawn_weights_keep_their_size():
 def test_command_line_checks(tmp_path, small_lr, capsys):
     write_image(small_lr, tmp_path / "lr.png")
     out = tmp_path / "out"
-    arguments = ["--model", "demo:baseline", "--image", str(tmp_path / "lr.png"), "--window", "40", "40", "16"]
+    arguments = ["--model", "tests.networks:LinearUp", "--image", str(tmp_path / "lr.png"), "--window", "16,16,16"]
     assert main(["lam", *arguments, "--check", "--out", str(out)]) == 0
     printed = capsys.readouterr().out
     assert "model randomisation  passes:" in printed and "checks " in printed

@@ -28,21 +28,24 @@ _OVERLAPS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
 
 
 def compare_figure(result: CompareResult) -> Any:
-    """As many panels as were compared; the verdict below."""
+    """The maps above, separability and filters below, as far as they were compared; then the verdict."""
     maps, chi = "difference" in result.arrays, result.scalars.get("chi_layers")
     overlap = result.scalars.get("faig_overlap")
-    count = 4 * maps + bool(chi) + bool(overlap)
-    figure = new_figure(3.1 * max(count, 2), 3.9)
-    panels = list(np.atleast_1d(figure.subplots(1, max(count, 1))))
+    plots = [part for part in (chi, overlap) if part]
+    columns = 4 if maps else 2
+    figure = new_figure(3.1 * columns, 0.7 + 3.0 * maps + 3.2 * bool(plots))
+    grid = figure.add_gridspec(maps + bool(plots), columns, height_ratios=[3.0] * maps + [3.2] * bool(plots))
     if maps:
-        _maps(figure, panels[:4], result)
+        _maps(figure, [figure.add_subplot(grid[0, column]) for column in range(4)], result)
+    share = columns // max(len(plots), 1)
+    below = [figure.add_subplot(grid[-1, i * share : (i + 1) * share]) for i in range(len(plots))]
     if chi:
-        _chi(panels[4 * maps], chi, result.names)
+        _chi(below[0], chi, result.names)
     if overlap:
-        _overlap(panels[-1], overlap)
+        _overlap(below[-1], overlap)
     first, second = result.names
     figure.suptitle(f"{plain(first)}  →  {plain(second)}", fontsize=11, color=INK, x=0.01, ha="left")
-    caption(figure, result.verdict, width=28 * max(count, 2))
+    caption(figure, result.verdict, width=35 * columns)
     return figure
 
 

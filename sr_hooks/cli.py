@@ -224,7 +224,7 @@ def _layers(arguments: argparse.Namespace) -> None:
     network = _network(arguments)
     x = network.sample(arguments.size)
     with network.prepared():
-        found = taps.layers(network.module, lambda: network(x))
+        found = taps.layers(network.module, lambda: network.feed(x))
     rows = [
         {
             "tap": layer.name if layer.calls == 1 else f"{layer.name}#0..{layer.calls - 1}",

@@ -7,8 +7,10 @@ from collections.abc import Iterable
 
 __all__ = [
     "CheckpointError",
+    "ForwardError",
     "ImageError",
     "NetworkError",
+    "NoImage",
     "OptionError",
     "PluginError",
     "ResultError",
@@ -34,6 +36,14 @@ class WindowError(SRHooksError):
 
 class NetworkError(SRHooksError):
     """A module that cannot be run or analysed as it stands."""
+
+
+class ForwardError(NetworkError, RuntimeError):
+    """A network's own code failed on an input; a RuntimeError too, as what torch raises there is."""
+
+
+class NoImage(NetworkError):
+    """A network that runs and returns no image, or not one alone, whatever the size of its input."""
 
 
 class CheckpointError(SRHooksError):

@@ -15,14 +15,26 @@ from typing import Any
 import torch
 from torch import nn
 
+from sr_hooks.calling import is_out_of_memory
 from sr_hooks.network import Network
 from sr_hooks.probing import trial_input
 from sr_hooks.user_cache import recall, remember
 
-__all__ = ["Plan", "autocast", "calibrate", "is_out_of_memory", "reduced", "tensor_float_32", "to_cpu", "to_device"]
+__all__ = [
+    "Plan",
+    "autocast",
+    "calibrate",
+    "is_out_of_memory",
+    "reduced",
+    "tensor_float_32",
+    "to_cpu",
+    "to_device",
+    "uncalibrated",
+]
 
 _log = logging.getLogger("sr_hooks")
 _plans: dict[str, Plan] = {}
+_timing = [True]
 _SIDE = 32  # the calibration runs on a corner of at most so many pixels
 _CLIP_SIDE = 40  # and of clips, whose optical flow takes none as small
 _GAIN = 0.8  # a larger batch costs memory, so a sample of it must cost at most this share
@@ -40,13 +52,6 @@ class Plan:
         if x.ndim != 4:
             return x.contiguous()
         return x.contiguous(memory_format=torch.channels_last if self.channels_last else torch.contiguous_format)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether a smaller batch may help."""
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
-        isinstance(error, RuntimeError) and ("can't allocate memory" in str(error) or "out of memory" in str(error))
-    )
 
 
 def to_device(x: torch.Tensor, device: torch.device) -> torch.Tensor:
@@ -123,6 +128,16 @@ def _leave_float32(islands: list[torch.autocast], *_: Any) -> None:
     islands.pop().__exit__(None, None, None)
 
 
+@contextmanager
+def uncalibrated() -> Iterator[None]:
+    """Nothing is timed meanwhile: what is not known yet runs plainly, one image at a time."""
+    _timing.append(False)
+    try:
+        yield
+    finally:
+        _timing.pop()
+
+
 def calibrate(network: Network, shape: tuple[int, ...], precision: str = "float32") -> Plan:
     """The plan for inputs of (C,h,w), or clips of (T,C,h,w), on the network's device. Clips go through one by one.
 
@@ -132,6 +147,8 @@ def calibrate(network: Network, shape: tuple[int, ...], precision: str = "float3
     """
     key = _key(network, shape, precision)
     if key not in _plans:
+        if not _timing[-1]:
+            return _stored(key) or Plan()
         _plans[key] = _stored(key) or Plan(**remember(key, asdict(_measure(network, shape, precision))))
     return _plans[key]
 

@@ -14,6 +14,7 @@ from sr_hooks.execution import Plan, autocast, is_out_of_memory, reduced, to_cpu
 from sr_hooks.influence import Influence
 from sr_hooks.network import Network
 from sr_hooks.objectives import Objective
+from sr_hooks.severed import severed
 from sr_hooks.windows import Window
 
 __all__ = ["Gradients", "Sample", "Tally"]
@@ -104,10 +105,7 @@ class Gradients:
             x = self.plan.lay_out(to_device(points.detach(), self.network.device)).requires_grad_()
             output, values_of = self._forward(x)
             if not output.requires_grad:
-                raise NetworkError(
-                    f"no gradient reaches the input of {self.network.name}: somewhere inside it detaches, runs under "
-                    "torch.no_grad() or torch.inference_mode(), or leaves torch"
-                )
+                raise self._no_gradient(x.detach())
             windows = sorted({index for each in wanted for index in each})
             for index in windows:
                 rows = [row for row, each in enumerate(wanted) if index in each]
@@ -144,6 +142,11 @@ class Gradients:
         positions = self.network.returned_frames(x.shape[1])
         frame = self.network.frame
         return x[:, round(positions[frame if isinstance(frame, int) else len(positions) // 2])]
+
+    def _no_gradient(self, x: torch.Tensor) -> NetworkError:
+        lost = severed(self.network.module, lambda: self.network(x.requires_grad_()))
+        where = f"it is lost {lost[0]}" if lost else "its output does not come from its input"
+        return NetworkError(f"no gradient reaches the input of {self.network.name}: {where}")
 
     def _objective(self, output: torch.Tensor, x: torch.Tensor, rows: list[int], window: Window) -> torch.Tensor:
         whole = len(rows) == len(x)

@@ -7,7 +7,7 @@ import importlib.util
 import inspect
 import sys
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import yaml
 from torch import nn
 
 from sr_hooks.alignment import deformable_alignment
+from sr_hooks.calling import Forward
 from sr_hooks.checkpoints import Weights, load_weights, read_weights
 from sr_hooks.errors import CheckpointError, NetworkError, nearest
 
@@ -192,12 +193,50 @@ def from_file(path: str | Path) -> Loaded:
             "line, Network.from_basicsr(arch, arguments, weights=...) or Network.from_import('package.module:Class', "
             "arguments, weights=...) in Python"
         ) from None
+    needs = found.size_requirements
     facts = {
         "scale": found.scale,
-        "multiple": max(found.size_requirements.multiple_of, 1),
+        "multiple": max(needs.multiple_of, 1),
+        "minimum": max(needs.minimum, 1),
+        "square": needs.square,
         "channels": found.input_channels,
+        "forward": _way_of(found),
     }
     return Loaded(found.model.eval(), f"{found.architecture.name} {read.path.stem}", read, facts)
+
+
+def _way_of(found: Any) -> Forward | None:
+    """How spandrel calls a network, where it is not network(image): it pads, scales or picks what comes back."""
+    way = getattr(found, "_call_fn", None)
+    if type(found).__name__ == "MaskedImageModelDescriptor":
+        return MaskOfNothing(way)
+    return None if way is None or way.__module__ == type(found).__module__ else OneByOne(way)
+
+
+class OneByOne:
+    """A way to call networks on one image, for batches: at once where it takes them, else image by image."""
+
+    def __init__(self, way: Callable[[nn.Module, torch.Tensor], Any]) -> None:
+        self.way = way
+        self.__qualname__ = getattr(way, "__qualname__", type(way).__name__)
+
+    def __call__(self, module: nn.Module, x: torch.Tensor) -> Any:
+        try:
+            return self.way(module, x)
+        except RuntimeError:
+            if len(x) == 1:
+                raise
+        return torch.cat([self.way(module, image) for image in x.split(1)])
+
+
+class MaskOfNothing:
+    """A network that fills what a mask hides, called with a mask that hides nothing."""
+
+    def __init__(self, way: Callable[[nn.Module, torch.Tensor, torch.Tensor], Any]) -> None:
+        self.way = way
+
+    def __call__(self, module: nn.Module, x: torch.Tensor) -> Any:
+        return self.way(module, x, torch.zeros_like(x[:, :1]))
 
 
 def _demo_network(state: Mapping[str, torch.Tensor]) -> nn.Module | None:

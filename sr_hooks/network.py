@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 
 import torch
 from torch import nn
-from torch.func import functional_call
 
-from sr_hooks.bare import uncompiled
+from sr_hooks.bare import compiled_parts, uncompiled
+from sr_hooks.calling import Forward, call_module, check_forward, described, forward_of, place_of_failure
 from sr_hooks.checkpoints import Weights, sha256_of_weights, write_weights
-from sr_hooks.errors import ImageError, NetworkError
+from sr_hooks.errors import ForwardError, ImageError, NetworkError
 from sr_hooks.images import reflect_pad
 from sr_hooks.interventions import healed
 from sr_hooks.network_clips import NetworkClips
@@ -37,16 +37,20 @@ class Network(NetworkSources, NetworkClips):
     on small inputs.
 
     Args:
-        module: the network. A `torch.compile`d one is refused: hooks added to it do not fire.
+        module: the network, out of whatever wraps it; of a `torch.compile`d one the original, in which hooks fire.
         scale: output pixels per input pixel.
         input_range: the value that white has inside, 1 or 255. The border is RGB in [0, 1] either way.
         mean, std: where the network takes (image - mean) / std and gives the like: one value, or one a channel in its
             own order, in units of the image ([0, 1]); input_range multiplies after.
         bgr: whether it takes and gives blue, green, red.
         multiple: input height and width are padded (mirrored) to a multiple of it.
+        minimum: smaller inputs are padded (mirrored) to that height and width.
+        square: they are padded to a square, for networks that take nothing else.
         channels: of the input, 1 or 3.
         frames: of a network over clips (N,T,C,h,w), how many it is first run on, and how many an image stands still
             for; 0 for a network of images, as one is taken to be whose scale, multiple and channels are all given.
+        forward: how the module is called where that is not module(image): further keyword arguments, {"sigma": 0.1},
+            in which the value "image" names the one that takes the image; or a function (module, image).
         output: which of several outputs is the image: an index, a key, or a function.
         name: how results call it; the class name by default.
         weights: where the weights came from, for provenance and for writing them back.
@@ -69,14 +73,19 @@ class Network(NetworkSources, NetworkClips):
         std: float | Sequence[float] | None = None,
         bgr: bool = False,
         multiple: int | None = None,
+        minimum: int = 1,
+        square: bool = False,
         channels: int | None = None,
         frames: int | None = None,
+        forward: Forward | None = None,
         output: Selector | None = None,
         name: str | None = None,
         weights: Weights | None = None,
     ) -> None:
         self.module = uncompiled(module)
         self.output = output
+        self.forward = check_forward(forward) or forward_of(self.module)
+        self.minimum, self.square = max(int(minimum), 1), bool(square)
         self.weights = weights
         self.name = name or type(self.module).__name__
         white = range_of(self.module) if input_range is None else float(input_range)
@@ -87,6 +96,7 @@ class Network(NetworkSources, NetworkClips):
             raise NetworkError(f"frames is {frames}; a clip has at least 1, and 0 says that the network takes images")
         NetworkClips.__init__(self)
         self.clones_outputs = False
+        self._writes = False  # in place, outside of its layers, into what its backward needs
         self._ends: tuple[str, ...] | None = None
         self._stand_ins: dict[str, torch.Tensor] = {}
         self._scale = None if scale is None else number(scale)
@@ -146,7 +156,7 @@ class Network(NetworkSources, NetworkClips):
             x = self.sample()
             try:
                 with self.prepared():
-                    ran = convolutions(self.module, layers(self.module, lambda: self(x)))
+                    ran = convolutions(self.module, layers(self.module, lambda: self.feed(x)))
                 self._ends = tuple(dict.fromkeys(layer.name for layer in (ran[:1] + ran[-1:])))
             except RuntimeError:
                 self._ends = ()
@@ -172,8 +182,11 @@ class Network(NetworkSources, NetworkClips):
             "scale": self.scale,
             **self.pixels.describe(),
             "multiple": self.multiple,
+            "minimum": self.minimum,
+            "square": self.square,
             "channels": self.channels,
             **({"frames": self.frames} if self.frames else {}),
+            "forward": described(self.forward),
         }
 
     def save(self, path: str | Path) -> None:
@@ -205,20 +218,51 @@ class Network(NetworkSources, NetworkClips):
 
         Raises:
             NetworkError: the module returns no image, or one of another size than `scale` says.
+            ForwardError: its own code fails on this input.
         """
         self._infer()
         x = clip_of(x, self.frames) if self.frames and x.ndim == 4 else x
-        return self._run(x, self.multiple, self.scale)
+        try:
+            return self._run(x, self.multiple, self.scale)
+        except ForwardError as error:
+            raise self._placed(error, x) from error.__cause__
+
+    def _placed(self, error: ForwardError, x: torch.Tensor) -> ForwardError:
+        """The same with the part that failed."""
+        if type(x) is not torch.Tensor or self._stand_ins:
+            return error
+        where = place_of_failure(self.module, lambda: self._run(x, self.multiple, self.scale))
+        return ForwardError(f"{error}, in its part {where}") if where else error
+
+    def _more(self, h: int, w: int, multiple: int) -> tuple[int, int]:
+        """Rows and columns that are padded to an input of (h,w)."""
+        sides = [max(h, self.minimum), max(w, self.minimum)]
+        if self.square:
+            sides = [max(sides)] * 2
+        sides = [side + -side % multiple for side in sides]
+        return sides[0] - h, sides[1] - w
+
+    def feed(self, x: torch.Tensor) -> Any:
+        """Run the module on (N,C,h,w) in [0, 1] for what passes its layers; what it returns, as it returns it.
+
+        Of a network that returns no image (a discriminator, a feature extractor) this and taps are what there is; its
+        scale must be stated, `Network(module, scale=1)`.
+        """
+        self._infer()
+        x = clip_of(x, self.frames) if self.frames and x.ndim == 4 else x
+        return self._passed(x, *self._more(x.shape[-2], x.shape[-1], self.multiple))
+
+    def _passed(self, x: torch.Tensor, more_h: int, more_w: int) -> Any:
+        inside = reflect_pad(x, 0, more_h, 0, more_w) if more_h or more_w else x
+        inside = self.pixels.inside(inside).to(self.dtype)
+        inside = inside.contiguous() if x.ndim == 5 else inside
+        with healed(self.module) if self.clones_outputs else nullcontext():
+            return call_module(self.module, inside, forward=self.forward, weights=self._stand_ins, name=self.name)
 
     def _run(self, x: torch.Tensor, multiple: int, scale: float | None) -> torch.Tensor:
         h, w = x.shape[-2:]
-        more_h, more_w = -h % multiple, -w % multiple
-        inside = reflect_pad(x, 0, more_h, 0, more_w) if more_h or more_w else x
-        inside = self.pixels.inside(inside)
-        with healed(self.module) if self.clones_outputs else nullcontext():
-            inside = inside.to(self.dtype).contiguous() if x.ndim == 5 else inside.to(self.dtype)
-            out = functional_call(self.module, self._stand_ins, (inside,)) if self._stand_ins else self.module(inside)
-        out = pick_image(out, self.output, self.name, frames=x.ndim == 5)
+        more_h, more_w = self._more(h, w, multiple) if scale is not None else (0, 0)
+        out = pick_image(self._passed(x, more_h, more_w), self.output, self.name, frames=x.ndim == 5)
         if scale is not None:
             expected = (round((h + more_h) * scale), round((w + more_w) * scale))
             if tuple(out.shape[-2:]) != expected:
@@ -231,48 +275,54 @@ class Network(NetworkSources, NetworkClips):
         return self.pixels.outside(out)
 
     def differentiate(self, compute: Callable[[], T]) -> T:
-        """compute(), which runs the network and a backward; once more with cloned outputs if it writes in place.
+        """compute(), which runs the network and a backward; in other ways if it writes into what its backward needs.
+
+        At first with every layer's output cloned; where it writes in place even outside of its layers, with what is
+        saved for the backward cloned when it is written to, which costs more.
 
         Raises:
-            NetworkError: it writes in place even so, outside of any layer.
+            NetworkError: it cannot be differentiated even so.
         """
         try:
-            return compute()
+            with torch.autograd.graph.allow_mutation_on_saved_tensors() if self._writes else nullcontext():
+                return compute()
         except RuntimeError as error:
             if "modified by an inplace operation" not in str(error):
                 raise
-            if self.clones_outputs:
+            if self._writes:
                 raise NetworkError(
                     f"{self.name} cannot be differentiated: it changes in place, outside of any layer, a tensor that "
                     "its own backward needs; replace that operation (h += x) by one that is not in place (h = h + x)"
                 ) from error
-        self.clones_outputs = True
+            self.clones_outputs, self._writes = not self.clones_outputs, self.clones_outputs
         return self.differentiate(compute)
 
     @contextmanager
     def channels_last(self, wanted: bool = True) -> Iterator[None]:
         """Run with copies of the weights laid out channels last; the module's own stay as they are, strides and all."""
+        before = self._stand_ins
         try:
             if wanted:
                 self._stand_ins = {
                     name: parameter.detach().contiguous(memory_format=torch.channels_last)
                     for name, parameter in self.module.named_parameters()
                     if parameter.ndim == 4
-                }
+                } | before
             yield
         finally:
-            self._stand_ins = {}
+            self._stand_ins = before
 
     @contextmanager
     def prepared(self) -> Iterator[None]:
-        """In evaluation mode and without parameter gradients; both are put back as they were, module by module."""
+        """In evaluation mode, without parameter gradients and uncompiled; all put back as it was, module by module."""
         modes = [(m, m.training) for m in self.module.modules()]
         wanting = [p for p in self.module.parameters() if p.requires_grad]
         try:
             self.module.eval()
             for parameter in wanting:
                 parameter.requires_grad_(False)
-            yield
+            with torch.compiler.set_stance("force_eager") if compiled_parts(self.module) else nullcontext():
+                yield
         finally:
             for parameter in wanting:
                 parameter.requires_grad_(True)
@@ -291,16 +341,20 @@ class Network(NetworkSources, NetworkClips):
         if None in (self._scale, self._multiple, self._channels, self._frames):
             with torch.no_grad(), self.prepared(), torch.random.fork_rng(devices=[]):
                 found = probe(
-                    self._run,
+                    lambda x: self._run(x, 1, None),
                     self.module,
                     self.name,
                     scale=self._scale,
                     multiple=self._multiple,
                     channels=self._channels,
                     frames=self._frames,
+                    minimum=self.minimum,
+                    square=self.square,
                     device=self.device,
                 )
-            self._channels, self._multiple, self._scale, self._frames = found
+            self._channels, self._multiple, self._scale = found.channels, found.multiple, found.scale
+            self._frames = found.frames
+            self.minimum, self.square = found.minimum, found.square
 
 
 def _first_tensor(module: nn.Module) -> torch.Tensor:

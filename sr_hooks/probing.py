@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 
 import torch
 from torch import nn
 
-from sr_hooks.errors import NetworkError
+from sr_hooks.calling import one_line
+from sr_hooks.errors import ForwardError, NetworkError, NoImage
 from sr_hooks.video import clip_of
 
-__all__ = ["number", "probe", "range_of", "trial_input", "trial_sides"]
+__all__ = ["Probed", "number", "probe", "range_of", "trial_input", "trial_sides"]
+
+_STEPS = (1, 2, 4, 8, 16, 32, 64)
+_FIXED = (64, 128, 256, 96, 48, 32, 192, 224, 384, 512)  # sides that networks are built for once and for all
+
+
+@dataclass(frozen=True)
+class Probed:
+    """What was found, or was stated; see Network."""
+
+    channels: int
+    multiple: int
+    scale: float
+    minimum: int = 1
+    square: bool = False
+    frames: int = 0
 
 
 def probe(
-    run: Callable[[torch.Tensor, int, float | None], torch.Tensor],
+    run: Callable[[torch.Tensor], torch.Tensor],
     module: nn.Module,
     name: str,
     *,
@@ -23,43 +40,65 @@ def probe(
     multiple: int | None,
     channels: int | None,
     frames: int | None,
+    minimum: int = 1,
+    square: bool = False,
     device: torch.device,
-) -> tuple[int, int, float, int]:
-    """Channels, multiple, scale and frames of a network; what is not None is taken as given.
+) -> Probed:
+    """Channels, multiple, scale, least size and frames of a network; what is not None is taken as given.
 
     Frames are 0 for a network of images. One that takes no image is tried on clips.
 
     Args:
-        run: (x, multiple, scale) to the output, without a check of its size where scale is None.
+        run: x to the output, unpadded and without a check of its size.
 
     Raises:
+        NoImage: it returns none.
         NetworkError: no guess runs, or sizes of output and input have no fixed ratio.
     """
-    failures: list[str] = []
-    guesses = [
-        (count, guess, step)
-        for count in ([0, *_frame_guesses(module)] if frames is None else [frames])
-        for guess in ([channels] if channels else _channel_guesses(module))
-        for step in ([multiple] if multiple else _multiple_guesses(module))
-    ]
-    for count, guess, step in guesses:
-        sides = trial_sides(step, count)
-        try:
-            out = run(trial_input(count, guess, sides, device), 1, None)
-            return guess, step, _ratio(out, sides, name, scale), count
-        except NetworkError as error:
-            failures.append(str(error))
-            if "returned" in str(error) and "pixels" not in str(error):
-                raise  # no image at all, which no other size will change
-        except Exception as error:
-            failures.append(f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}")
+    failures: list[NetworkError] = []
+    for count in [0, *_frame_guesses(module)] if frames is None else [frames]:
+        for guess in [channels] if channels else _channel_guesses(module):
+            for step, sides, least, even in _sizes(module, count, multiple, minimum, square):
+                try:
+                    found = _ratio(run(trial_input(count, guess, sides, device)), sides, name, scale)
+                    return Probed(guess, step, found, least, even, count)
+                except NoImage:
+                    if scale is None:
+                        raise
+                    return Probed(guess, step, scale, least, even, count)  # enough for what passes its layers
+                except NetworkError as error:
+                    failures.append(error)
+                except Exception as error:
+                    failures.append(NetworkError(one_line(error)))
     what, facts = ("images or clips", ", channels= and, of a network over clips, frames=")
     if frames is not None:
         what, facts = (f"clips of {frames} frames" if frames else "images"), " and channels="
     raise NetworkError(
         f"{name} does not run on small test {what}, or returns sizes that are no multiple of theirs; set scale=, "
-        f"multiple={facts} of Network. First fault: {failures[0]}"
+        f"multiple={facts} of Network, and forward= where it takes more than an image. First fault: {_first(failures)}"
     )
+
+
+def _first(failures: list[NetworkError]) -> str:
+    """The first fault; of a network that runs on some sizes only, what it said where it ran."""
+    ran = [error for error in failures if not isinstance(error, ForwardError)]
+    return str((ran or failures)[0])
+
+
+def _sizes(
+    module: nn.Module, frames: int, multiple: int | None, minimum: int, square: bool
+) -> Iterator[tuple[int, tuple[int, int], int, bool]]:
+    """(multiple, sides to try, minimum, square), the likeliest first; at last squares of the sizes in use."""
+    for step in [multiple] if multiple else _multiple_guesses(module):
+        sides = trial_sides(step, frames)
+        if min(sides) < minimum or square:
+            side = -(-max(minimum, sides[1]) // step) * step
+            sides = (side, side if square else side + step)
+        yield step, sides, minimum, square
+    if multiple or frames or minimum > 1 or square:
+        return
+    for side in _FIXED:
+        yield side, (side, side), side, True
 
 
 def trial_input(frames: int, channels: int, sides: tuple[int, int], device: torch.device) -> torch.Tensor:
@@ -104,12 +143,12 @@ def number(scale: float) -> float:
 
 
 def range_of(module: nn.Module) -> float:
-    """255 where the module says so, or begins by taking an 8-bit mean from its input (EDSR's `sub_mean`)."""
+    """255 where the module says so, or takes an 8-bit mean from its input (EDSR's `sub_mean`)."""
     if getattr(module, "rgb_range", None) == 255:
         return 255.0
-    for part in module.children():
+    for part in module.modules():
         if isinstance(part, nn.Conv2d) and part.weight.shape == (3, 3, 1, 1) and part.bias is not None:
-            if float(part.bias.detach().abs().max()) > 2:
+            if float(part.bias.detach().float().abs().max()) > 2 and not part.weight.requires_grad:
                 return 255.0
             break
     return 1.0
@@ -118,7 +157,7 @@ def range_of(module: nn.Module) -> float:
 def _channel_guesses(module: nn.Module) -> list[int]:
     for part in module.modules():
         if isinstance(part, nn.Conv2d):
-            return [1, 3] if part.in_channels == 1 else [3, 1]
+            return {1: [1, 3], 3: [3, 1]}.get(part.in_channels, [3, 1, part.in_channels])
     return [3, 1]
 
 
@@ -132,7 +171,7 @@ def _frame_guesses(module: nn.Module) -> list[int]:
 
 
 def _multiple_guesses(module: nn.Module) -> list[int]:
-    guesses = [1, 2, 4, 8, 16, 32, 64]
+    guesses = list(_STEPS)
     window = getattr(module, "window_size", None)
     if isinstance(window, (tuple, list)):
         window = max(window)

@@ -80,7 +80,7 @@ def stream(
 
 def _run(network: Network, x: torch.Tensor, wanted: list[Tap], output: bool) -> tuple[Any, Any]:
     if not output:
-        return features(network.module, lambda: network(x), wanted), None
+        return features(network.module, lambda: network.feed(x), wanted), None
     with capture(network.module, wanted) as kept:
         out = network(x)
     return {str(tap): kept[str(tap)] for tap in wanted}, out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -132,7 +133,13 @@ def record(
     names = {id(tensor): name for name, tensor in [*module.named_parameters(), *module.named_buffers()]}
     recorder = _recorder(names)
     try:
-        with torch.no_grad(), _located(module, recorder), FakeTensorMode(allow_non_fake_inputs=True), recorder:
+        with (
+            torch.no_grad(),
+            _unlogged(),
+            _located(module, recorder),
+            FakeTensorMode(allow_non_fake_inputs=True),
+            recorder,
+        ):
             inputs = [torch.empty(tuple(shape), device=device) for shape in shapes]
             recorder.begin(inputs)
             out = functionalize(lambda *given: tuple(compute(*given)))(*inputs)
@@ -140,8 +147,20 @@ def record(
     except Untraceable:
         raise
     except Exception as error:
-        raise Untraceable(_line(error)) from error
+        raise Untraceable(_line(error.__cause__ or error)) from error
     return recorder.trace
+
+
+@contextmanager
+def _unlogged() -> Iterator[None]:
+    """torch logs what fails on fake tensors with its traceback; a failure here is an answer, and said as such."""
+    log = logging.getLogger("torch._subclasses.fake_tensor")
+    before = log.disabled
+    log.disabled = True
+    try:
+        yield
+    finally:
+        log.disabled = before
 
 
 def _recorder(names: dict[int, str]) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import nn
@@ -16,18 +15,6 @@ from sr_hooks.network import Network
 __all__ = ["StraightPath", "WeightGradients", "at_weights", "squared_error"]
 
 
-class _AtWeights(nn.Module):
-    """A module run at other weights than its own, by torch.func.functional_call."""
-
-    def __init__(self, inner: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
-        super().__init__()
-        self.inner = inner
-        self.weights = dict(weights)
-
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        return torch.func.functional_call(self.inner, self.weights, args, kwargs)
-
-
 def at_weights(network: Network, weights: Mapping[str, torch.Tensor]) -> Network:
     """The network at other weights, sharing everything else with the live one, which stays as it is.
 
@@ -36,7 +23,7 @@ def at_weights(network: Network, weights: Mapping[str, torch.Tensor]) -> Network
     """
     _ = network.scale, network.multiple, network.channels  # inferred on the live network, once
     view = copy.copy(network)
-    view.module = _AtWeights(network.module, weights)
+    view._stand_ins = {**network._stand_ins, **weights}
     return view
 
 
@@ -158,7 +145,7 @@ class WeightGradients:
                 return loss.detach(), torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True)
 
         loss, gradients = view.differentiate(compute)
-        self.network.clones_outputs = view.clones_outputs
+        self.network.clones_outputs, self.network._writes = view.clones_outputs, view._writes
         self.count += 1
         return float(loss), list(gradients)
 

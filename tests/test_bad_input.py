@@ -144,7 +144,7 @@ def test_weights_are_found_where_they_are_kept(tmp_path):
     ("module", "message"),
     [
         (Answering(lambda y: (y, y)), "a tuple of 2, not one image.*output=0"),
-        (Answering(lambda y: {"sr": y}), "a dict with keys 'sr'"),
+        (Answering(lambda y: {"sr": y, "lq": y}), r"a dict with keys 'sr', 'lq'.*There is \['sr'\] \(1, 3, 17, 19\), "),
         (Answering(lambda y: y[..., :-3, :]), "returned 14x19 pixels for an input of 17x19: that is no scale"),
         (Answering(lambda y: y.mean((2, 3))), r"not \(N,C,H,W\)"),
         (Answering(lambda y: y * float("nan")), "NaN or infinite"),
@@ -157,15 +157,6 @@ def test_weights_are_found_where_they_are_kept(tmp_path):
 def test_networks(lr, module, message):
     with pytest.raises(NetworkError, match=message):
         sr_hooks.lam(module, lr, window=WINDOW)
-
-
-def test_compiled_networks_are_refused(lr):
-    with pytest.raises(NetworkError, match=r"compiled.*_orig_mod"):
-        sr_hooks.lam(torch.compile(Tiny()), lr, window=WINDOW)
-    part = Tiny()
-    part.tail.compile()
-    with pytest.raises(NetworkError, match="part tail is compiled"):
-        sr_hooks.lam(part, lr, window=WINDOW)
 
 
 def test_wrong_scale_is_named_and_output_can_be_selected(lr):

@@ -49,7 +49,7 @@ class Features:
     def _forward(self, inputs: torch.Tensor) -> taps.Captured:
         x = self.plan.lay_out(inputs.to(self.network.device))
         with torch.no_grad():
-            return taps.features(self.network.module, lambda: self.network(x), self.wanted)
+            return taps.features(self.network.module, lambda: self.network.feed(x), self.wanted)
 
     def __call__(self, start: int, stop: int) -> dict[str, torch.Tensor]:
         parts: list[dict[str, torch.Tensor]] = []

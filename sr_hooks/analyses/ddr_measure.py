@@ -31,7 +31,7 @@ def measure(network: Network, samples: Samples, options: DdrOptions, look: Look 
             "t-SNE and the probe need scikit-learn: pip install 'sr_hooks[ddr]', or go without: tsne=0, identify=False"
         )
     first = samples.inputs[:1].to(network.device)
-    wanted = taps.resolve(network.module, parse_layers(options.layers), lambda: network(first))
+    wanted = taps.resolve(network.module, parse_layers(options.layers), lambda: network.feed(first))
     if options.frame is not None:
         count = samples.inputs.shape[1] if network.frames else 0
         if options.frame not in range(count):

@@ -1,0 +1,1 @@
+"""Recipes: every architecture that is promised, built at a small size."""

@@ -207,10 +207,12 @@ def from_file(path: str | Path) -> Loaded:
 
 def _way_of(found: Any) -> Forward | None:
     """How spandrel calls a network, where it is not network(image): it pads, scales or picks what comes back."""
-    way = getattr(found, "_call_fn", None)
+    way: Callable[..., Any] | None = getattr(found, "_call_fn", None)
+    if way is None:
+        return None
     if type(found).__name__ == "MaskedImageModelDescriptor":
         return MaskOfNothing(way)
-    return None if way is None or way.__module__ == type(found).__module__ else OneByOne(way)
+    return None if way.__module__ == type(found).__module__ else OneByOne(way)
 
 
 class OneByOne:

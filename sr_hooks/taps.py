@@ -257,17 +257,24 @@ def intervene(module: nn.Module, changes: Mapping[str | Tap, Callable[[torch.Ten
 def layers(module: nn.Module, forward: Callable[[], Any]) -> list[Layer]:
     """Every module that ran during forward(), in order of its first run, with its number of runs and shapes."""
     seen: dict[str, Layer] = {}
+    ran: dict[str, int] = {}
+
+    def begin(*_: Any) -> None:
+        ran.clear()  # some networks are called several times for one image; a tap counts within a call
 
     def note(name: str) -> Callable[..., None]:
         def hook(part: nn.Module, args: Any, out: Any) -> None:
             before = seen.get(name)
             shapes = [None if t is None else tuple(t.shape) for t in (tensor_of(args), tensor_of(out))]
             first = before or Layer(name, type(part).__name__, 0, shapes[0], shapes[1], len(seen))
-            seen[name] = Layer(name, first.kind, first.calls + 1, first.input_shape, first.output_shape, first.order)
+            ran[name] = ran.get(name, 0) + 1
+            calls = max(first.calls, ran[name])
+            seen[name] = Layer(name, first.kind, calls, first.input_shape, first.output_shape, first.order)
 
         return hook
 
     with ExitStack() as stack:
+        stack.callback(module.register_forward_pre_hook(begin).remove)
         for name, part in module.named_modules():
             if name:
                 stack.callback(part.register_forward_hook(note(name)).remove)

@@ -103,12 +103,15 @@ def check_hooks(module: nn.Module) -> None:
 def sharing_copy(module: nn.Module) -> nn.Module:
     """A copy of the module's structure around the same weights: what a forward notes on itself is noted on the copy.
 
+    The copy's weights are tensors of their own over the same memory, for a forward that gives a weight other data.
+
     Raises:
         Untraceable: it cannot be copied.
     """
-    tensors = [*module.parameters(), *module.buffers()]
+    memo: dict[int, Any] = {id(p): nn.Parameter(p.detach(), p.requires_grad) for p in module.parameters()}
+    memo |= {id(buffer): buffer.detach() for buffer in module.buffers()}
     try:
-        return copy.deepcopy(module, {id(tensor): tensor for tensor in tensors})
+        return copy.deepcopy(module, memo)
     except Exception as error:
         raise Untraceable(f"it cannot be copied: {_line(error)}") from error
 
@@ -174,11 +177,15 @@ def _recorder(names: dict[int, str]) -> Any:
             self.inside: list[str] = []
             self._numbers: dict[int, int] = {}
             self._alive: list[torch.Tensor] = []  # a number belongs to an id only while its tensor lives
+            self._moving: set[int] = set()  # memory that depends on the inputs
+            self._settled: set[int] = set()  # other memory that must not be written to: weights, and what was used
 
         def begin(self, inputs: Sequence[torch.Tensor]) -> None:
             self.trace, self._numbers, self._alive = Trace(), {}, []
+            self._moving, self._settled = set(), set()
             for tensor in inputs:
                 self._new(tensor)
+                self._moving.add(_memory(tensor))
 
         def _new(self, tensor: torch.Tensor) -> int:
             number = len(self.trace.shapes)
@@ -191,6 +198,7 @@ def _recorder(names: dict[int, str]) -> Any:
             if id(tensor) in self._numbers:
                 return self._numbers[id(tensor)]
             number = self._new(tensor)
+            self._settled.add(_memory(tensor))
             if id(tensor) in names:
                 self.trace.weights[number] = names[id(tensor)]
             elif type(tensor) in (torch.Tensor, nn.Parameter):
@@ -205,17 +213,37 @@ def _recorder(names: dict[int, str]) -> Any:
                 return function(*args, **kwargs)
             if torch.Tag.nondeterministic_seeded in function.tags:
                 raise Untraceable(f"{function} draws random numbers")
-            if function._schema.is_mutable:
+            if function is torch.ops.aten.copy.default:  # has no derivative
+                return self._copy(types, *args)
+            given_tensors = [leaf for leaf in tree_flatten((args, kwargs))[0] if isinstance(leaf, torch.Tensor)]
+            taken = tree_map_only(torch.Tensor, lambda tensor: Ref(self.number(tensor)), (tuple(args), dict(kwargs)))
+            memory = {_memory(tensor) for tensor in given_tensors}
+            if function._schema.is_mutable and memory & (self._moving | self._settled):
                 raise Untraceable(f"{function} writes in place")
             out = function(*args, **kwargs)
-            taken = tree_map_only(torch.Tensor, lambda tensor: Ref(self.number(tensor)), (tuple(args), dict(kwargs)))
+            if memory & self._moving:
+                self._settled |= memory - self._moving
+                self._moving |= {_memory(v) for v in tree_flatten(out)[0] if isinstance(v, torch.Tensor)}
             several = isinstance(out, (tuple, list))
             given = tuple(self._new(v) if isinstance(v, torch.Tensor) else None for v in (out if several else [out]))
             where = self.inside[-1] if self.inside else ""
             self.trace.steps.append(Step(function, taken[0], taken[1], given, several, where))
             return out
 
+        def _copy(self, types: Any, like: torch.Tensor, source: torch.Tensor, *_: Any) -> Any:
+            aten = torch.ops.aten
+            if source.dtype != like.dtype:
+                source = self.__torch_dispatch__(aten._to_copy.default, types, (source,), {"dtype": like.dtype})
+            if source.shape == like.shape:
+                return self.__torch_dispatch__(aten.alias.default, types, (source,))
+            return self.__torch_dispatch__(aten.expand.default, types, (source, list(like.shape)))
+
     return Recorder()
+
+
+def _memory(tensor: torch.Tensor) -> int:
+    """What tensors that share memory have in common."""
+    return tensor.untyped_storage()._cdata
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import torch
 
 from sr_hooks import taps
 from sr_hooks.analyses.ddr_samples import Samples
-from sr_hooks.errors import NetworkError, ResultError, TapError
+from sr_hooks.errors import ForwardError, NetworkError, ResultError, TapError
 from sr_hooks.execution import Plan, calibrate, is_out_of_memory
 from sr_hooks.gram import Gram, Store, accumulate
 from sr_hooks.network import Network
@@ -36,7 +36,7 @@ class Features:
         self.frame = frame
         self.network, self.samples, self.wanted = network, samples, [str(tap) for tap in wanted]
         self.plan = replace(_plan(network, samples.inputs), batch=4 if network.device.type == "cpu" else 16)
-        if any(len(value) != 2 for value in self._forward(samples.inputs[:2]).values()):
+        if not self._takes_two():
             self.plan = replace(self.plan, batch=1)
         self.look: Look | None = None
         self._seen = 0
@@ -45,6 +45,12 @@ class Features:
     def batch(self) -> int:
         """Samples that go through at once."""
         return self.plan.batch
+
+    def _takes_two(self) -> bool:
+        try:
+            return all(len(value) == 2 for value in self._forward(self.samples.inputs[:2]).values())
+        except (ForwardError, TapError):  # it is written for one image at a time
+            return False
 
     def _forward(self, inputs: torch.Tensor) -> taps.Captured:
         x = self.plan.lay_out(inputs.to(self.network.device))

@@ -148,7 +148,7 @@ def range_of(module: nn.Module) -> float:
         return 255.0
     for part in module.modules():
         if isinstance(part, nn.Conv2d) and part.weight.shape == (3, 3, 1, 1) and part.bias is not None:
-            if float(part.bias.detach().float().abs().max()) > 2 and not part.weight.requires_grad:
+            if float(part.bias.detach().float().abs().max()) > 2:
                 return 255.0
             break
     return 1.0

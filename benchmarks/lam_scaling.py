@@ -1,0 +1,145 @@
+"""How LAM's time grows with the image, the gradients, the windows and the network, with and without its cone.
+
+    OMP_NUM_THREADS=1 python benchmarks/lam_scaling.py
+
+Networks have the weights they are initialised with: time does not depend on them. Each
+figure is the median of a few runs, in turn with the others of its table, of this process's own seconds on one thread.
+The exponent is the slope of a straight line through the logarithms.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import torch
+
+import sr_hooks
+
+STEPS = 17
+EDSR = {"num_in_ch": 3, "num_out_ch": 3, "num_feat": 64, "num_block": 16, "upscale": 4}
+SIZES = {  # millions of parameters: about 0.4 to 17
+    "MSRResNet, 32 features, 8 blocks": ("MSRResNet", {"num_feat": 32, "num_block": 8, "upscale": 4}),
+    "MSRResNet, 64 features, 16 blocks": ("MSRResNet", {"upscale": 4}),
+    "EDSR, 128 features, 16 blocks": ("EDSR", {**EDSR, "num_feat": 128}),
+    "RRDBNet, 64 features, 23 blocks": ("RRDBNet", {"num_in_ch": 3, "num_out_ch": 3, "scale": 4}),
+}
+
+
+def picture(side: int) -> torch.Tensor:
+    """Smooth, seeded (1,3,side,side)."""
+    seed = torch.Generator().manual_seed(0)
+    small = torch.rand(1, 3, side // 4, side // 4, generator=seed)
+    return torch.nn.functional.interpolate(small, size=side, mode="bicubic").clamp(0, 1)
+
+
+def in_turn(cases: Mapping[object, Callable[[], object]], repeats: int) -> dict[object, float]:
+    """Median seconds of each, after one run that calibrates, records and proves."""
+    seconds: dict[object, list[float]] = {case: [] for case in cases}
+    for turn in range(repeats + 1):
+        for case, run in cases.items():
+            start = time.process_time()
+            run()
+            if turn:
+                seconds[case].append(time.process_time() - start)
+    return {case: statistics.median(each) for case, each in seconds.items()}
+
+
+def exponent(xs: Sequence[float], ys: Sequence[float]) -> float:
+    return round(float(np.polyfit(np.log(xs), np.log(ys), 1)[0]), 2)
+
+
+def lam(network: sr_hooks.Network, image: torch.Tensor, **more: object) -> object:
+    middle = int(image.shape[-1] * network.scale) // 2
+    given = {"window": (middle, middle, 16), "steps": STEPS, "picture": "window", **more}
+    return sr_hooks.lam(network, image, **given)
+
+
+def by_image(name: str, given: Mapping[str, object], repeats: int) -> dict[str, object]:
+    network = sr_hooks.Network.from_basicsr(name, given)
+    sides = (64, 128, 256, 512)
+    near = in_turn({side: lambda side=side: lam(network, picture(side)) for side in sides}, repeats)
+    few = (64, 128)
+    far = in_turn({side: lambda side=side: lam(network, picture(side), cone="off", steps=5) for side in few}, repeats)
+    return {
+        "table": f"LR side, {name} x4, {STEPS} gradients",
+        "s": {side: round(near[side], 2) for side in sides},
+        "exponent of the side from 128": exponent(sides[1:], [near[side] for side in sides[1:]]),
+        "512 over 128": round(near[512] / near[128], 2),
+        "without the cone, s for 5 gradients": {side: round(far[side], 2) for side in few},
+        "exponent without": exponent(few, [far[side] for side in few]),
+    }
+
+
+def by_gradients(repeats: int) -> dict[str, object]:
+    network, image = sr_hooks.Network.from_basicsr("MSRResNet", {"upscale": 4}), picture(64)
+    counts = (5, 9, 17, 33)
+    found = in_turn({count: lambda count=count: lam(network, image, steps=count) for count in counts}, repeats)
+    return {
+        "table": "gradients, MSRResNet x4, LR 64x64",
+        "s": {count: round(found[count], 2) for count in counts},
+        "exponent": exponent(counts, [found[count] for count in counts]),
+    }
+
+
+def by_windows(repeats: int) -> dict[str, object]:
+    network, image = sr_hooks.Network.from_basicsr("MSRResNet", {"upscale": 4}), picture(128)
+    counts = (1, 2, 4, 8)
+
+    def near(count: int) -> list[tuple[int, int, int]]:
+        return [(248 + 8 * (i // 4), 248 + 8 * (i % 4), 16) for i in range(count)]
+
+    def apart(count: int) -> list[tuple[int, int, int]]:
+        return [(32 + 220 * (i // 4), 32 + 110 * (i % 4), 16) for i in range(count)]
+
+    out: dict[str, object] = {"table": "windows, MSRResNet x4, LR 128x128, 9 gradients each"}
+    for name, place in (("side by side", near), ("apart", apart)):
+        cases = {
+            count: lambda count=count, place=place: lam(network, image, window=place(count), steps=9)
+            for count in counts
+        }
+        found = in_turn(cases, repeats)
+        out[f"{name}, s"] = {count: round(found[count], 2) for count in counts}
+        out[f"{name}, exponent"] = exponent(counts, [found[count] for count in counts])
+    return out
+
+
+def by_network(repeats: int) -> dict[str, object]:
+    networks = {name: sr_hooks.Network.from_basicsr(*given) for name, given in SIZES.items()}
+    millions = {name: sum(p.numel() for p in network.module.parameters()) / 1e6 for name, network in networks.items()}
+    cases = {name: lambda network=network: lam(network, picture(64), steps=5) for name, network in networks.items()}
+    found = in_turn(cases, repeats)
+    return {
+        "table": "network, LR 64x64, 5 gradients",
+        "s": {f"{name} ({millions[name]:.1f} M)": round(found[name], 2) for name in networks},
+        "exponent of the parameters": exponent([millions[n] for n in networks], [found[n] for n in networks]),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--only", choices=["image", "gradients", "windows", "network"])
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    tables = {
+        "image": lambda: [
+            by_image("MSRResNet", {"upscale": 4}, arguments.repeats),
+            by_image("EDSR", EDSR, arguments.repeats),
+        ],
+        "gradients": lambda: [by_gradients(arguments.repeats)],
+        "windows": lambda: [by_windows(arguments.repeats)],
+        "network": lambda: [by_network(arguments.repeats)],
+    }
+    for name, make in tables.items():
+        if arguments.only in (None, name):
+            for row in make():
+                print(json.dumps(row), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -200,6 +200,12 @@ def test_bad_questions_are_answered_in_words(linear_case, photo):
         sr_hooks.check(result, attribute=lambda n, image, w: np.full(image.shape[-2:], np.nan))
     with pytest.raises(OptionError, match="one of mine"):
         sr_hooks.check(sr_hooks.Result("mine"))
+    clip = copy.copy(result)
+    clip.arrays = {**result.arrays, "lr": np.zeros((5, 3, 8, 8), np.float32)}
+    with pytest.raises(OptionError, match="of a clip"):
+        sr_hooks.check(clip)
+    with pytest.raises(OptionError, match="of a clip"):
+        sr_hooks.compare(result, clip)
 
 
 def test_zero_map_and_network_without_weights(lr):

@@ -35,6 +35,8 @@ def refuse_unlike(a: Result, b: Result) -> None:
     if a.analysis not in _OPTIONS:
         raise OptionError(f"compare knows results of {', '.join(_OPTIONS)}, and these are of {a.analysis}")
     if a.analysis == "lam":
+        if any(result.arrays["lr"].ndim != 3 for result in (a, b)):
+            raise OptionError("compare knows maps of single images, and one of these is of a clip")
         canvases = [tuple(result.scalars["canvas"]["input"]) for result in (a, b)]
         if canvases[0] != canvases[1]:
             sizes = " and ".join(f"{h}x{w}" for h, w in canvases)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from sr_hooks.card import FAILS, PASSES, Verdict
+from sr_hooks.card import FAILS, PASSES, UNDECIDED, Verdict
 from sr_hooks.faithfulness.statistics import HALF, distance_to_window, local_correlation, rank_correlation
 from sr_hooks.faithfulness.subject import Subject
 from sr_hooks.measures import diffusion_index
@@ -44,4 +44,7 @@ def judge(subject: Subject, *, seed: int, tick: Callable[[], object]) -> Verdict
     )
     if everywhere[worst] > HALF:
         return Verdict(NAME, PASSES, f"black, blur, noise and mean put the weight in the same places: {facts}", figures)
-    return Verdict(NAME, FAILS, f"the map is not where other baselines put the weight: {facts}", figures)
+    if max(everywhere.values()) > HALF:
+        apart = ", ".join(name for name, value in everywhere.items() if value <= HALF)
+        return Verdict(NAME, UNDECIDED, f"where the weight lies depends on the baseline ({apart}): {facts}", figures)
+    return Verdict(NAME, FAILS, f"no baseline puts the weight where the map has it: {facts}", figures)

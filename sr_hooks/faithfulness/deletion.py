@@ -76,9 +76,12 @@ def _judged(area: dict[str, float], width: dict[str, float], any_value: bool) ->
     )
     if not any_value:
         return FAILS, "the map is zero everywhere and ranks nothing"
-    if area["random"] - width["random"] <= 0:
+    ahead = {name: area[name] - width[name] > 0 for name in area}
+    if ahead["nearest"] and not ahead["random"]:
+        return UNDECIDED, "better than the pixels nearest to the window, but random orders scatter too far" + facts
+    if not ahead["random"]:
         return FAILS, "the pixels that the map ranks first matter to the window no more than random ones" + facts
-    if area["nearest"] - width["nearest"] > 0:
+    if ahead["nearest"]:
         return PASSES, "the pixels that the map ranks first matter most" + facts
     if area["nearest"] + width["nearest"] < 0:
         return UNDECIDED, "better than random pixels, and worse than the pixels nearest to the window" + facts

@@ -87,6 +87,8 @@ def subject_of(result: Result, network: Any, image: Any, attribute: Attribute | 
         raise OptionError(
             "check looks at maps of images, and this LAM is of a clip: its completeness gap stands in the result"
         )
+    if result.arrays["lr"].ndim != 3:
+        raise OptionError("check knows maps of single images, and this one is of a clip")
     found = _network(result, network)
     batch = _image(result, image)
     window = parse_window(result.window)

@@ -228,6 +228,22 @@ def test_origin_does_not_travel(linear_case):
     assert pickle.loads(pickle.dumps(result)).origin is None and copy.deepcopy(result).origin is None
 
 
+@pytest.mark.parametrize(
+    ("random", "nearest", "word"),
+    [
+        ((0.5, 0.1), (0.05, 0.02), "passes"),
+        ((0.5, 0.1), (0.01, 0.02), "undecided"),
+        ((0.5, 0.1), (-0.2, 0.02), "undecided"),
+        ((0.3, 0.6), (0.5, 0.1), "undecided"),
+        ((0.05, 0.1), (-0.5, 0.02), "fails"),
+        ((-0.4, 0.1), (-0.5, 0.02), "fails"),
+    ],
+)
+def test_words_of_deletion(random, nearest, word):
+    area, width = ({"random": one, "nearest": other} for one, other in zip(random, nearest, strict=True))
+    assert deletion._judged(area, width, True)[0] == word
+
+
 def test_cards_word_and_sentence():
     def card(*words):
         return Card(tuple(Verdict(f"check {i}", word, "") for i, word in enumerate(words)))

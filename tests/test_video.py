@@ -352,3 +352,45 @@ class TestFaig:
         assert found.scalars["images"] == 2 and found.scalars["completeness_gap"] < 0.02
         verified = sr_hooks.verify(found, images=[hr, hr.flip(-1)])
         assert np.isfinite(verified.arrays["strip"]).all()
+
+
+class TestWatched:
+    """Clips in a training run: folders of frames, the frame in the block, refused before the first step where wrong."""
+
+    @pytest.fixture
+    def folders(self, clip: torch.Tensor, photo: torch.Tensor, tmp_path, monkeypatch: pytest.MonkeyPatch):
+        for name, frames in (("lr", clip), ("hr", camera_pan(photo, frames=4, size=(96, 96), step=(2, 3)))):
+            (tmp_path / name).mkdir()
+            for t in range(frames.shape[1]):
+                write_image(frames[:, t], tmp_path / name / f"{t}.png")
+        monkeypatch.chdir(tmp_path)
+        return tmp_path
+
+    def train(self, clip: torch.Tensor, steps: int = 2, **blocks) -> None:
+        net = First()
+        optimizer = torch.optim.SGD(net.parameters(), 1e-3)
+        with sr_hooks.watch(net, optimizer, folder="run", sinks=["folder"], **blocks):
+            for _ in range(steps):
+                optimizer.zero_grad()
+                net(clip).square().mean().backward()
+                optimizer.step()
+
+    def test_all_three(self, folders, clip: torch.Tensor) -> None:
+        ddr = {"patch": 32, "patches": 4, "permutations": 0, "subsamples": 0, "layers": "tail#1:in"}
+        self.train(
+            clip,
+            lam={"image": "lr", "window": [20, 20, 16], "frame": "3", "steps": 3, "at": [2]},
+            ddr={"image": "hr", "at": [2], **ddr},
+            faig={"image": "hr", "at": [2], "crop": 32, "degradations": ["blur:1"]},
+        )
+        found = {name: read_result(next(folders.glob(f"run/*2/{name}*"))) for name in ("lam", "ddr", "faig")}
+        assert found["lam"].frame == 3 and found["lam"].attribution.shape == clip.shape[1:]
+        assert found["lam"].provenance["input_file"] == "lr"
+        assert found["ddr"].deepest.layer == "tail#1:in" and found["ddr"].deepest.dimensions == 4 * 16 * 16
+        assert found["faig"].scalars["completeness_gap"] < 0.2
+
+    def test_what_is_wrong_is_refused_before_the_first_step(self, folders, clip: torch.Tensor) -> None:
+        with pytest.raises(SRHooksError, match="lam: frame is 5: of a clip of 5 frames First returns frames 0 to 4"):
+            self.train(clip, lam={"image": "lr", "window": [20, 20, 16], "frame": 5, "at": [2]})
+        with pytest.raises(SRHooksError, match="the output, which is 80 pixels high and 88 wide"):
+            self.train(clip, lam={"image": "lr", "window": [120, 20, 16], "at": [2]})

@@ -163,7 +163,8 @@ class Attached:
                 if key not in item:
                     raise ImageError(f"the validation set {label} has no {key} images: name some with `image`")
                 images.append(item[key][None])
-                names.append(Path(str(item.get(f"{key}_path", f"{label} {index}"))).name)
+                said = item.get(f"{key}_path") or item.get("folder") or f"{label} {index}"
+                names.append(Path(str(said)).name)
         return images, names
 
     def _dataset(self, options: Mapping[str, Any]) -> Any:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["lam_clip_figure"]
 
+_STEEP = 10  # a largest share of so many times the median is drawn on a logarithmic axis
 _MOST = 9  # frames in a strip; of more, those nearest to the window's
 
 
@@ -52,7 +53,7 @@ def lam_clip_figure(result: LamResult) -> Any:
 
     from matplotlib.colors import PowerNorm
 
-    norm = PowerNorm(0.5, 0, 1)
+    norm = PowerNorm(0.35, 0, 1)  # other frames hold a hundredth of the own, as often as not
     small = (top / zoom, left / zoom, height / zoom, width_ / zoom)
     most = max(float(values.max()), 1e-30)
     for column, t in enumerate(shown, start=1):
@@ -69,7 +70,7 @@ def lam_clip_figure(result: LamResult) -> Any:
             window_box(axes, small, thin=True)
             axes.title.set_color(WINDOW_COLOUR)
             axes.title.set_fontweight("bold")
-    bar = figure.colorbar(drawn, cax=_beside(axes), ticks=[0, 0.1, 0.5, 1])
+    bar = figure.colorbar(drawn, cax=_beside(axes), ticks=[0, 0.01, 0.1, 0.5, 1])
     bar.ax.tick_params(labelsize=7)
     bar.set_label("|attribution| / max of all frames", fontsize=7)
     _curve(figure.add_subplot(grid[2, 1:] if len(shown) == len(shares) else grid[2, :]), shares, at, result)
@@ -92,20 +93,34 @@ def _beside(axes: Any) -> Any:
 
 def _curve(axes: Any, shares: np.ndarray, at: float, result: LamResult) -> None:
     """Shares by frame, the window's frame marked."""
-    times = np.arange(len(shares))
+    times, kept = np.arange(len(shares)), shares[shares > 0]
+    log = kept.size > 1 and kept.max() > _STEEP * np.median(kept)
     axes.axvline(at, color=WINDOW_COLOUR, linewidth=1.0, linestyle="--")
-    axes.plot(times, 100 * shares, color=INK, linewidth=1.2, marker="o", markersize=4, clip_on=False)
+    axes.plot(
+        times,
+        np.where(shares > 0, 100 * shares, np.nan if log else 0),
+        color=INK,
+        linewidth=1.2,
+        marker="o",
+        markersize=4,
+        clip_on=False,
+    )
     axes.annotate(
         "the window's frame", (at, 0.93), xycoords=("data", "axes fraction"), xytext=(4, 0), textcoords="offset points",
         fontsize=7, color=WINDOW_COLOUR, va="top",
     )  # fmt: skip
     axes.set_xlim(-0.5, len(shares) - 0.5)
-    axes.set_ylim(0, 110 * max(float(shares.max()), 0.01))
+    if log:
+        axes.set_yscale("log")
+        axes.set_ylim(max(60 * float(kept.min()), 1e-3), 200)
+        axes.yaxis.set_major_formatter("{x:g}")
+    else:
+        axes.set_ylim(0, 110 * max(float(shares.max()), 0.01))
     step = max(1, len(shares) // 16)
     axes.set_xticks(times[::step])
     axes.tick_params(labelsize=7)
     axes.set_xlabel("frame", fontsize=8)
-    axes.set_ylabel("share of attribution (%)", fontsize=8)
+    axes.set_ylabel("share (%), log" if log else "share (%)", fontsize=8)
     used = float(result.scalars["temporal_diffusion"])
     axes.set_title(
         f"temporal diffusion: {used:.2f} of {len(shares)} frames, mean distance "

@@ -137,6 +137,7 @@ def _network_flags(command: argparse.ArgumentParser) -> None:
     group.add_argument("--scale", type=float, help="output pixels per input pixel (default: inferred)")
     group.add_argument("--input-range", type=float, help="white inside the network, 1 or 255 (default: inferred)")
     group.add_argument("--multiple", type=int, help="pad input sizes to a multiple (default: inferred)")
+    group.add_argument("--frames", type=int, help="of a network over clips, to be tried on (default: inferred)")
     group.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
 
 
@@ -149,9 +150,8 @@ def _network(arguments: argparse.Namespace) -> Network:
             raise OptionError(f"--arguments is not sound YAML: {str(error).splitlines()[0]}") from None
         if not isinstance(given, dict):
             raise OptionError("--arguments must be a mapping, e.g. '{num_feat: 64, upscale: 2}'")
-    facts = {
-        key: value for key in ("scale", "input_range", "multiple") if (value := getattr(arguments, key)) is not None
-    }
+    stated = ("scale", "input_range", "multiple", "frames")
+    facts = {key: value for key in stated if (value := getattr(arguments, key)) is not None}
     network = Network.load(arguments.model, given or None, weights=arguments.weights, **facts)
     name = arguments.device
     if name == "auto":

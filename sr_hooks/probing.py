@@ -75,7 +75,8 @@ def probe(
         what, facts = (f"clips of {frames} frames" if frames else "images"), " and channels="
     raise NetworkError(
         f"{name} does not run on small test {what}, or returns sizes that are no multiple of theirs; set scale=, "
-        f"multiple={facts} of Network, and forward= where it takes more than an image. First fault: {_first(failures)}"
+        f"multiple={facts} of Network, and forward= where it takes more than an image, or time behind the channels. First "
+        f"fault: {_first(failures)}"
     )
 
 
@@ -162,12 +163,15 @@ def _channel_guesses(module: nn.Module) -> list[int]:
 
 
 def _frame_guesses(module: nn.Module) -> list[int]:
-    """What the module says, then what networks over a fixed number of frames take."""
+    """What the module says, then what networks over a fixed number of frames take.
+
+    Not 3, unless it is said: a network that wants (N,C,T,h,w) would take three frames of three channels amiss.
+    """
     said = [getattr(module, name, None) for name in ("num_frame", "num_frames", "n_frames", "num_input_frames")]
     centre = getattr(module, "center_frame_idx", None)
     said.append(2 * centre + 1 if isinstance(centre, int) else None)
     found = [value for value in said if isinstance(value, int) and not isinstance(value, bool) and value > 1]
-    return list(dict.fromkeys([*found, 7, 5, 3, 2]))
+    return list(dict.fromkeys([*found, 7, 5, 2]))
 
 
 def _multiple_guesses(module: nn.Module) -> list[int]:

@@ -195,6 +195,27 @@ class TestFrames:
         more = sr_hooks.lam(Double(), clip, window=(20, 20, 8), frame=3, steps=3)
         assert (more.frame, more.scalars["frame_at"]) == (3, 1.5) and "its own frame" not in more.verdict
 
+    def test_time_behind_the_channels(self, clip: torch.Tensor) -> None:
+        """(N,C,T,h,w) is never mistaken for (N,T,C,h,w), and a function says how such a network is called."""
+
+        class Volume(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                torch.manual_seed(0)
+                self.conv = nn.Conv3d(3, 3, 3, padding=1)
+
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                return x + 0.3 * torch.relu(self.conv(x))
+
+        with pytest.raises(SRHooksError, match=r"does not run .* or time behind the channels"):
+            sr_hooks.lam(Volume(), clip[:, :3], window=(8, 8, 8))
+        network = sr_hooks.Network(
+            Volume(), frames=5, forward=lambda module, x: module(x.transpose(1, 2)).transpose(1, 2)
+        )
+        result = sr_hooks.lam(network, clip, window=(8, 8, 8))
+        assert (result.frame_shares[[0, 4]] == 0).all() and (result.frame_shares[1:4] > 0).all()
+        assert result.frame_shares.argmax() == 2 == result.frame
+
     def test_objectives_that_look_at_the_input_look_at_the_windows_frame(self, clip: torch.Tensor) -> None:
         """A network that only enlarges has, in that frame, nothing that bicubic enlargement has not."""
 
@@ -233,9 +254,9 @@ class TestFrames:
         with pytest.raises(SRHooksError, match="say which with Network"):
             sr_hooks.lam(Decaying(), clip, window=(0, 0, 8))
         with pytest.raises(SRHooksError, match=r"Fixed does not run on a clip of 5 frames \(.*\); it runs on 3"):
-            sr_hooks.lam(Fixed(), clip, window=(0, 0, 8))
+            sr_hooks.lam(sr_hooks.Network(Fixed(), frames=3), clip, window=(0, 0, 8))
         with pytest.raises(SRHooksError, match="frame is 0: of a clip of 3 frames Fixed returns one, frame 1"):
-            sr_hooks.lam(Fixed(), clip[:, :3], window=(0, 0, 8), frame=0)
+            sr_hooks.lam(sr_hooks.Network(Fixed(), frames=3), clip[:, :3], window=(0, 0, 8), frame=0)
         result = sr_hooks.lam(decaying(), clip, window=(20, 20, 8), steps=3)
         with pytest.raises(SRHooksError, match="this LAM is of a clip"):
             sr_hooks.check(result)
@@ -344,9 +365,9 @@ class TestFaig:
         assert np.allclose(ready.arrays["scores"], found.arrays["scores"], rtol=1e-5)
 
     def test_one_frame_returned(self, photo: torch.Tensor) -> None:
-        baseline, target = Fixed(), Fixed()
+        baseline, target = (sr_hooks.Network(Fixed(), frames=3) for _ in range(2))
         with torch.no_grad():
-            target.conv.weight.mul_(0.9)
+            target.module.conv.weight.mul_(0.9)
         hr = camera_pan(photo, frames=3, size=(32, 32), step=(2, 3))
         found = sr_hooks.faig(baseline, target, images=[hr, hr.flip(-1)], any_order=True)
         assert found.scalars["images"] == 2 and found.scalars["completeness_gap"] < 0.02

@@ -15,7 +15,7 @@ import torch
 from sr_hooks import plugins
 from sr_hooks.analysis import find_analysis, sha256_of
 from sr_hooks.cache import key_of
-from sr_hooks.errors import ImageError, OptionError, SRHooksError
+from sr_hooks.errors import ImageError, NetworkError, OptionError, SRHooksError
 from sr_hooks.grid.asked import Asked, AskedNetwork
 from sr_hooks.grid.spots import liveliest
 from sr_hooks.images import downsample, read_image, upsample
@@ -175,6 +175,8 @@ def load_network(entry: AskedNetwork, device: str) -> Network:
     """The network of a row, on its device, under the row's name."""
     network = Network.load(entry.model, entry.arguments, weights=entry.weights, **entry.facts)
     network.name = entry.name
+    if network.frames:
+        raise NetworkError(f"{entry.name} takes clips, and a grid is of images: run sr-hooks lam on each clip")
     try:
         network.module.to(torch.device(device))
     except (RuntimeError, AssertionError) as error:

@@ -18,11 +18,11 @@ from tests.hosts import runs
 def clips(root: Path) -> Path:
     """train/ and val/ with gt/ and lq/ of REDS's layout: a folder of numbered frames a clip."""
     for part, name, photo in (("train", "001", 0), ("val", "000", 1)):
-        hr = camera_pan(read_image(photographs()[photo]), frames=3, size=(144, 144), step=(2, 4), start=(40, 40))
+        hr = camera_pan(read_image(photographs()[photo]), frames=2, size=(144, 144), step=(2, 4), start=(40, 40))
         for kind, frames in (("gt", hr), ("lq", by_frames(lambda each: downsample(each, 4), hr))):
             folder = root / part / kind / name
             folder.mkdir(parents=True)
-            for t in range(3):
+            for t in range(2):
                 write_image(frames[:, t], folder / f"{t:08d}.png")
     (root / "meta.txt").write_text("001 1 (144,144,3)\n")
     return root
@@ -33,7 +33,7 @@ def test_a_watched_training_of_basicvsr(basicsr: Any, tmp_path: Path) -> None:
     data = clips(tmp_path / "data")
     train, val = (
         {"name": "REDS4", "dataroot_gt": str(data / part / "gt"), "dataroot_lq": str(data / part / "lq"),
-         "io_backend": {"type": "disk"}, "num_frame": 3}
+         "io_backend": {"type": "disk"}, "num_frame": 2}
         for part in ("train", "val")
     )  # fmt: skip
     recurrent = {
@@ -57,7 +57,7 @@ def test_a_watched_training_of_basicvsr(basicsr: Any, tmp_path: Path) -> None:
     assert hooks_on(model.net_g) == 0
     folder = tmp_path / "run/experiments/tiny"
     watched = sr_hooks.load(folder / "sr_hooks/1/lam")
-    assert watched.attribution.shape == (3, 3, 36, 36) and watched.frame == 0 and watched.frame_shares.argmax() == 0
+    assert watched.attribution.shape == (2, 3, 36, 36) and watched.frame == 0 and watched.frame_shares.argmax() == 0
     assert watched.provenance["input_file"] == "000"
     probed = sr_hooks.load(next((folder / "sr_hooks/1").glob("faig*")))
     assert probed.degradations == ["blur:1"] and probed.scalars["images"] == 1

@@ -30,15 +30,15 @@ def test_basicvsr(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     network = sr_hooks.Network.from_mmagic(tmp_path / "x.py", frames=3)
     assert type(network.module).__name__ == "BasicVSRNet" and (network.frames, network.scale) == (3, 4)
     hr = camera_pan(read_image(photographs()[1]), frames=3, size=(144, 144), step=(2, 4), start=(40, 40))
-    lr = by_frames(lambda frames: downsample(frames, 2), hr)
-    result = sr_hooks.lam(network, lr, window=(120, 120, 16), steps=3)
-    assert result.attribution.shape == (3, 3, 72, 72) and np.isfinite(result.attribution).all()
+    lr = by_frames(lambda frames: downsample(frames, 4), hr)
+    result = sr_hooks.lam(network, lr, window=(64, 64, 16), steps=3)
+    assert result.attribution.shape == (3, 3, 36, 36) and np.isfinite(result.attribution).all()
     assert result.frame == 1 and (result.frame_shares > 0).all() and result.frame_shares[1] > 0.5
     assert result.completeness_gap < 0.05
     assert not network.module.is_mirror_extended, "a state that a still clip would leave behind"
     print(np.round(result.frame_shares, 5), result.completeness_gap)
 
-    last = sr_hooks.lam(network, lr, window=(120, 120, 16), steps=2, frame=2)
+    last = sr_hooks.lam(network, lr, window=(64, 64, 16), steps=2, frame=2)
     assert last.frame == 2 and last.frame_shares.argmax() == 2
     with torch.no_grad(), pytest.raises(sr_hooks.SRHooksError, match="BasicVSRNet returns frames 0 to 2"):
-        sr_hooks.lam(network, lr, window=(120, 120, 16), frame=3)
+        sr_hooks.lam(network, lr, window=(64, 64, 16), frame=3)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["lam_clip_figure"]
 
 _STEEP = 10  # a largest share of so many times the median is drawn on a logarithmic axis
+_LEAST = 1e-3  # per cent: what that axis begins with, at least; smaller shares have no point
 _MOST = 9  # frames in a strip; of more, those nearest to the window's
 
 
@@ -95,10 +96,11 @@ def _curve(axes: Any, shares: np.ndarray, at: float, result: LamResult) -> None:
     """Shares by frame, the window's frame marked."""
     times, kept = np.arange(len(shares)), shares[shares > 0]
     log = kept.size > 1 and kept.max() > _STEEP * np.median(kept)
+    floor = max(60 * float(kept.min()), _LEAST) if log else 0.0
     axes.axvline(at, color=WINDOW_COLOUR, linewidth=1.0, linestyle="--")
     axes.plot(
         times,
-        np.where(shares > 0, 100 * shares, np.nan if log else 0),
+        np.where(100 * shares >= floor, 100 * shares, np.nan),
         color=INK,
         linewidth=1.2,
         marker="o",
@@ -112,7 +114,7 @@ def _curve(axes: Any, shares: np.ndarray, at: float, result: LamResult) -> None:
     axes.set_xlim(-0.5, len(shares) - 0.5)
     if log:
         axes.set_yscale("log")
-        axes.set_ylim(max(60 * float(kept.min()), 1e-3), 200)
+        axes.set_ylim(floor, 200)
         axes.yaxis.set_major_formatter("{x:g}")
     else:
         axes.set_ylim(0, 110 * max(float(shares.max()), 0.01))

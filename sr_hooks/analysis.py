@@ -275,7 +275,8 @@ def execute(kind: type[Analysis[Any]], network: Any, images: Any, options: Any) 
     found = plugins.registry()
     found.call("before_analysis", analysis=kind.name, network=network, options=options)
     start = time.perf_counter()
-    with network.prepared(), torch.inference_mode(False), blamed(kind, "run"):
+    plain = torch.autocast(network.device.type, enabled=False)  # an analysis says itself what is reduced
+    with network.prepared(), torch.inference_mode(False), plain, blamed(kind, "run"):
         answer = kind().run(network, images, options)
         results = _results(kind, answer)
     seconds = time.perf_counter() - start

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.utils import parametrize
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
 
 from sr_hooks.errors import NetworkError
 
-__all__ = ["bare", "compiled_parts", "plain_copy", "uncompiled"]
+__all__ = ["bare", "compiled_parts", "derived_weights", "plain_copy", "settled", "twin_of", "uncompiled"]
 
 
 def bare(module: Any) -> Any:
@@ -24,15 +28,61 @@ def bare(module: Any) -> Any:
             return module
 
 
+def twin_of(module: nn.Module, memo: Mapping[int, Any] | None = None) -> nn.Module:
+    """copy.deepcopy, also of modules that keep what they computed, such as weights that are normalised."""
+    kept = {
+        id(value): value.detach().clone()
+        for part in module.modules()
+        for value in vars(part).values()
+        if isinstance(value, torch.Tensor) and not value.is_leaf
+    }
+    return copy.deepcopy(module, {**kept, **(memo or {})})
+
+
 def plain_copy(module: nn.Module) -> nn.Module:
     """A module of the same architecture and weights, without hooks or gradients, in evaluation mode."""
-    other = copy.deepcopy(module)
+    other = twin_of(module)
     for part in other.modules():
         for kind in ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks"):
             getattr(part, kind).clear()
     for parameter in other.parameters():
         parameter.grad = None
     return other.eval()
+
+
+def derived_weights(module: nn.Module) -> list[str]:
+    """Parts whose weights are computed from other tensors: weight and spectral normalisation, parametrisations."""
+    return [name for name, part in module.named_modules() if parametrize.is_parametrized(part) or _old_norms(part)]
+
+
+def settled(module: nn.Module) -> nn.Module:
+    """The module itself; or, of one with derived weights, a copy that has what they come to as plain parameters."""
+    if not derived_weights(module):
+        return module
+    other = twin_of(module).eval()
+    for part in other.modules():
+        if parametrize.is_parametrized(part):
+            _fold(part)
+        for hook in _old_norms(part):
+            if isinstance(hook, WeightNorm):
+                nn.utils.remove_weight_norm(part, hook.name)
+            else:
+                nn.utils.remove_spectral_norm(part, hook.name)
+    return other
+
+
+def _fold(part: nn.Module) -> None:
+    """As torch's remove_parametrizations, which would take the weight from all copies: they share a class."""
+    values = {name: getattr(part, name).detach().clone() for name in part.parametrizations}  # type: ignore[union-attr]
+    part.__class__ = type(part).__mro__[1]
+    del part.parametrizations
+    for name, value in values.items():
+        part.register_parameter(name, nn.Parameter(value))
+
+
+def _old_norms(part: nn.Module) -> list[Any]:
+    """The hooks by which torch normalised weights before there were parametrisations."""
+    return [hook for hook in part._forward_pre_hooks.values() if isinstance(hook, (WeightNorm, SpectralNorm))]
 
 
 def compiled_parts(module: nn.Module) -> list[str]:

@@ -15,7 +15,7 @@ import torch
 import yaml
 
 import sr_hooks
-from sr_hooks import cli_compare, cli_grid, cli_train, plugins, taps
+from sr_hooks import cli_compare, cli_grid, cli_networks, cli_train, plugins, taps
 from sr_hooks.analyses.lam_result import LamResult
 from sr_hooks.analysis import blamed, execute, joined
 from sr_hooks.errors import ImageError, OptionError, SRHooksError, nearest
@@ -77,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
 
     cli_compare.add_command(commands)
     cli_grid.add_command(commands)
+    cli_networks.add_commands(commands, _network_flags, _network)
     commands.add_parser("train", help=cli_train.HELP, add_help=False)
 
     command = commands.add_parser("layers", help="list a network's layers with runs and shapes, as taps name them")
@@ -123,11 +124,12 @@ def _analysis_flags(kind: Any) -> _Parser:
     return command
 
 
-def _network_flags(command: argparse.ArgumentParser) -> None:
+def _network_flags(command: argparse.ArgumentParser, *, positional: bool = False) -> None:
     group = command.add_argument_group("network")
+    required: dict[str, Any] = {} if positional else {"required": True}
     group.add_argument(
-        "--model",
-        required=True,
+        "model" if positional else "--model",
+        **required,
         metavar="MODEL",
         help="a checkpoint that spandrel knows, a BasicSR option file or architecture, a config.py of mmagic, "
         "package.module:Class, path/to/file.py:Class, or demo:baseline, demo:target",
@@ -138,20 +140,34 @@ def _network_flags(command: argparse.ArgumentParser) -> None:
     group.add_argument("--input-range", type=float, help="white inside the network, 1 or 255 (default: inferred)")
     group.add_argument("--multiple", type=int, help="pad input sizes to a multiple (default: inferred)")
     group.add_argument("--frames", type=int, help="of a network over clips, to be tried on (default: inferred)")
+    group.add_argument("--minimum", type=int, help="pad inputs to at least this side (default: inferred)")
+    group.add_argument("--output", type=_selector, help="which of several outputs is the image: an index or a key")
+    group.add_argument("--forward", metavar="YAML", help="arguments of forward beside the image, e.g. '{sigma: 0.1}'")
     group.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
 
 
+def _selector(text: str) -> int | str:
+    return int(text) if text.lstrip("-").isdigit() else text
+
+
+def _mapping(text: str | None, flag: str, example: str) -> dict[str, Any]:
+    if not text:
+        return {}
+    try:
+        given = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise OptionError(f"{flag} is not sound YAML: {str(error).splitlines()[0]}") from None
+    if not isinstance(given, dict):
+        raise OptionError(f"{flag} must be a mapping, e.g. {example}")
+    return given
+
+
 def _network(arguments: argparse.Namespace) -> Network:
-    given: dict[str, Any] = {}
-    if arguments.arguments:
-        try:
-            given = yaml.safe_load(arguments.arguments)
-        except yaml.YAMLError as error:
-            raise OptionError(f"--arguments is not sound YAML: {str(error).splitlines()[0]}") from None
-        if not isinstance(given, dict):
-            raise OptionError("--arguments must be a mapping, e.g. '{num_feat: 64, upscale: 2}'")
-    stated = ("scale", "input_range", "multiple", "frames")
-    facts = {key: value for key in stated if (value := getattr(arguments, key)) is not None}
+    given = _mapping(arguments.arguments, "--arguments", "'{num_feat: 64, upscale: 2}'")
+    named = ("scale", "input_range", "multiple", "frames", "minimum", "output")
+    facts = {key: value for key in named if (value := getattr(arguments, key)) is not None}
+    if arguments.forward:
+        facts["forward"] = _mapping(arguments.forward, "--forward", "'{sigma: 0.1}'")
     network = Network.load(arguments.model, given or None, weights=arguments.weights, **facts)
     name = arguments.device
     if name == "auto":

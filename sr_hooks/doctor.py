@@ -27,6 +27,7 @@ from sr_hooks.network import Network
 __all__ = ["Diagnosis", "Finding", "examine"]
 
 _SIDE = 24
+_CLIP = 40  # the pyramid of an optical flow needs as much
 _WINDOW = 8
 
 
@@ -137,7 +138,7 @@ def _without_image(network: Network, why: str) -> Diagnosis:
 
 def _patient(network: Network) -> _Patient:
     """Photographs as the network takes them: a corner with detail of each, in its number of channels."""
-    side = max(_SIDE, round(_SIDE / network.scale))
+    side = max(_CLIP if network.frames else _SIDE, round(_SIDE / network.scale))
     hr = min(round(side * network.scale), 256)
     photos = [read_image(path)[..., 90 : 90 + hr, 90 : 90 + hr] for path in photographs()]
     photos = [

@@ -111,7 +111,7 @@ class Gradients:
                 rows = [row for row, each in enumerate(wanted) if index in each]
                 values = values_of(rows, index)
                 last = index == windows[-1]
-                gradient = torch.autograd.grad(values.sum(), x, retain_graph=not last, allow_unused=True)[0]
+                (gradient,) = self.network.gradients(values.sum(), [x], retain_graph=not last)
                 if gradient is None:
                     raise NetworkError(f"the objective does not depend on the input of {self.network.name}")
                 for row, sample in zip(rows, self._samples(output, values, rows, gradient), strict=True):

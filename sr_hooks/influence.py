@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import nn
 
+from sr_hooks.bare import derived_weights
 from sr_hooks.boxes import Box
 from sr_hooks.cone import Cone
 from sr_hooks.execution import Plan, reduced
@@ -57,7 +58,7 @@ class Influence:
     def weights(self, plan: Plan) -> dict[str, torch.Tensor]:
         """The network's weights and buffers as they are now, laid out as the plan says."""
         tensors = _tensors(self._owner.network)
-        if plan.channels_last:
+        if plan.channels_last and not derived_weights(self._owner.network.module):
             last = torch.channels_last
             tensors = {k: v.contiguous(memory_format=last) if v.ndim == 4 else v for k, v in tensors.items()}
         return {name: tensor.detach() for name, tensor in tensors.items()}
@@ -240,7 +241,8 @@ def disagreement(network: Network, objective: Objective, window: Window, trace: 
 
     def gradient() -> torch.Tensor:
         with torch.enable_grad():
-            return torch.autograd.grad(objective(network(x).float(), x, window).sum(), x)[0]
+            (found,) = network.gradients(objective(network(x).float(), x, window).sum(), [x])
+            return torch.zeros_like(x) if found is None else found
 
     cone = Cone(trace, [1], shown=0)
     if cone.inputs is None:

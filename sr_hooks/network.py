@@ -97,6 +97,7 @@ class Network(NetworkSources, NetworkClips):
         NetworkClips.__init__(self)
         self.clones_outputs = False
         self._writes = False  # in place, outside of its layers, into what its backward needs
+        self._into_leaves = False  # reentrant checkpoints refuse torch.autograd.grad
         self._ends: tuple[str, ...] | None = None
         self._stand_ins: dict[str, torch.Tensor] = {}
         self._scale = None if scale is None else number(scale)
@@ -229,7 +230,7 @@ class Network(NetworkSources, NetworkClips):
 
     def _placed(self, error: ForwardError, x: torch.Tensor) -> ForwardError:
         """The same with the part that failed."""
-        if type(x) is not torch.Tensor or self._stand_ins:
+        if type(x) is not torch.Tensor:
             return error
         where = place_of_failure(self.module, lambda: self._run(x, self.multiple, self.scale))
         return ForwardError(f"{error}, in its part {where}") if where else error
@@ -287,6 +288,9 @@ class Network(NetworkSources, NetworkClips):
             with torch.autograd.graph.allow_mutation_on_saved_tensors() if self._writes else nullcontext():
                 return compute()
         except RuntimeError as error:
+            if "use_reentrant" in str(error) and not self._into_leaves:
+                self._into_leaves = True
+                return self.differentiate(compute)
             if "modified by an inplace operation" not in str(error):
                 raise
             if self._writes:
@@ -296,6 +300,28 @@ class Network(NetworkSources, NetworkClips):
                 ) from error
             self.clones_outputs, self._writes = not self.clones_outputs, self.clones_outputs
         return self.differentiate(compute)
+
+    def differentiate_like(self, other: Network) -> None:
+        """Take over what `differentiate` found out on a copy."""
+        for name in ("clones_outputs", "_writes", "_into_leaves"):
+            setattr(self, name, getattr(other, name))
+
+    def gradients(
+        self, value: torch.Tensor, leaves: Sequence[torch.Tensor], *, retain_graph: bool = False
+    ) -> list[torch.Tensor | None]:
+        """d value / d leaves, None for those that it does not depend on; for use within `differentiate`.
+
+        As torch.autograd.grad gives them, or by a backward into the leaves where activation checkpoints want that.
+        """
+        if not self._into_leaves:
+            return list(torch.autograd.grad(value, leaves, retain_graph=retain_graph, allow_unused=True))
+        for leaf in leaves:
+            leaf.grad = None
+        value.backward(retain_graph=retain_graph)
+        found = [leaf.grad for leaf in leaves]
+        for leaf in leaves:
+            leaf.grad = None
+        return found
 
     @contextmanager
     def channels_last(self, wanted: bool = True) -> Iterator[None]:

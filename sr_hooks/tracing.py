@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 from torch.utils._pytree import tree_flatten, tree_map_only
+
+from sr_hooks.bare import twin_of
 
 __all__ = ["Ref", "Step", "Trace", "Untraceable", "check_hooks", "record", "sharing_copy"]
 
@@ -111,7 +112,7 @@ def sharing_copy(module: nn.Module) -> nn.Module:
     memo: dict[int, Any] = {id(p): nn.Parameter(p.detach(), p.requires_grad) for p in module.parameters()}
     memo |= {id(buffer): buffer.detach() for buffer in module.buffers()}
     try:
-        return copy.deepcopy(module, memo)
+        return twin_of(module, memo)
     except Exception as error:
         raise Untraceable(f"it cannot be copied: {_line(error)}") from error
 

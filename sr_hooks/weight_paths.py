@@ -117,11 +117,12 @@ class WeightGradients:
 
     Attributes:
         count: gradients computed.
+        broken: of these, how many had entries that are not finite.
     """
 
     def __init__(self, network: Network, path: StraightPath, *, precision: str = "float32") -> None:
         self.network, self.path, self.precision = network, path, precision
-        self.count = 0
+        self.count = self.broken = 0
         self._view: Network | None = None
         self._weights: dict[str, torch.Tensor] = {}
 
@@ -139,13 +140,17 @@ class WeightGradients:
         view = self._standing()
         leaves = [self._weights[name] for name in self.path.moving]
 
-        def compute() -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+        def compute() -> tuple[torch.Tensor, list[torch.Tensor]]:
             with torch.enable_grad():
                 loss = self._loss(view, lr, gt)
-                return loss.detach(), torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True)
+                found = view.gradients(loss, leaves)
+                return loss.detach(), [
+                    torch.zeros_like(leaf) if gradient is None else gradient
+                    for leaf, gradient in zip(leaves, found, strict=True)
+                ]
 
         loss, gradients = view.differentiate(compute)
-        self.network.clones_outputs, self.network._writes = view.clones_outputs, view._writes
+        self.network.differentiate_like(view)
         self.count += 1
         return float(loss), list(gradients)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from sr_hooks.analyses.faig_verdict import judge, notes_on, relative_gap
 from sr_hooks.analyses.faig_watch import FaigWatcher, FaigWatchOptions
 from sr_hooks.analyses.filters import Filters
 from sr_hooks.analysis import Analysis, execute
+from sr_hooks.bare import settled
 from sr_hooks.degradations import parse_degradations
 from sr_hooks.degraded_inputs import Inputs, make_inputs
 from sr_hooks.errors import OptionError
@@ -79,7 +81,8 @@ class Faig(Analysis[FaigOptions]):
     def run(self, network: Network, images: Any, options: FaigOptions) -> FaigResult:
         if options.compat and options.precision != "float32":
             raise OptionError("compat='faig' is the published procedure: float32")
-        baseline = baseline_of(options.baseline, network)
+        baseline = _settled(baseline_of(options.baseline, network))
+        network = _settled(network)
         path = StraightPath.between(baseline.module, network.module)
         filters = Filters.of(network.module, biases=options.biases)
         inputs = make_inputs(
@@ -111,6 +114,16 @@ class Faig(Analysis[FaigOptions]):
         from sr_hooks.figures.faig import faig_figure
 
         return faig_figure(cast("FaigResult", result))
+
+
+def _settled(network: Network) -> Network:
+    """With plain weights: filters are what convolves, whatever it is computed from."""
+    module = settled(network.module)
+    if module is network.module:
+        return network
+    twin = copy.copy(network)
+    twin.module = module.requires_grad_(False)
+    return twin
 
 
 def _result(
@@ -146,6 +159,8 @@ def _result(
     }
     provenance = {"baseline": baseline.describe(), "seed": options.seed, **inputs.describe()}
     notes = notes_on(network, baseline)
+    if found.broken:
+        notes.append(f"{found.broken} of {found.gradients} gradients had entries that are not finite, which count as 0")
     result = FaigResult(
         "faig", {"scores": found.scores.float().numpy()}, scalars, provenance, judge(scalars, notes, options.tolerance)
     )

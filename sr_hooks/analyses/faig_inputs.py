@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from sr_hooks.bare import twin_of
 from sr_hooks.checkpoints import load_weights, read_weights
 from sr_hooks.errors import CheckpointError, NetworkError, OptionError, SRHooksError
 from sr_hooks.network import Network
@@ -36,7 +37,7 @@ def baseline_of(given: Any, target: Network) -> Network:
         return Network.load(str(given))
     weights = read_weights(given)
     twin = copy.copy(target)
-    twin.module = copy.deepcopy(target.module)
+    twin.module = twin_of(target.module)
     try:
         load_weights(twin.module, weights)
     except CheckpointError as mismatch:

@@ -31,6 +31,7 @@ class Integral:
         baseline_loss, target_loss: (N,D) sums of squared differences.
         counts: nodes taken, image by image.
         gradients: computed in all.
+        broken: of these, how many had entries that were not finite and count as 0.
         error, overlap: estimated, see Settling; None where no estimate is possible.
     """
 
@@ -41,6 +42,7 @@ class Integral:
     target_loss: torch.Tensor
     counts: tuple[int, ...]
     gradients: int
+    broken: int
     error: float | None
     overlap: float | None
 
@@ -108,6 +110,7 @@ def integrate(
         target_loss=torch.tensor(ends[1], dtype=torch.float64),
         counts=tuple(counts),
         gradients=engine.count,
+        broken=engine.broken,
         error=settling.error,
         overlap=settling.overlap,
     )
@@ -139,7 +142,11 @@ def _one(
                         f"{engine.network.name}: the loss of image {index} is not finite at t={t:.3f} of the way from "
                         "the baseline to the target; look at the weights, at input_range and at precision"
                     )
-                torch._foreach_add_(row, [g.float() for g in gradients], alpha=share)
+                gradients = [g.float() for g in gradients]
+                if not math.isfinite(sum(float(g.sum()) for g in gradients)):
+                    gradients = [torch.nan_to_num(g, 0.0, 0.0, 0.0) for g in gradients]
+                    engine.broken += 1
+                torch._foreach_add_(row, gradients, alpha=share)
                 losses[t].append(loss)
                 progress.update(1)
             weight += share

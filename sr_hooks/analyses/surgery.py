@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from sr_hooks.analyses.filters import Filters
+from sr_hooks.bare import twin_of
 from sr_hooks.errors import OptionError
 from sr_hooks.network import Network
 from sr_hooks.weight_paths import StraightPath
@@ -52,7 +53,7 @@ def blend(
     """A Network of its own with those weights, which can be run and saved; the target stays as it is."""
     weights = masked_weights(path, filters, chosen, strength)
     operated = copy.copy(target)
-    operated.module = copy.deepcopy(target.module)
+    operated.module = twin_of(target.module)
     with torch.no_grad():
         for key, parameter in operated.module.named_parameters():
             parameter.copy_(weights[key])

@@ -36,16 +36,14 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "FDAT": ("FDAT", {"scale": 2, "embed_dim": 24, "num_groups": 1, "depth_per_group": 2, "num_heads": 3,
         "ffn_expansion_ratio": 1.5, "mid_dim": 16, "upsampler_type": "pixelshuffle"}),
     "FFTformer": ("FFTformer", {"dim": 16, "num_blocks": [1, 1, 1], "num_refinement_blocks": 1}),
-    "GRL": ("GRL", {"img_size": 16, "embed_dim": 16, "upscale": 2, "upsampler": "pixelshuffledirect", "depths": [2],
+    "GRL": ("GRL", {"img_size": 16, "embed_dim": 16, "upscale": 2, "upsampler": "pixelshuffledirect", "depths": [1],
         "num_heads_window": [2], "num_heads_stripe": [2], "window_size": 8, "stripe_size": [8, 8], "mlp_ratio": 2}),
     "HAT": ("HAT", {**SWIN, "depths": (2,), "num_heads": (2,), "upscale": 2, "compress_ratio": 3, "squeeze_factor": 6,
         "num_feat": 16, "resi_connection": "1conv"}),
     "HVICIDNet": ("HVICIDNet", {"channels": [12, 12, 24, 48], "heads": [1, 2, 4, 8]}),
     "IPT": ("IPT", {"patch_size": 24, "n_feats": 4, "num_heads": 12, "num_layers": 1, "rgb_range": 1, "scale": [2]}),
     "KBNet": ("KBNet_s", {"width": 16, "middle_blk_num": 1, "enc_blk_nums": [1], "dec_blk_nums": [1]}),
-    "KBNet large": ("KBNet_l", {"dim": 32, "num_blocks": [1, 1, 1, 1], "num_refinement_blocks": 1,
-        "heads": [1, 2, 4, 8]}),
-    "LaMa": ("LaMa", {}),
+    "LaMa": ("LaMa", {"in_nc": 4}),
     "MMRealSR": ("MMRealSR", {"num_in_ch": 3, "num_out_ch": 3, "num_block": 1, "num_feat": 16, "num_grow_ch": 8,
         "num_feats": [16, 16, 16, 32], "num_blocks": [1, 1, 1, 1]}),
     "MixDehazeNet": ("MixDehazeNet", {"embed_dims": [12, 24, 48, 24, 12]}),
@@ -58,8 +56,6 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "RCAN": ("RCAN", {"scale": 2, "n_resgroups": 1, "n_resblocks": 2, "n_feats": 16, "reduction": 4}),
     "RGT": ("RGT", {"img_size": 16, "embed_dim": 24, "depth": [2], "num_heads": [2], "mlp_ratio": 2.0, "upscale": 2}),
     "RealCUGAN": ("UpCunet2x", {}),
-    "RealCUGAN x3": ("UpCunet3x", {}),
-    "RealCUGAN x4": ("UpCunet4x", {}),
     "RestoreFormer": ("RestoreFormer", {"n_embed": 16, "embed_dim": 16, "ch": 32, "ch_mult": (1, 2),
         "num_res_blocks": 1, "z_channels": 16}),
     "RetinexFormer": ("RetinexFormer", {"n_feat": 16, "stage": 1}),
@@ -79,6 +75,17 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
         "init_dim": 8}),
     "GFPGAN": ("GFPGAN", {}),
 }  # fmt: skip
+
+
+HEAVY = {"LaMa", "GFPGAN"}
+"""Families that cannot be built small: 15 and 90 million weights."""
+
+NOTES = {
+    "LaMa": "fills what a mask hides; run with a mask that hides nothing",
+    "SPAN": "its forward overwrites weights of its own (eval_conv), so FAIG scores those",
+    "AuraSR": "draws random numbers in its forward: two maps of it differ",
+}
+"""What a row has to be read with."""
 
 
 def build(row: str) -> nn.Module:

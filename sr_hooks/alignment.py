@@ -1,4 +1,4 @@
-"""Deformable alignment of BasicSR's BasicVSR++ on machines without CUDA."""
+"""Operators of BasicSR that want CUDA, on machines without: BasicVSR++'s alignment, StyleGAN2's activation."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-__all__ = ["deformable_alignment"]
+__all__ = ["deformable_alignment", "fused_activation"]
 
 _ROOM = "basicsr.archs.basicvsrpp_arch"
 
@@ -44,3 +44,19 @@ def deformable_alignment() -> Iterator[None]:
         yield
     finally:
         room.torch = before
+
+
+def fused_activation() -> None:
+    """BasicSR's bias with leaky ReLU, in torch, where the extension that fuses them is missing: else a NameError."""
+    for name in ("basicsr.ops.fused_act.fused_act", "basicsr.archs.stylegan2_arch"):
+        room: Any = sys.modules.get(name)
+        fused = sys.modules.get("basicsr.ops.fused_act.fused_act")
+        if room is not None and not hasattr(fused, "fused_act_ext"):
+            room.fused_leaky_relu = _leaky_relu_with_bias
+
+
+def _leaky_relu_with_bias(
+    x: torch.Tensor, bias: torch.Tensor, negative_slope: float = 0.2, scale: float = 2**0.5
+) -> torch.Tensor:
+    shape = (1, -1, *[1] * (x.ndim - 2))
+    return torch.nn.functional.leaky_relu(x + bias.view(shape), negative_slope) * scale

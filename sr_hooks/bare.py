@@ -44,7 +44,9 @@ def plain_copy(module: nn.Module) -> nn.Module:
     other = twin_of(module)
     for part in other.modules():
         for kind in ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks"):
-            getattr(part, kind).clear()
+            hooks = getattr(part, kind)
+            for key in [key for key, hook in hooks.items() if not isinstance(hook, (WeightNorm, SpectralNorm))]:
+                del hooks[key]
     for parameter in other.parameters():
         parameter.grad = None
     return other.eval()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
+from weakref import WeakSet
 
 import torch
 from torch import nn
@@ -26,6 +27,8 @@ __all__ = [
     "one_line",
     "place_of_failure",
     "unstated",
+    "wants_cuda",
+    "without_cuda",
 ]
 
 IMAGE = "image"
@@ -34,7 +37,20 @@ IMAGE = "image"
 Forward = Mapping[str, Any] | Callable[[nn.Module, torch.Tensor], Any]
 """How to call a module: keyword arguments beside the image, or a function of module and image."""
 
-_OWN = (RuntimeError, ValueError, TypeError, AssertionError, LookupError, AttributeError, ArithmeticError, ImportError)
+_OWN = (
+    RuntimeError,
+    ValueError,
+    TypeError,
+    AssertionError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    ImportError,
+    NameError,
+)
+
+
+_wanting_cuda: WeakSet[nn.Module] = WeakSet()  # those that call .cuda() where there is no CUDA
 
 
 class _Calling(nn.Module):
@@ -72,18 +88,47 @@ def call_module(
         ForwardError: its code failed; out of memory, and what hooks of ours or of the user's raise, pass as they are.
     """
     caller = _Calling(module, forward)
-    try:
+
+    def run() -> Any:
         if weights:
             return functional_call(caller, {f"inner.{key}": value for key, value in weights.items()}, (x,))
         return caller(x) if forward is not None else module(x)
+
+    try:
+        with without_cuda() if module in _wanting_cuda else nullcontext():
+            return run()
     except SRHooksError:
         raise
     except _OWN as error:
+        if module not in _wanting_cuda and wants_cuda(error):
+            _wanting_cuda.add(module)
+            return call_module(module, x, forward=forward, weights=weights, name=name)
         if is_out_of_memory(error) or _in_a_hook(error):
             raise
         size = "x".join(map(str, x.shape))
         said = f"{one_line(error)}{unstated(module, error) or hint(error)}"
         raise ForwardError(f"{name or type(module).__name__} fails on an input of {size}: {said}") from error
+
+
+def wants_cuda(error: BaseException) -> bool:
+    """Whether code moves something to a CUDA device by itself, and there is none here."""
+    text = str(error)
+    return not torch.cuda.is_available() and ("NVIDIA" in text or "not compiled with CUDA" in text)
+
+
+@contextmanager
+def without_cuda() -> Iterator[None]:
+    """`.cuda()` leaves what it is called on where it is: for code that is written for one machine."""
+    kept = torch.Tensor.cuda, nn.Module.cuda
+
+    def stay(self: Any, *_: Any, **__: Any) -> Any:
+        return self
+
+    torch.Tensor.cuda, nn.Module.cuda = stay, stay  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        torch.Tensor.cuda, nn.Module.cuda = kept  # type: ignore[method-assign]
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -136,6 +181,8 @@ def hint(error: BaseException) -> str:
     text = str(error)
     if "NVIDIA" in text or "not compiled with CUDA" in text:
         return ". It moves tensors to a CUDA device by itself, and there is none here"
+    if "fused_act_ext" in text or "upfirdn2d_ext" in text or "deform_conv_ext" in text:
+        return ". It needs an operator that is compiled for CUDA, and is not here"
     if "numpy()" in text and "requires grad" in text:
         return ". It leaves torch for numpy, so no gradient can reach its input"
     if "Inference tensors" in text:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
-import inspect
 import sys
 import types
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,11 @@ import torch
 import yaml
 from torch import nn
 
-from sr_hooks.alignment import deformable_alignment
-from sr_hooks.calling import Forward
+from sr_hooks.alignment import deformable_alignment, fused_activation
+from sr_hooks.calling import Forward, hint, without_cuda
 from sr_hooks.checkpoints import Weights, load_weights, read_weights
 from sr_hooks.errors import CheckpointError, NetworkError, nearest
+from sr_hooks.foreign_code import constructed, listed, module_by_name, module_from_file, of_module
 
 __all__ = ["Loaded", "from_basicsr", "from_file", "from_import", "from_spec", "import_basicsr"]
 
@@ -50,7 +50,9 @@ def import_basicsr() -> types.ModuleType:
                 alias.rgb_to_grayscale = functional.rgb_to_grayscale  # type: ignore[attr-defined]
                 sys.modules[name] = alias
     try:
-        return importlib.import_module("basicsr")
+        package = importlib.import_module("basicsr")
+        fused_activation()
+        return package
     except ImportError as error:
         raise NetworkError(f"BasicSR cannot be imported ({error}): pip install 'sr_hooks[basicsr]'") from None
 
@@ -112,49 +114,28 @@ def from_import(
     where, _, name = target.rpartition(":")
     if not where or not name:
         raise NetworkError(f"{target!r} names no class: write package.module:Class or path/to/file.py:Class")
-    module = _module_from_file(Path(where)) if where.endswith(".py") else _module_by_name(where)
-    cls = getattr(module, name, None)
-    if cls is None:
-        classes = [n for n, v in vars(module).items() if inspect.isclass(v) and issubclass(v, nn.Module)]
-        raise NetworkError(f"{where} has no {name}; {nearest(name, classes)}")
-    return _finish(_build(cls, arguments, name), name, weights, None)
-
-
-def _module_from_file(path: Path) -> types.ModuleType:
-    if not path.is_file():
-        raise NetworkError(f"no file {path}")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    folder = str(path.resolve().parent)
-    sys.path.insert(0, folder)  # so that the file finds its neighbours, as it would when run
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise NetworkError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
-    finally:
-        sys.path.remove(folder)
-    return module
-
-
-def _module_by_name(name: str) -> types.ModuleType:
-    if name.split(".")[0] == "basicsr":
-        import_basicsr()
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise NetworkError(f"cannot import {name}: {error}") from None
+    if where.endswith(".py"):
+        if Path(where).is_file() and "basicsr" in Path(where).read_text(encoding="utf-8", errors="replace"):
+            with suppress(NetworkError):
+                import_basicsr()
+        module = module_from_file(Path(where))
+    else:
+        if where.split(".")[0] == "basicsr":
+            import_basicsr()
+        module = module_by_name(where)
+    return _finish(_build(of_module(module, name, where), arguments, name), name, weights, None)
 
 
 def _build(cls: Any, arguments: Mapping[str, Any] | None, name: str) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # without weights, the same network each time
         try:
-            with deformable_alignment():
-                module = cls(**(arguments or {}))
-        except Exception as error:
-            given = ", ".join(f"{k}={v!r}" for k, v in (arguments or {}).items()) or "no arguments"
-            raise NetworkError(f"cannot build {name} with {given}: {type(error).__name__}: {error}") from error
+            with deformable_alignment(), nullcontext() if torch.cuda.is_available() else without_cuda():
+                module = constructed(cls, arguments)
+        except (Exception, SystemExit) as error:
+            raise NetworkError(
+                f"cannot build {name} with {listed(arguments)}: {type(error).__name__}: {error}{hint(error)}"
+            ) from error
     if not isinstance(module, nn.Module):
         raise NetworkError(f"{name} built a {type(module).__name__}, not a torch.nn.Module")
     return module.eval()
@@ -201,6 +182,7 @@ def from_file(path: str | Path) -> Loaded:
         "square": needs.square,
         "channels": found.input_channels,
         "forward": _way_of(found),
+        "input_range": 1.0,  # what spandrel feeds all of them
     }
     return Loaded(found.model.eval(), f"{found.architecture.name} {read.path.stem}", read, facts)
 

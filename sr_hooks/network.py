@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,7 +21,7 @@ from sr_hooks.network_clips import NetworkClips
 from sr_hooks.network_sources import NetworkSources
 from sr_hooks.outputs import Selector, pick_image
 from sr_hooks.pixel_values import PixelValues
-from sr_hooks.probing import number, probe, range_of
+from sr_hooks.probing import number, probe, range_of, range_seen
 from sr_hooks.taps import convolutions, layers
 from sr_hooks.video import clip_of, one_frame
 
@@ -90,6 +91,7 @@ class Network(NetworkSources, NetworkClips):
         self.name = name or type(self.module).__name__
         white = range_of(self.module) if input_range is None else float(input_range)
         self.pixels = PixelValues(white, mean, std, bgr)  # type: ignore[arg-type]
+        self._range_open = input_range is None and mean is None and std is None and weights is not None
         if multiple is not None and multiple < 1:
             raise NetworkError(f"multiple is {multiple}; it must be at least 1")
         if frames is not None and frames < 0:
@@ -110,7 +112,9 @@ class Network(NetworkSources, NetworkClips):
 
     @property
     def input_range(self) -> float:
-        """The value that white has inside."""
+        """The value that white has inside; where it was not stated, and weights are from a file, by what they do."""
+        if self._range_open:
+            self._infer()
         return self.pixels.input_range
 
     @property
@@ -208,7 +212,7 @@ class Network(NetworkSources, NetworkClips):
 
     def __repr__(self) -> str:
         known = f"scale={self._scale}, channels={self._channels}" if self._scale else "not yet probed"
-        return f"Network({self.name}, {known}, input_range={self.input_range:g})"
+        return f"Network({self.name}, {known}, input_range={self.pixels.input_range:g})"
 
     # -- running it --------------------------------------------------------------------------------
 
@@ -381,6 +385,23 @@ class Network(NetworkSources, NetworkClips):
             self._channels, self._multiple, self._scale = found.channels, found.multiple, found.scale
             self._frames = found.frames
             self.minimum, self.square = found.minimum, found.square
+        if self._range_open:
+            self._range_open = False
+            if not self._frames:
+                self.pixels = replace(self.pixels, input_range=self._range_seen())
+
+    def _range_seen(self) -> float:
+        plain = self.pixels
+
+        def run(x: torch.Tensor, white: float) -> torch.Tensor:
+            self.pixels = replace(plain, input_range=white)
+            return self(x)
+
+        try:
+            with torch.no_grad(), self.prepared(), torch.random.fork_rng(devices=[]):
+                return range_seen(run, plain.input_range, self.channels, self.multiple, self.device)
+        finally:
+            self.pixels = plain
 
 
 def _first_tensor(module: nn.Module) -> torch.Tensor:

@@ -49,6 +49,8 @@ class FilterLayer:
             return values.reshape(-1, 1)
         if self.kind == "Linear":
             return values.sum(dim=1, keepdim=True)
+        if values.ndim == 5 and len(values) == 1 and not self.kind.startswith("Conv"):
+            values = values[0]  # a kernel with a place for the batch
         summed = values.flatten(2).sum(dim=2)
         return summed.T if self.transposed else summed
 
@@ -58,6 +60,8 @@ class FilterLayer:
             return values.reshape(like.shape)
         if self.transposed:
             values = values.T
+        if like.ndim == 5 and len(like) == 1 and not self.kind.startswith("Conv"):
+            return values[None, :, :, None, None]
         return values.reshape(*values.shape, *[1] * (like.ndim - 2))
 
 
@@ -145,6 +149,9 @@ def _layer(name: str, parameter: str, part: nn.Module) -> FilterLayer | None:
         shape = (columns, rows) if transposed else (rows, columns)
     elif isinstance(part, nn.Linear):
         transposed, shape = False, (part.out_features, 1)
+    elif not bias and (own := _own_kernel(part)) is not None:
+        kind = "Linear" if part.weight.ndim == 2 else type(part).__name__
+        return FilterLayer(name or parameter, parameter, kind, own, experimental=True)
     else:
         return None
     if bias:
@@ -153,6 +160,17 @@ def _layer(name: str, parameter: str, part: nn.Module) -> FilterLayer | None:
     linear = isinstance(part, nn.Linear)
     kind = "Linear" if linear else type(part).__name__
     return FilterLayer(name or parameter, parameter, kind, shape, transposed, experimental=linear)
+
+
+def _own_kernel(part: nn.Module) -> tuple[int, int] | None:
+    """(out, in) of a convolution or Linear of somebody's own, as StyleGAN2 has them; by its name and weight's shape."""
+    weight, called = part._parameters.get("weight"), type(part).__name__
+    if weight is None or not ("Conv" in called or "Linear" in called):
+        return None
+    if weight.ndim == 2:
+        return weight.shape[0], 1
+    sides = weight.shape[1:3] if weight.ndim == 5 and weight.shape[0] == 1 else weight.shape[:2]
+    return (sides[0], sides[1]) if weight.ndim in (4, 5) else None
 
 
 class Scores(Mapping[str, np.ndarray]):

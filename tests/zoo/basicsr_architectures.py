@@ -52,10 +52,18 @@ def flow_of(module: nn.Module, image: torch.Tensor) -> Any:
     return module(image, image.roll(2, dims=-1))
 
 
+def pair_of(module: nn.Module, image: torch.Tensor) -> Any:
+    """HiFaceGANDiscriminator takes a pair in one: here an image and itself."""
+    return module(torch.cat([image, image], 1))
+
+
 FACTS: dict[str, dict[str, Any]] = {
+    "HiFaceGAN": {"minimum": 64},
+    "HiFaceGANDiscriminator": {"forward": pair_of, "channels": 3, "output": lambda out: None},
+    "StyleGAN2Discriminator": {"minimum": 32, "multiple": 32, "square": True},
     "BasicVSR": {"frames": 2},
     "BasicVSRPlusPlus": {"frames": 2, "minimum": 64},
-    "IconVSR": {"frames": 3},
+    "IconVSR": {"frames": 5},
     "SpyNet": {"forward": flow_of, "multiple": 32, "minimum": 64, "scale": 1, "channels": 3},
     "StyleGAN2Generator": {"forward": latent_of, "scale": 1, "multiple": 32, "channels": 3},
 }
@@ -66,7 +74,9 @@ HEAVY = {"BasicVSR", "BasicVSRPlusPlus", "DUF", "EDVR", "IconVSR", "TOFlow"}
 NOTES = {
     **dict.fromkeys(HEAVY, "over clips; here an image stands still, docs/video.md has clips"),
     "DFDNet": "needs a component dictionary, a file of its own, and where eyes, nose and mouth are; not built here",
+    "HiFaceGANDiscriminator": "takes a pair of images in one tensor; run with forward= a function that makes it",
     "SpyNet": "takes two frames: run with forward= a function that makes the second, on the x component of the flow",
+    "StyleGAN2Discriminator": "takes images of its own size alone",
     "StyleGAN2Generator": "latent in, so LAM has no meaning; run with forward= a function that makes a latent",
 }
 """What a row has to be read with."""

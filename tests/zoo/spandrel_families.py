@@ -77,10 +77,11 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
 }  # fmt: skip
 
 
-HEAVY = {"LaMa", "GFPGAN"}
-"""Families that cannot be built small: 15 and 90 million weights."""
+HEAVY = {"LaMa"}
+"""A family that cannot be built small: 15 million weights."""
 
 NOTES = {
+    "GFPGAN": "takes 512x512 alone and has 90 million weights: loaded, not run",
     "LaMa": "fills what a mask hides; run with a mask that hides nothing",
     "SPAN": "its forward overwrites weights of its own (eval_conv), so FAIG scores those",
     "AuraSR": "draws random numbers in its forward: two maps of it differ",

@@ -78,8 +78,8 @@ def probe(
         what, facts = (f"clips of {frames} frames" if frames else "images"), " and channels="
     raise NetworkError(
         f"{name} does not run on small test {what}, or returns sizes that are no multiple of theirs; set scale=, "
-        f"multiple={facts} of Network, and forward= where it takes more than an image, or time behind the channels. First "
-        f"fault: {_first(failures)}"
+        f"multiple={facts} of Network, and forward= where it takes more than an image, or time behind the channels. "
+        f"First fault: {_first(failures)}"
     )
 
 
@@ -95,6 +95,8 @@ def _sizes(
     """(multiple, sides to try, minimum, square), the likeliest first; at last squares of the sizes in use."""
     for step in [multiple] if multiple else _multiple_guesses(module):
         sides = trial_sides(step, frames)
+        if square and minimum > 1:
+            yield step, (-(-minimum // step) * step,) * 2, minimum, square  # it may take no other
         if min(sides) < minimum or square:
             side = -(-max(minimum, sides[1]) // step) * step
             sides = (side, side if square else side + step)

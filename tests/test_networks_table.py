@@ -66,7 +66,7 @@ def test_spandrel(tmp_path: Path, name: str) -> None:
 
 
 def test_write_what_is_not_run() -> None:
-    """The one family that is loaded and not run."""
+    """The one family that is not built."""
     if WRITE:
         reason = spandrel_families.NOTES["GFPGAN"]
         row = dict.fromkeys(("scale", "channels", "multiple", "minimum", "input_range"))

@@ -15,7 +15,7 @@ from sr_hooks.analyses.faig_verdict import judge, notes_on, relative_gap
 from sr_hooks.analyses.faig_watch import FaigWatcher, FaigWatchOptions
 from sr_hooks.analyses.filters import Filters
 from sr_hooks.analysis import Analysis, execute
-from sr_hooks.bare import settled
+from sr_hooks.bare import derived_weights, settled
 from sr_hooks.degradations import parse_degradations
 from sr_hooks.degraded_inputs import Inputs, make_inputs
 from sr_hooks.errors import OptionError
@@ -82,6 +82,7 @@ class Faig(Analysis[FaigOptions]):
         if options.compat and options.precision != "float32":
             raise OptionError("compat='faig' is the published procedure: float32")
         baseline = _settled(baseline_of(options.baseline, network))
+        derived = derived_weights(network.module)
         network = _settled(network)
         path = StraightPath.between(baseline.module, network.module)
         filters = Filters.of(network.module, biases=options.biases)
@@ -107,7 +108,7 @@ class Faig(Analysis[FaigOptions]):
                 any_order=options.any_order,
                 progress=progress,
             )
-        return _result(network, baseline, path, filters, inputs, found, options)
+        return _result(network, baseline, path, filters, inputs, found, options, derived)
 
     @classmethod
     def figure(cls, result: Result) -> Any:
@@ -134,6 +135,7 @@ def _result(
     inputs: Inputs,
     found: Integral,
     options: FaigOptions,
+    derived: list[str],
 ) -> FaigResult:
     before, after = found.baseline_loss.sum(dim=0), found.target_loss.sum(dim=0)
     change = after - before
@@ -159,6 +161,10 @@ def _result(
     }
     provenance = {"baseline": baseline.describe(), "seed": options.seed, **inputs.describe()}
     notes = notes_on(network, baseline)
+    if derived:
+        notes.append(
+            f"{len(derived)} layers compute their weights from others ({derived[0]}, ...): scored is what they come to"
+        )
     if found.broken:
         notes.append(f"{found.broken} of {found.gradients} gradients had entries that are not finite, which count as 0")
     result = FaigResult(

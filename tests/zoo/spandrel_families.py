@@ -81,7 +81,7 @@ HEAVY = {"LaMa"}
 """A family that cannot be built small: 15 million weights."""
 
 NOTES = {
-    "GFPGAN": "takes 512x512 alone and has 90 million weights: loaded, not run",
+    "GFPGAN": "takes 512x512 alone and has 90 million weights, so the tests do not build it",
     "LaMa": "fills what a mask hides; run with a mask that hides nothing",
     "SPAN": "its forward overwrites weights of its own (eval_conv), so FAIG scores those",
     "AuraSR": "draws random numbers in its forward: two maps of it differ",

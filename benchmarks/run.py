@@ -2,10 +2,10 @@
 
     OMP_NUM_THREADS=1 python benchmarks/run.py [--only LAM] [--out table.json]
 
-Every row is one of the other scripts here, in a process of its own: sides interleaved, one thread, the process's own
-seconds. "Their" side is a faithful rendering of the published procedure, or a peer as installed (pip install captum
-grad-cam); a row whose peer or data is missing says so. The floor is a plain forward and input-backward, as often as ours
-takes a gradient: of the whole network, and of the window's cone.
+Every row is one of the other scripts here, in a process of its own: sides interleaved, one thread, its own
+seconds. "Their" side is a faithful rendering of the published procedure, or a peer as installed (captum, grad-cam); a
+row whose peer or data is missing says so. The floor is a plain forward and input-backward, as often as ours takes a
+gradient: of the whole network, and of the window's cone.
 """
 
 from __future__ import annotations

@@ -85,7 +85,7 @@ def call_module(
     """What the module returns for a batch, called in its own way and, where given, at other weights.
 
     Raises:
-        ForwardError: its code failed; out of memory, and what hooks of ours or of the user's raise, pass as they are.
+        ForwardError: its code failed; out of memory, and what taps and interventions raise, pass as they are.
     """
     caller = _Calling(module, forward)
 

@@ -117,12 +117,12 @@ def test_separability_before_and_after(baseline, target):
         "patches": 8,
         "tsne": 0,
     }
-    results = [sr_hooks.ddr(network, photos, tsne=0, **common) for network in (baseline, target)]
+    results = [sr_hooks.ddr(network, photos, **common) for network in (baseline, target)]
     change = sr_hooks.compare(*results)
     row = change.scalars["chi_layers"][0]
     assert row["layer"] == "body.8" and row["chi"] == [result.layer("body.8").chi for result in results]
     assert row["clear"] == (row["interval"][1] < row["interval"][2] or row["interval"][3] < row["interval"][0])
-    fewer = sr_hooks.ddr(target, photos, tsne=0, **{**common, "patches": 6})
+    fewer = sr_hooks.ddr(target, photos, **{**common, "patches": 6})
     with pytest.raises(OptionError, match="numbers of patches"):
         sr_hooks.compare(results[0], fewer)
 

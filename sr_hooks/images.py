@@ -26,6 +26,7 @@ __all__ = [
     "check_range",
     "downsample",
     "gaussian_kernel",
+    "missing",
     "read_image",
     "reflect_pad",
     "to_numpy",
@@ -162,6 +163,15 @@ def _reflected(size: int, before: int, after: int) -> torch.Tensor:
     period = 2 * (size - 1)
     index = index.remainder(period)
     return torch.minimum(index, period - index)
+
+
+def missing(x: torch.Tensor, multiple: int, minimum: int = 1, square: bool = False) -> tuple[int, int]:
+    """Rows and columns that (...,H,W) lacks to a multiple, to a least side, and to a square."""
+    sides = [max(side, minimum) for side in x.shape[-2:]]
+    if square:
+        sides = [max(sides)] * 2
+    height, width = (side + -side % multiple for side in sides)
+    return height - x.shape[-2], width - x.shape[-1]
 
 
 def reflect_pad(x: torch.Tensor, top: int, bottom: int, left: int, right: int) -> torch.Tensor:

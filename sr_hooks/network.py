@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -15,9 +15,10 @@ from sr_hooks.bare import compiled_parts, uncompiled
 from sr_hooks.calling import Forward, call_module, check_forward, described, forward_of, place_of_failure
 from sr_hooks.checkpoints import Weights, sha256_of_weights, write_weights
 from sr_hooks.errors import ForwardError, ImageError, NetworkError
-from sr_hooks.images import reflect_pad
+from sr_hooks.images import missing, reflect_pad
 from sr_hooks.interventions import healed
 from sr_hooks.network_clips import NetworkClips
+from sr_hooks.network_gradients import NetworkGradients
 from sr_hooks.network_sources import NetworkSources
 from sr_hooks.outputs import Selector, pick_image
 from sr_hooks.pixel_values import PixelValues
@@ -30,7 +31,7 @@ __all__ = ["Network"]
 T = TypeVar("T")
 
 
-class Network(NetworkSources, NetworkClips):
+class Network(NetworkSources, NetworkClips, NetworkGradients):
     """Any `torch.nn.Module` that maps an image to an image, with its scale, range, padding and name.
 
     Call it on (N,C,h,w) in [0, 1]; it pads, scales the range, runs the module, picks the output, crops and
@@ -55,10 +56,6 @@ class Network(NetworkSources, NetworkClips):
         output: which of several outputs is the image: an index, a key, or a function.
         name: how results call it; the class name by default.
         weights: where the weights came from, for provenance and for writing them back.
-
-    Attributes:
-        clones_outputs: whether every layer's output is cloned on the way, because the network writes in place into
-            what its backward needs; `differentiate` finds out.
 
     Raises:
         NetworkError: no module, compiled, or it does not map images to images.
@@ -97,9 +94,6 @@ class Network(NetworkSources, NetworkClips):
         if frames is not None and frames < 0:
             raise NetworkError(f"frames is {frames}; a clip has at least 1, and 0 says that the network takes images")
         NetworkClips.__init__(self)
-        self.clones_outputs = False
-        self._writes = False  # in place, outside of its layers, into what its backward needs
-        self._into_leaves = False  # reentrant checkpoints refuse torch.autograd.grad
         self._ends: tuple[str, ...] | None = None
         self._stand_ins: dict[str, torch.Tensor] = {}
         self._scale = None if scale is None else number(scale)
@@ -239,14 +233,6 @@ class Network(NetworkSources, NetworkClips):
         where = place_of_failure(self.module, lambda: self._run(x, self.multiple, self.scale))
         return ForwardError(f"{error}, in its part {where}") if where else error
 
-    def _more(self, h: int, w: int, multiple: int) -> tuple[int, int]:
-        """Rows and columns that are padded to an input of (h,w)."""
-        sides = [max(h, self.minimum), max(w, self.minimum)]
-        if self.square:
-            sides = [max(sides)] * 2
-        sides = [side + -side % multiple for side in sides]
-        return sides[0] - h, sides[1] - w
-
     def feed(self, x: torch.Tensor) -> Any:
         """Run the module on (N,C,h,w) in [0, 1] for what passes its layers; what it returns, as it returns it.
 
@@ -255,7 +241,7 @@ class Network(NetworkSources, NetworkClips):
         """
         self._infer()
         x = clip_of(x, self.frames) if self.frames and x.ndim == 4 else x
-        return self._passed(x, *self._more(x.shape[-2], x.shape[-1], self.multiple))
+        return self._passed(x, *missing(x, self.multiple, self.minimum, self.square))
 
     def _passed(self, x: torch.Tensor, more_h: int, more_w: int) -> Any:
         inside = reflect_pad(x, 0, more_h, 0, more_w) if more_h or more_w else x
@@ -266,7 +252,7 @@ class Network(NetworkSources, NetworkClips):
 
     def _run(self, x: torch.Tensor, multiple: int, scale: float | None) -> torch.Tensor:
         h, w = x.shape[-2:]
-        more_h, more_w = self._more(h, w, multiple) if scale is not None else (0, 0)
+        more_h, more_w = missing(x, multiple, self.minimum, self.square) if scale is not None else (0, 0)
         out = pick_image(self._passed(x, more_h, more_w), self.output, self.name, frames=x.ndim == 5)
         if scale is not None:
             expected = (round((h + more_h) * scale), round((w + more_w) * scale))
@@ -278,54 +264,6 @@ class Network(NetworkSources, NetworkClips):
             out = out[..., : round(h * scale), : round(w * scale)]
         out = one_frame(out, self.frame, self.name) if x.ndim == 5 else out
         return self.pixels.outside(out)
-
-    def differentiate(self, compute: Callable[[], T]) -> T:
-        """compute(), which runs the network and a backward; in other ways if it writes into what its backward needs.
-
-        At first with every layer's output cloned; where it writes in place even outside of its layers, with what is
-        saved for the backward cloned when it is written to, which costs more.
-
-        Raises:
-            NetworkError: it cannot be differentiated even so.
-        """
-        try:
-            with torch.autograd.graph.allow_mutation_on_saved_tensors() if self._writes else nullcontext():
-                return compute()
-        except RuntimeError as error:
-            if "use_reentrant" in str(error) and not self._into_leaves:
-                self._into_leaves = True
-                return self.differentiate(compute)
-            if "modified by an inplace operation" not in str(error):
-                raise
-            if self._writes:
-                raise NetworkError(
-                    f"{self.name} cannot be differentiated: it changes in place, outside of any layer, a tensor that "
-                    "its own backward needs; replace that operation (h += x) by one that is not in place (h = h + x)"
-                ) from error
-            self.clones_outputs, self._writes = not self.clones_outputs, self.clones_outputs
-        return self.differentiate(compute)
-
-    def differentiate_like(self, other: Network) -> None:
-        """Take over what `differentiate` found out on a copy."""
-        for name in ("clones_outputs", "_writes", "_into_leaves"):
-            setattr(self, name, getattr(other, name))
-
-    def gradients(
-        self, value: torch.Tensor, leaves: Sequence[torch.Tensor], *, retain_graph: bool = False
-    ) -> list[torch.Tensor | None]:
-        """d value / d leaves, None for those that it does not depend on; for use within `differentiate`.
-
-        As torch.autograd.grad gives them, or by a backward into the leaves where activation checkpoints want that.
-        """
-        if not self._into_leaves:
-            return list(torch.autograd.grad(value, leaves, retain_graph=retain_graph, allow_unused=True))
-        for leaf in leaves:
-            leaf.grad = None
-        value.backward(retain_graph=retain_graph)
-        found = [leaf.grad for leaf in leaves]
-        for leaf in leaves:
-            leaf.grad = None
-        return found
 
     @contextmanager
     def channels_last(self, wanted: bool = True) -> Iterator[None]:

@@ -260,7 +260,7 @@ def layers(module: nn.Module, forward: Callable[[], Any]) -> list[Layer]:
     ran: dict[str, int] = {}
 
     def begin(*_: Any) -> None:
-        ran.clear()  # some networks are called several times for one image; a tap counts within a call
+        ran.clear()  # a tap counts within a call of the network, of which there may be several
 
     def note(name: str) -> Callable[..., None]:
         def hook(part: nn.Module, args: Any, out: Any) -> None:

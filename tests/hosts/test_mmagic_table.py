@@ -13,12 +13,12 @@ from tests.test_networks_table import check
 pytestmark = mm_runs.needs_mmagic
 
 
-@pytest.mark.parametrize("name", mm_runs.NETWORKS)
+@pytest.mark.parametrize("name", mm_runs.GENERATORS)
 def test_mmagic(name: str) -> None:
     mm_runs.load_mmagic()
     from mmengine.registry import MODELS, DefaultScope
 
     with DefaultScope.overwrite_default_scope("mmagic"), torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
-        module = MODELS.build(dict(mm_runs.NETWORKS[name]))
+        module = MODELS.build(dict(mm_runs.GENERATORS[name]))
     check("mmagic", name, examine(Network(module.eval(), name=name)))

@@ -69,7 +69,9 @@ def report(found: Diagnosis) -> str:
             f"  {name.replace('_', ' '):12s} {value:g}" if isinstance(value, float) else f"  {name:12s} {value}"
         )
     lines.append("")
-    for finding in found.findings:
+    if len({finding.said for finding in found.findings}) == 1:
+        lines += _wrapped("nothing works: ", found.findings[0].said)
+    for finding in found.findings if len({finding.said for finding in found.findings}) > 1 else ():
         mark = "works" if finding.works else "does not work"
         if not finding.explained:
             mark = "fails"

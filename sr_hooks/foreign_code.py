@@ -50,6 +50,9 @@ def module_from_file(path: Path) -> types.ModuleType:
     root, dotted = _package_of(path)
     roots = _roots(path, root)
     with _as_repository(path, roots):
+        for name, folder in roots.items():
+            if (folder / name).is_dir() and not (folder / name / "__init__.py").is_file():
+                _stand_ins(folder, f"{name}.any")  # an installed package of that name would come before it
         _stand_ins(root, dotted)
         spec = importlib.util.spec_from_file_location(dotted, path)
         assert spec is not None and spec.loader is not None

@@ -57,6 +57,15 @@ def test_relative_imports_and_packages_of_the_repository(basicsr, tmp_path):
     assert after == before
 
 
+def test_a_repository_without_packages_comes_before_what_is_installed(basicsr, tmp_path):
+    files = {
+        "basicsr/models/archs/parts.py": f"import torch\ndef conv(): return {CONV}",
+        "basicsr/models/archs/net.py": "from basicsr.models.archs.parts import conv as Net",
+    }
+    write(tmp_path, files)
+    assert Network.from_import(f"{tmp_path}/basicsr/models/archs/net.py:Net").scale == 1
+
+
 def test_settings_functions_and_scripts(tmp_path):
     write(tmp_path, {"net.py": f"""
         import argparse, torch

@@ -247,6 +247,7 @@ class Network(NetworkSources, NetworkClips, NetworkGradients):
         inside = reflect_pad(x, 0, more_h, 0, more_w) if more_h or more_w else x
         inside = self.pixels.inside(inside).to(self.dtype)
         inside = inside.contiguous() if x.ndim == 5 else inside
+        inside = x.clone() if inside is x else inside  # some networks write into their input
         with healed(self.module) if self.clones_outputs else nullcontext():
             return call_module(self.module, inside, forward=self.forward, weights=self._stand_ins, name=self.name)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -259,7 +260,7 @@ class Network(NetworkSources, NetworkClips, NetworkGradients):
             expected = (round((h + more_h) * scale), round((w + more_w) * scale))
             if tuple(out.shape[-2:]) != expected:
                 raise NetworkError(
-                    f"{self.name} returned {_size(out)} pixels for an input of {h + more_h}x{w + more_w}, where scale "
+                    f"{self.name} returned {out.shape[-2]}x{out.shape[-1]} pixels for an input of {h + more_h}x{w + more_w}, where scale "
                     f"{scale:g} gives {expected[0]}x{expected[1]}: set Network(module, scale=..., multiple=...)"
                 )
             out = out[..., : round(h * scale), : round(w * scale)]
@@ -344,11 +345,4 @@ class Network(NetworkSources, NetworkClips, NetworkGradients):
 
 
 def _first_tensor(module: nn.Module) -> torch.Tensor:
-    for tensors in (module.parameters(), module.buffers()):
-        for tensor in tensors:
-            return tensor
-    return torch.empty(0)
-
-
-def _size(out: torch.Tensor) -> str:
-    return f"{out.shape[-2]}x{out.shape[-1]}"
+    return next(chain(module.parameters(), module.buffers()), torch.empty(0))

@@ -332,9 +332,8 @@ def resolve(module: nn.Module, wanted: str | Iterable[str | Tap], forward: Calla
 
 
 def _every_call(layer: Layer, *, at_input: bool) -> list[Tap]:
-    if layer.calls == 1:
-        return [Tap(layer.name, None, at_input)]
-    return [Tap(layer.name, call, at_input) for call in range(layer.calls)]
+    calls = [None] if layer.calls == 1 else range(layer.calls)
+    return [Tap(layer.name, call, at_input) for call in calls]
 
 
 def _checked(tap: Tap, module: nn.Module, found: Mapping[str, Layer]) -> Tap:

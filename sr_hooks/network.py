@@ -260,8 +260,9 @@ class Network(NetworkSources, NetworkClips, NetworkGradients):
             expected = (round((h + more_h) * scale), round((w + more_w) * scale))
             if tuple(out.shape[-2:]) != expected:
                 raise NetworkError(
-                    f"{self.name} returned {out.shape[-2]}x{out.shape[-1]} pixels for an input of {h + more_h}x{w + more_w}, where scale "
-                    f"{scale:g} gives {expected[0]}x{expected[1]}: set Network(module, scale=..., multiple=...)"
+                    f"{self.name} returned {out.shape[-2]}x{out.shape[-1]} pixels for an input of "
+                    f"{h + more_h}x{w + more_w}, where scale {scale:g} gives {expected[0]}x{expected[1]}: "
+                    "set Network(module, scale=..., multiple=...)"
                 )
             out = out[..., : round(h * scale), : round(w * scale)]
         out = one_frame(out, self.frame, self.name) if x.ndim == 5 else out

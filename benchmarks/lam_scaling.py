@@ -22,7 +22,7 @@ import sr_hooks
 
 STEPS = 17
 EDSR = {"num_in_ch": 3, "num_out_ch": 3, "num_feat": 64, "num_block": 16, "upscale": 4}
-SIZES = {  # millions of parameters: about 0.4 to 17
+SIZES = {  # 0.2 to 17 million parameters
     "MSRResNet, 32 features, 8 blocks": ("MSRResNet", {"num_feat": 32, "num_block": 8, "upscale": 4}),
     "MSRResNet, 64 features, 16 blocks": ("MSRResNet", {"upscale": 4}),
     "EDSR, 128 features, 16 blocks": ("EDSR", {**EDSR, "num_feat": 128}),

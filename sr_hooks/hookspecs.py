@@ -12,7 +12,8 @@ __all__ = ["API_VERSION", "RESERVED_NAMES", "hookimpl", "hookspec"]
 API_VERSION = 1
 """A plugin that needs a newer contract says so by an attribute `sr_hooks_api = 2`; older hosts set it aside."""
 
-_COMMANDS = ["card", "check", "compare", "demo", "grid", "layers", "new-plugin", "plugins", "report", "show", "train"]
+_COMMANDS = ["card", "check", "compare", "demo", "doctor", "grid", "layers", "networks", "new-plugin", "plugins"]
+_COMMANDS += ["report", "show", "train"]
 _KEYS = ["at", "at_end", "budget", "every", "image", "images", "limit", "network", "on_error", "on_validation"]
 RESERVED_NAMES = frozenset([*_COMMANDS, *_KEYS, "seed", "sinks"])
 """What no analysis may be called: commands, and keys that stand beside analyses in an option file's block."""

@@ -1,6 +1,6 @@
 """LAM of a small BasicVSR over a known camera motion, before and after some training; the picture of docs/video.md.
 
-    OMP_NUM_THREADS=1 python benchmarks/video.py --seconds 240 --out /tmp/video [--picture docs/video.png]
+    OMP_NUM_THREADS=1 python benchmarks/video.py --seconds 240 --out out/video [--picture docs/video.png]
 
 BasicVSR (16 features, 2 blocks) is trained x4 on pans over three of the shipped photographs and looked at on a pan over
 the fourth. Its SPyNet is set to zero flow and left so: the pans move by a pixel a frame or less, which its convolutions

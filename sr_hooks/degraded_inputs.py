@@ -16,7 +16,7 @@ from sr_hooks.images import as_batch
 from sr_hooks.network import Network
 from sr_hooks.video import as_clips, by_frames
 
-__all__ = ["Inputs", "make_inputs"]
+__all__ = ["Inputs", "make_inputs", "one_input_each"]
 
 
 @dataclass(frozen=True)
@@ -186,3 +186,22 @@ def _finite(lr: Any, name: str) -> torch.Tensor:
             f"{what} has values up to {float(lr.abs().max()):.4g}; inputs are in [0, 1], noise aside: divide by 255"
         )
     return lr.detach().float().reshape(-1, *lr.shape[-3:])
+
+
+def one_input_each(
+    network: Network, images: Any, degradation: str, *, lr: Any = None, crop: int | None = None, seed: int = 0
+) -> Inputs:
+    """One input for each ground truth, clipped to [0, 1] as image files are: degraded here, or `lr` where it is given.
+
+    Args:
+        images: ground truth, as `make_inputs` takes images.
+        degradation: e.g. "clean" or "blur:2"; with `lr` only the name of what that is.
+        lr: ready-made inputs, (N,C,h,w) or a list of (C,h,w).
+        crop: side in HR pixels of the centre crop taken of images that are degraded here.
+
+    Raises:
+        SRHooksError: as `make_inputs`.
+    """
+    if lr is not None:
+        return make_inputs(network, None, (), degraded={degradation: lr}, gt=images)
+    return make_inputs(network, images, (degradation,), crop=crop, clip=True, seed=seed)

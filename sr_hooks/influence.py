@@ -146,14 +146,9 @@ def _trace(
 
 
 def _trace_of(network: Network, shape: Sequence[int], precision: str) -> Trace:
-    """The network's own operations, kept for as long as the module lives and is built as it was."""
-    check_hooks(network.module)
-    signature = _signature(network)
-    kept = _traced.get(network.module)
-    if kept is None or kept[0] != signature:
-        kept = _traced[network.module] = (signature, {})
-    key = (tuple(shape), precision)
-    if key not in kept[1]:
+    """The network's own operations."""
+    kept, key = _kept(network), (tuple(shape), precision)
+    if key not in kept:
         twin = copy.copy(network)
         twin.module = sharing_copy(network.module)
         twin.clones_outputs = False  # a recording writes nothing in place
@@ -163,13 +158,27 @@ def _trace_of(network: Network, shape: Sequence[int], precision: str) -> Trace:
                 return [twin(x).float()]
 
         try:
-            kept[1][key] = record(compute, twin.module, [shape], network.device)
+            kept[key] = record(compute, twin.module, [shape], network.device)
         except Untraceable as error:
-            kept[1][key] = error
-    found = kept[1][key]
+            kept[key] = error
+    found = kept[key]
     if isinstance(found, Untraceable):
         raise found
     return found
+
+
+def _kept(network: Network) -> dict[Any, Any]:
+    """Recordings and doubts, for as long as the module lives, is built as it was and carries no hooks.
+
+    Raises:
+        Untraceable: it carries some.
+    """
+    check_hooks(network.module)
+    signature = _signature(network)
+    kept = _traced.get(network.module)
+    if kept is None or kept[0] != signature:
+        kept = _traced[network.module] = (signature, {})
+    return kept[1]
 
 
 def _signature(network: Network) -> str:
@@ -202,7 +211,15 @@ def _tensors(network: Network) -> dict[str, torch.Tensor]:
 
 
 def _doubts(network: Network) -> str:
-    """Why the network's cones are not to be trusted, or ""; asked once for one sequence of operations."""
+    """Why the network's cones are not to be trusted, or ""; asked once for a network as it is built."""
+    kept = _kept(network)
+    if "doubts" not in kept:
+        kept["doubts"] = _asked(network)
+    return kept["doubts"]
+
+
+def _asked(network: Network) -> str:
+    """The same; proved once for one sequence of operations, whichever network it is recorded of."""
     objective, error = GradientMagnitude(), None
     for side in _SIDES:
         side += -side % network.multiple

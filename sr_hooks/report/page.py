@@ -6,7 +6,7 @@ import base64
 import hashlib
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import NoneType
@@ -173,29 +173,32 @@ def _map(result: LamResult) -> dict[str, Any]:
     }
 
 
-def _clouds(gathered: Gathered) -> list[dict[str, Any]]:
-    found = []
+def _results(gathered: Gathered) -> Iterator[tuple[Row, Result | None]]:
+    """Each row with its result; None for one that failed."""
     for row in gathered.rows:
-        result = gathered.result(row.cell.key) if row.failure is None else None
-        if isinstance(result, DdrResult):
-            found.append({"row": row, "anchor": _anchor(row), "scatters": scatters_of(result)})
-    return found
+        yield row, gathered.result(row.cell.key) if row.failure is None else None
+
+
+def _clouds(gathered: Gathered) -> list[dict[str, Any]]:
+    return [
+        {"row": row, "anchor": _anchor(row), "scatters": scatters_of(result)}
+        for row, result in _results(gathered)
+        if isinstance(result, DdrResult)
+    ]
 
 
 def _histograms(gathered: Gathered) -> list[dict[str, Any]]:
-    found = []
-    for row in gathered.rows:
-        result = gathered.result(row.cell.key) if row.failure is None else None
-        if isinstance(result, FaigResult):
-            found.append({"row": row, "anchor": _anchor(row), "plot": histogram_of(result)})
-    return found
+    return [
+        {"row": row, "anchor": _anchor(row), "plot": histogram_of(result)}
+        for row, result in _results(gathered)
+        if isinstance(result, FaigResult)
+    ]
 
 
 def _others(gathered: Gathered) -> list[dict[str, Any]]:
     """What has no plot of the page's own, by the figure that its analysis draws; and what failed."""
     found = []
-    for row in gathered.rows:
-        result = gathered.result(row.cell.key) if row.failure is None else None
+    for row, result in _results(gathered):
         if is_map(row.cell) or isinstance(result, (DdrResult, FaigResult)):
             continue
         found.append({"row": row, "anchor": _anchor(row), "figure": _figure(result) if result is not None else None})

@@ -11,7 +11,7 @@ import torch
 
 import sr_hooks
 from sr_hooks.cache import Cache, key_of
-from sr_hooks.degraded_inputs import Inputs, make_inputs
+from sr_hooks.degraded_inputs import one_input_each
 from sr_hooks.errors import OptionError
 from sr_hooks.execution import calibrate
 from sr_hooks.progress import progress_bar
@@ -87,7 +87,8 @@ class Cem(sr_hooks.Analysis[CemOptions]):
     def run(
         self, network: sr_hooks.Network, images: Any, options: CemOptions
     ) -> sr_hooks.Result | list[sr_hooks.Result]:
-        inputs = _inputs(network, images, options)
+        given = {"lr": options.lr, "crop": options.crop, "seed": options.seed}
+        inputs = one_input_each(network, images, options.degradation, **given)
         side = options.block / network.scale
         if side < 1 or side != round(side):
             raise OptionError(f"block is {options.block}: it must be a multiple of the scale, {network.scale:g}")
@@ -111,12 +112,6 @@ class Cem(sr_hooks.Analysis[CemOptions]):
         from sr_hooks_cem.figures import cem_figure
 
         return cem_figure(result)
-
-
-def _inputs(network: sr_hooks.Network, images: Any, options: CemOptions) -> Inputs:
-    if options.lr is not None:
-        return make_inputs(network, None, (), degraded={options.degradation: options.lr}, gt=images)
-    return make_inputs(network, images, (options.degradation,), crop=options.crop, clip=True, seed=options.seed)
 
 
 def _explain(

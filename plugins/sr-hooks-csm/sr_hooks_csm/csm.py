@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 import sr_hooks
-from sr_hooks.degraded_inputs import Inputs, make_inputs
+from sr_hooks.degraded_inputs import one_input_each
 from sr_hooks.execution import Plan, calibrate
 from sr_hooks.objectives import make_objective
 from sr_hooks.progress import progress_bar
@@ -61,7 +61,8 @@ class Csm(sr_hooks.Analysis[CsmOptions]):
     watch_images = 4
 
     def run(self, network: sr_hooks.Network, images: Any, options: CsmOptions) -> sr_hooks.Result:
-        inputs = _inputs(network, images, options)
+        given = {"lr": options.lr, "crop": options.crop, "seed": options.seed}
+        inputs = one_input_each(network, images, options.degradation, **given)
         first = inputs.lr[0][0]
         taps = resolve(network.module, parse_layers(options.layers), lambda: network(first.to(network.device)))
         plan = calibrate(network, (first.shape[1], first.shape[2], first.shape[3]))
@@ -82,12 +83,6 @@ class Csm(sr_hooks.Analysis[CsmOptions]):
         from sr_hooks_csm.figures import csm_figure
 
         return csm_figure(result)
-
-
-def _inputs(network: sr_hooks.Network, images: Any, options: CsmOptions) -> Inputs:
-    if options.lr is not None:
-        return make_inputs(network, None, (), degraded={options.degradation: options.lr}, gt=images)
-    return make_inputs(network, images, (options.degradation,), crop=options.crop, clip=True, seed=options.seed)
 
 
 def _ablations(

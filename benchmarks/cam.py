@@ -18,8 +18,8 @@ from csm import stages
 from torch import nn
 
 import sr_hooks
-from sr_hooks.demo import photographs
-from sr_hooks.images import read_image
+from sr_hooks.demo.assets import photographs
+from sr_hooks.images.image import read_image
 
 
 class WindowSum(nn.Module):

@@ -30,11 +30,11 @@ from faig import ARCHITECTURE, data_folder  # noqa: E402
 from sr_hooks_cem.pool import Pool  # noqa: E402
 
 import sr_hooks  # noqa: E402
-from sr_hooks.demo import demo_network, photographs  # noqa: E402
-from sr_hooks.images import downsample, read_image  # noqa: E402
-from sr_hooks.metrics import psnr  # noqa: E402
-from sr_hooks.perturbation import blocks_of  # noqa: E402
-from sr_hooks.windows import Window  # noqa: E402
+from sr_hooks.demo.assets import demo_network, photographs  # noqa: E402
+from sr_hooks.images.image import downsample, read_image  # noqa: E402
+from sr_hooks.images.metrics import psnr  # noqa: E402
+from sr_hooks.images.windows import Window  # noqa: E402
+from sr_hooks.inference.perturbation import blocks_of  # noqa: E402
 
 COARSE = 3
 

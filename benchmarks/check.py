@@ -17,10 +17,10 @@ from torch import nn
 from torch.nn import functional as F
 
 import sr_hooks
-from sr_hooks.demo import demo_network, photographs
-from sr_hooks.faithfulness.statistics import distance_to_window
-from sr_hooks.images import downsample, read_image
-from sr_hooks.network import Network
+from sr_hooks.demo.assets import demo_network, photographs
+from sr_hooks.images.image import downsample, read_image
+from sr_hooks.networks.network import Network
+from sr_hooks.statistics.map_correlation import distance_to_window
 
 
 class Linear(nn.Module):

@@ -40,9 +40,9 @@ from faig import ARCHITECTURE, data_folder  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 
 import sr_hooks  # noqa: E402
-from sr_hooks.images import downsample, read_image  # noqa: E402
-from sr_hooks.objectives import GradientMagnitude  # noqa: E402
-from sr_hooks.windows import Window  # noqa: E402
+from sr_hooks.attribution.objectives import GradientMagnitude  # noqa: E402
+from sr_hooks.images.image import downsample, read_image  # noqa: E402
+from sr_hooks.images.windows import Window  # noqa: E402
 
 BLOCKS, CHANNELS = 16, 64
 

@@ -53,8 +53,8 @@ def network(arguments: argparse.Namespace) -> nn.Module:
 
 def samples(patches: int, side: int) -> Any:
     """Patches of smooth random texture, degraded: no file is needed."""
-    from sr_hooks.analyses.ddr_samples import Samples
-    from sr_hooks.degradations import make_lr, parse_degradations
+    from sr_hooks.analyses.ddr.samples import Samples
+    from sr_hooks.degradations.parsing import make_lr, parse_degradations
 
     generator = torch.Generator().manual_seed(1)
     coarse = torch.rand(patches, 3, side // 8, side // 8, generator=generator)
@@ -68,9 +68,10 @@ def samples(patches: int, side: int) -> Any:
 
 def ours(net: nn.Module, data: Any) -> np.ndarray:
     """(n,50) scores as sr_hooks computes them."""
-    from sr_hooks import Network, taps
-    from sr_hooks.analyses.ddr_features import Features, gram_matrices
-    from sr_hooks.gram import principal_components
+    from sr_hooks import Network
+    from sr_hooks.analyses.ddr.features import Features, gram_matrices
+    from sr_hooks.hooks import taps
+    from sr_hooks.statistics.gram_pca import principal_components
 
     wrapped = Network(net, scale=2, multiple=1, channels=3)
     with wrapped.prepared():
@@ -106,8 +107,6 @@ def resident() -> float:
 def peak(side: str, arguments: argparse.Namespace) -> dict[str, float]:
     """In this process: run one side once; MB of the peak, and of it above the start."""
     import sklearn.decomposition
-
-    import sr_hooks.analyses.ddr  # noqa: F401
 
     torch.set_num_threads(1)
     data, net = samples(arguments.patches, arguments.side), network(arguments)
@@ -179,7 +178,7 @@ def main() -> None:
 
 def compare(scores: dict[str, np.ndarray], exact: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     """How far both sides are from scikit-learn's PCA with a full singular value decomposition."""
-    from sr_hooks.separability import calinski_harabasz
+    from sr_hooks.statistics.separability import calinski_harabasz
 
     gaps = {}
     for side, found in scores.items():

@@ -61,7 +61,7 @@ def networks() -> tuple[Any, Any]:
 
 def inputs(target: Any, count: int, side: int) -> Any:
     """Centre crops of photographs, with both degraded inputs."""
-    from sr_hooks.degraded_inputs import make_inputs
+    from sr_hooks.analyses.degraded_pairs import make_inputs
 
     photos = [str(p) for p in sorted((data_folder() / "bsds500/val").glob("*.jpg"))[:count]]
     return make_inputs(target, photos, ("blur:2", "noise:25.5"), crop=2 * side)
@@ -109,8 +109,8 @@ def ours(baseline: Any, target: Any, data: Any) -> tuple[np.ndarray, Any]:
 
 def reference(baseline: Any, target: Any, data: Any, nodes: int) -> np.ndarray:
     """The mean contrast by Gauss-Legendre."""
-    from sr_hooks.analyses.filters import Filters
-    from sr_hooks.weight_paths import StraightPath, WeightGradients
+    from sr_hooks.analyses.faig.filters import Filters
+    from sr_hooks.attribution.weight_paths import StraightPath, WeightGradients
 
     path, filters = StraightPath.between(baseline.module, target.module), Filters.of(target.module)
     places, weights = np.polynomial.legendre.leggauss(nodes)
@@ -181,7 +181,7 @@ def main() -> None:
     parser.add_argument("--child", choices=("ours", "published"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    from sr_hooks.loaders import import_basicsr
+    from sr_hooks.networks.loading.loaders import import_basicsr
 
     import_basicsr()
     if arguments.child:

@@ -27,9 +27,9 @@ from tempfile import TemporaryDirectory
 import torch
 import yaml
 
-from sr_hooks.demo import demo_network, photographs
-from sr_hooks.grid.place import Place
-from sr_hooks.images import read_image, write_image
+from sr_hooks.demo.assets import demo_network, photographs
+from sr_hooks.grid.folder import Place
+from sr_hooks.images.image import read_image, write_image
 
 CLAIM, FIRST = 0.6, 120.0
 

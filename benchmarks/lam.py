@@ -29,13 +29,13 @@ import numpy as np
 import torch
 
 import sr_hooks
-from sr_hooks.analyses.lam_demo import PublishedGradient, blurred
-from sr_hooks.demo import photographs
-from sr_hooks.execution import calibrate
-from sr_hooks.images import downsample, read_image
-from sr_hooks.influence import Influences
-from sr_hooks.objectives import GradientMagnitude
-from sr_hooks.windows import Window
+from sr_hooks.analyses.lam.published import PublishedGradient, blurred
+from sr_hooks.attribution.objectives import GradientMagnitude
+from sr_hooks.attribution.receptive_field.proved_cones import Influences
+from sr_hooks.demo.assets import photographs
+from sr_hooks.images.image import downsample, read_image
+from sr_hooks.images.windows import Window
+from sr_hooks.inference.calibration import calibrate
 
 ARCHITECTURES = {
     "msrresnet4": ("MSRResNet", {"upscale": 4}),
@@ -63,7 +63,7 @@ def network_of(name: str, data: Path) -> sr_hooks.Network:
         weights = data / f"weights/msrresnet_x2_{name}.pth"
         return sr_hooks.Network.from_basicsr("MSRResNet", {"upscale": 2}, weights=weights)
     if name == "demo":
-        from sr_hooks.demo import demo_network
+        from sr_hooks.demo.assets import demo_network
 
         return demo_network("baseline")
     return sr_hooks.Network.from_basicsr(*ARCHITECTURES[name])

@@ -15,9 +15,9 @@ import torch
 from lam import network_of, published, published_reference, relative
 
 import sr_hooks
-from sr_hooks.demo import demo_network, photographs
-from sr_hooks.images import downsample, read_image
-from sr_hooks.windows import Window
+from sr_hooks.demo.assets import demo_network, photographs
+from sr_hooks.images.image import downsample, read_image
+from sr_hooks.images.windows import Window
 
 
 def cases(

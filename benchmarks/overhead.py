@@ -28,9 +28,9 @@ from torch.nn import functional as F
 
 import sr_hooks
 from sr_hooks.adapters.basicsr import Attached
-from sr_hooks.demo import demo_network
+from sr_hooks.demo.assets import demo_network
 from sr_hooks.errors import SRHooksError
-from sr_hooks.watch_config import WatchPlan, parse_block
+from sr_hooks.training.config import WatchPlan, parse_block
 
 LAM = {"windows": [[16, 16, 8]], "steps": 5, "image": torch.rand(1, 3, 16, 16)}
 NEVER = 10**9

@@ -19,11 +19,11 @@ import numpy as np
 import torch
 
 import sr_hooks
-from sr_hooks.demo import photographs
-from sr_hooks.images import downsample, read_image, upsample
-from sr_hooks.loaders import import_basicsr
-from sr_hooks.metrics import psnr
-from sr_hooks.video import by_frames, camera_pan
+from sr_hooks.demo.assets import photographs
+from sr_hooks.images.clips import by_frames, camera_pan
+from sr_hooks.images.image import downsample, read_image, upsample
+from sr_hooks.images.metrics import psnr
+from sr_hooks.networks.loading.loaders import import_basicsr
 
 SCALE, FRAMES = 4, 7
 WINDOW = (88, 72, 24)

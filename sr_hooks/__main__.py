@@ -2,6 +2,6 @@
 
 import sys
 
-from sr_hooks.cli import main
+from sr_hooks.cli.app import main
 
 sys.exit(main())

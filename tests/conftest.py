@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from sr_hooks.demo import demo_network, photographs
+from sr_hooks.demo.assets import demo_network, photographs
 from sr_hooks.errors import SRHooksError
-from sr_hooks.images import downsample, read_image
-from sr_hooks.loaders import import_basicsr
+from sr_hooks.images.image import downsample, read_image
+from sr_hooks.networks.loading.loaders import import_basicsr
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import yaml
 
-from sr_hooks.demo import photographs
-from sr_hooks.grid.asked import Asked, parse_asked
-from sr_hooks.images import read_image, write_image
+from sr_hooks.demo.assets import photographs
+from sr_hooks.grid.request import Asked, parse_asked
+from sr_hooks.images.image import read_image, write_image
 from tests.conftest import REPOSITORY
 
 NETWORKS = {

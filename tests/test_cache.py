@@ -11,9 +11,9 @@ import pytest
 import torch
 
 import sr_hooks
-from sr_hooks.cache import Cache, key_of
 from sr_hooks.errors import OptionError, ResultError
-from sr_hooks.network import Network
+from sr_hooks.networks.network import Network
+from sr_hooks.results.cache import Cache, key_of
 from tests.networks import Tiny
 
 

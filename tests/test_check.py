@@ -15,20 +15,22 @@ from torch import nn
 from torch.nn import functional as F
 
 import sr_hooks
-from sr_hooks.card import Card, Verdict
-from sr_hooks.cli import main
+from sr_hooks.cli.app import main
 from sr_hooks.errors import ImageError, NetworkError, OptionError, ResultError
 from sr_hooks.faithfulness import deletion, randomisation
-from sr_hooks.faithfulness.statistics import (
+from sr_hooks.faithfulness.subject import subject_of
+from sr_hooks.images.image import write_image
+from sr_hooks.images.windows import Window
+from sr_hooks.inference.calibration import Plan
+from sr_hooks.networks.network import Network
+from sr_hooks.results.card import Card, Verdict
+from sr_hooks.statistics.map_correlation import (
     distance_to_window,
     half_width,
     local_correlation,
     rank_correlation,
     similarity,
 )
-from sr_hooks.images import write_image
-from sr_hooks.network import Network
-from sr_hooks.windows import Window
 from tests.conftest import hooks_on
 from tests.networks import Answering, LinearUp
 
@@ -70,8 +72,8 @@ def blob(network, image, window):
 @pytest.fixture(scope="module")
 def linear_case():
     """A linear network, a corner of a photograph, its true map."""
-    from sr_hooks.demo import photographs
-    from sr_hooks.images import downsample, read_image
+    from sr_hooks.demo.assets import photographs
+    from sr_hooks.images.image import downsample, read_image
 
     lr = downsample(read_image(photographs()[2]), 4)[..., 8:40, 8:40].contiguous()
     module = Linear()
@@ -107,11 +109,11 @@ def test_random_map_fails_deletion(linear_case):
 def test_random_maps_fail_deletion_whatever_the_draw(linear_case):
     """Forty of them: one in forty may be taken for ranked by chance, none may pass."""
     module, lr, result = linear_case
-    subject = sr_hooks.faithfulness.subject_of(result, module, None, None)
+    subject = subject_of(result, module, None, None)
     words = []
     for draw in range(40):
         planted = dataclasses.replace(subject, attribution=np.random.default_rng(draw).normal(size=lr.shape[1:]))
-        plan = sr_hooks.execution.Plan(False, 32)
+        plan = Plan(False, 32)
         words.append(deletion.judge(planted, draws=4, seed=draw, plan=plan, tick=lambda: None).word)
     assert words.count("passes") == 0 and words.count("fails") >= 36, words
 

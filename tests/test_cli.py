@@ -12,9 +12,9 @@ import pytest
 import torch
 
 import sr_hooks
-from sr_hooks.cli import main
-from sr_hooks.demo import photographs
-from sr_hooks.images import downsample, read_image, write_image
+from sr_hooks.cli.app import main
+from sr_hooks.demo.assets import photographs
+from sr_hooks.images.image import downsample, read_image, write_image
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_lam_writes_what_python_gives(tmp_path, lr_file, capsys):
 
 
 def _demo():
-    from sr_hooks.demo import demo_network
+    from sr_hooks.demo.assets import demo_network
 
     return demo_network("baseline")
 
@@ -60,7 +60,7 @@ def test_several_images_and_windows_from_hr(tmp_path, capsys):
 
 
 def _demo_target():
-    from sr_hooks.demo import demo_network
+    from sr_hooks.demo.assets import demo_network
 
     return demo_network("target")
 
@@ -120,7 +120,7 @@ def test_a_mistake_is_one_line_and_status_2(tmp_path, lr_file, capsys, monkeypat
 
 
 def test_a_fault_of_ours_is_status_1_with_its_traceback(lr_file, capsys, monkeypatch):
-    monkeypatch.setattr("sr_hooks.cli.read_input", lambda *a: 1 / 0)
+    monkeypatch.setattr("sr_hooks.cli.app.read_input", lambda *a: 1 / 0)
     status = main(["lam", "--model", "demo", "--image", str(lr_file), "--window", "0", "0", "16"])
     printed = capsys.readouterr()
     assert status == 1 and "ZeroDivisionError" in printed.err and "fault of ours" in printed.err

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 import sr_hooks
-from sr_hooks.cli import main
-from sr_hooks.comparison.measured import TOPS, faig_change, lam_change
-from sr_hooks.demo import photographs
+from sr_hooks.cli.app import main
+from sr_hooks.comparison.differences import TOPS, faig_change, lam_change
+from sr_hooks.demo.assets import photographs
 from sr_hooks.errors import NetworkError, OptionError
-from sr_hooks.images import read_image
-from sr_hooks.network import Network
+from sr_hooks.images.image import read_image
+from sr_hooks.networks.network import Network
 from tests.networks import LinearUp, Tiny
 
 WINDOW = (40, 40, 16)
@@ -22,7 +22,7 @@ WINDOW = (40, 40, 16)
 
 @pytest.fixture(scope="module")
 def pair(baseline, target):
-    from sr_hooks.images import downsample
+    from sr_hooks.images.image import downsample
 
     lr = downsample(read_image(photographs()[1]), 4)[..., 10:34, 10:34].contiguous()
     return [sr_hooks.lam(network, lr, window=WINDOW, steps=5, tolerance=10.0) for network in (baseline, target)]
@@ -163,7 +163,7 @@ def test_all_of_two_networks_in_one_picture(baseline, target, small_lr):
 
 
 def test_checkpoints_of_an_architecture_by_weights(tmp_path, small_lr, capsys):
-    from sr_hooks.images import write_image
+    from sr_hooks.images.image import write_image
 
     for name, seed in (("a", 1), ("b", 2)):
         torch.manual_seed(seed)

@@ -15,9 +15,9 @@ from torch.utils.checkpoint import checkpoint
 
 import sr_hooks
 from sr_hooks import Network
-from sr_hooks.analyses.filters import Filters
-from sr_hooks.bare import settled
+from sr_hooks.analyses.faig.filters import Filters
 from sr_hooks.errors import NetworkError
+from sr_hooks.networks.unwrap import settled
 from tests.conftest import hooks_on
 from tests.networks import Tiny
 

@@ -9,11 +9,11 @@ from torch import nn
 from torch.nn import functional as F
 
 import sr_hooks
-from sr_hooks.cone import Cone
-from sr_hooks.influence import AGREEMENT, Influences
-from sr_hooks.objectives import GradientMagnitude, make_objective
-from sr_hooks.tracing import record
-from sr_hooks.windows import Window
+from sr_hooks.attribution.objectives import GradientMagnitude, make_objective
+from sr_hooks.attribution.receptive_field.cone import Cone
+from sr_hooks.attribution.receptive_field.proved_cones import AGREEMENT, Influences
+from sr_hooks.attribution.receptive_field.trace import record
+from sr_hooks.images.windows import Window
 from tests.networks import Circular, Tiny
 from tests.test_architectures import ARCHITECTURES
 

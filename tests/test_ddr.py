@@ -12,14 +12,14 @@ import torch
 from torch import nn
 
 import sr_hooks
-from sr_hooks.analyses.ddr_features import kept_features
-from sr_hooks.analyses.ddr_result import DdrResult
-from sr_hooks.cli import main
-from sr_hooks.degradations import make_lr
-from sr_hooks.demo import photographs
+from sr_hooks.analyses.ddr.features import kept_features
+from sr_hooks.analyses.ddr.result import DdrResult
+from sr_hooks.cli.app import main
+from sr_hooks.degradations.parsing import make_lr
+from sr_hooks.demo.assets import photographs
 from sr_hooks.errors import ImageError, NetworkError, OptionError, ResultError, TapError
-from sr_hooks.image_sets import cut_patches
-from sr_hooks.images import read_image, write_image
+from sr_hooks.images.image import read_image, write_image
+from sr_hooks.images.image_sets import cut_patches
 from tests.conftest import hooks_on
 from tests.networks import Tiny
 
@@ -312,8 +312,8 @@ def test_command_line_gives_the_same(target: sr_hooks.Network, tmp_path: Path, c
 
 def test_figures_are_drawn(found: DdrResult, photos: torch.Tensor) -> None:
     pytest.importorskip("matplotlib", reason="matplotlib is not installed")
-    from sr_hooks.figures.ddr import hull
-    from sr_hooks.sinks import pixels
+    from sr_hooks.analyses.ddr.figure import hull
+    from sr_hooks.figures.style import pixels
 
     for result in (found, sr_hooks.ddr(Constant(), photos, **QUICK)):
         picture = pixels(result.figure())

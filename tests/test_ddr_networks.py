@@ -9,8 +9,8 @@ import pytest
 import torch
 
 import sr_hooks
-from sr_hooks.analyses.ddr_result import DdrResult
-from sr_hooks.demo import photographs
+from sr_hooks.analyses.ddr.result import DdrResult
+from sr_hooks.demo.assets import photographs
 from tests.test_architectures import ARCHITECTURES
 
 MSRRESNET = {"num_in_ch": 3, "num_out_ch": 3, "num_feat": 64, "num_block": 16, "upscale": 2}

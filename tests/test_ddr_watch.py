@@ -11,11 +11,11 @@ import torch
 from torch.nn import functional as F
 
 import sr_hooks
-from sr_hooks.cli import main
-from sr_hooks.demo import photographs
+from sr_hooks.cli.app import main
+from sr_hooks.demo.assets import photographs
 from sr_hooks.errors import ImageError, OptionError, TapError
-from sr_hooks.run_index import read_index
-from sr_hooks.sketch import SIZE, Sketch, principal_frame
+from sr_hooks.results.run_index import read_index
+from sr_hooks.statistics.random_projection import SIZE, Sketch, principal_frame
 from tests.conftest import hooks_on
 from tests.networks import Tiny
 
@@ -140,7 +140,7 @@ def test_a_run_is_shown_as_a_table(run: Path, capsys: pytest.CaptureFixture) -> 
 
 def test_films_of_one_run_have_common_axes(run: Path) -> None:
     pytest.importorskip("matplotlib", reason="matplotlib is not installed")
-    from sr_hooks.figures.ddr_film import common_frame, ddr_film
+    from sr_hooks.analyses.ddr.figure_training import common_frame, ddr_film
 
     found = results(run)
     coordinates = common_frame(found, 0)

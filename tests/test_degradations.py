@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from sr_hooks import plugins
-from sr_hooks.degradations import Degradation, Step, make_lr, parse_degradation, parse_degradations
+from sr_hooks.core import registry as plugins
+from sr_hooks.degradations.parsing import make_lr, parse_degradation, parse_degradations
+from sr_hooks.degradations.step import Degradation, Step
 from sr_hooks.errors import ImageError, OptionError
 from sr_hooks.hookspecs import hookimpl
-from sr_hooks.images import downsample
+from sr_hooks.images.image import downsample
 
 ALL = [
     "clean", "blur:2", "aniso:3,1,45", "noise:20", "poisson:20", "jpeg:40", "down:nearest", "rain:2", "classical",

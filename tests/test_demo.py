@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sr_hooks
-from sr_hooks.cli import main
-from sr_hooks.demo import demo_network, photographs
+from sr_hooks.cli.app import main
+from sr_hooks.demo.assets import demo_network, photographs
 from sr_hooks.demo.train import set5_psnr
 
 

@@ -12,9 +12,9 @@ from torch.nn import functional as F
 
 import sr_hooks
 from sr_hooks import Network, SRHooksError, faig
-from sr_hooks.analyses.filters import Filters
+from sr_hooks.analyses.faig.filters import Filters
 from sr_hooks.errors import ImageError, NetworkError, OptionError
-from sr_hooks.images import downsample
+from sr_hooks.images.image import downsample
 from tests.conftest import hooks_on
 from tests.networks import Tiny
 from tests.test_architectures import ARCHITECTURES
@@ -108,7 +108,7 @@ def test_three_degradations_in_one_pass_equal_each_alone(pair, gt):
 
 def test_scores_are_those_of_the_equations(pair, gt):
     """By hand: trapezoid-like sums of plain autograd, the absolute value between path sum and kernel sum, per image."""
-    from sr_hooks.weight_quadrature import nodes
+    from sr_hooks.attribution.weight_quadrature import nodes
 
     baseline, target = pair
     lrs = downsample(gt, 2)
@@ -145,7 +145,7 @@ def test_a_straight_integrand_is_integrated_closely_and_only_what_moved_is_score
 
 
 def test_levels_are_nested_and_their_weights_sum_up():
-    from sr_hooks.weight_quadrature import levels, nodes
+    from sr_hooks.attribution.weight_quadrature import levels, nodes
 
     plan = levels(None)
     assert [level.count for level in plan] == [5, 10, 20, 40, 80]
@@ -195,7 +195,7 @@ def test_parity_with_the_published_procedure(real_pair, golden):
 
 def test_twenty_nodes_are_as_good_as_the_published_hundred(real_pair, golden):
     """Against 64 Gauss-Legendre nodes: relative error up to 0.0054, top 1 % from 0.995, completeness under 1 %."""
-    from sr_hooks.weight_paths import StraightPath, WeightGradients
+    from sr_hooks.attribution.weight_paths import StraightPath, WeightGradients
 
     degraded, gt, *_ = golden
     result = faig(*real_pair, degraded=degraded, gt=gt)

@@ -12,11 +12,11 @@ from safetensors.torch import load_file
 
 import sr_hooks
 from sr_hooks import Network, faig, verify
-from sr_hooks.analyses.masking_trial import gradient_map
-from sr_hooks.cli import main
-from sr_hooks.demo import demo_network, photographs
+from sr_hooks.analyses.faig_verify.masking_trial import gradient_map
+from sr_hooks.cli.app import main
+from sr_hooks.demo.assets import demo_network, photographs
 from sr_hooks.errors import CheckpointError, NetworkError, OptionError
-from sr_hooks.images import read_image
+from sr_hooks.images.image import read_image
 from tests.networks import Tiny
 from tests.test_faig import moved
 
@@ -190,7 +190,7 @@ def test_chance_is_called_chance(pieces):
 
 
 def test_ready_made_inputs_and_one_image(result, pieces):
-    from sr_hooks.degradations import make_lr
+    from sr_hooks.degradations.parsing import make_lr
 
     degraded = {name: make_lr(pieces[1][:1], name, scale=4, clip=False) for name in DEMO}
     one = verify(result, degraded=degraded, gt=pieces[1][:1], tops=(0.01,), random_seeds=1)

@@ -15,13 +15,13 @@ from torch.nn import functional as F
 
 import sr_hooks
 from sr_hooks import FaigResult, Network
-from sr_hooks.analyses.faig import Faig
-from sr_hooks.analyses.faig_watch import FaigWatcher, FaigWatchOptions
-from sr_hooks.analysis import WatchContext
-from sr_hooks.degradations import make_lr
+from sr_hooks.analyses.base import WatchContext
+from sr_hooks.analyses.faig.analysis import Faig
+from sr_hooks.analyses.faig.watcher import FaigWatcher, FaigWatchOptions
+from sr_hooks.degradations.parsing import make_lr
 from sr_hooks.errors import ImageError, NetworkError, OptionError
-from sr_hooks.images import downsample, read_image, write_image
-from sr_hooks.run_index import read_index
+from sr_hooks.images.image import downsample, read_image, write_image
+from sr_hooks.results.run_index import read_index
 from tests.conftest import REPOSITORY
 from tests.hosts import runs
 from tests.hosts.test_distributed import torchrun

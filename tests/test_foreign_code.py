@@ -11,8 +11,8 @@ import torch
 
 import sr_hooks
 from sr_hooks import Network
-from sr_hooks.cli import main
-from sr_hooks.doctor import examine
+from sr_hooks.cli.app import main
+from sr_hooks.doctor.diagnosis import examine
 from sr_hooks.errors import NetworkError
 from tests.networks import Answering, Tiny
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sr_hooks.errors import OptionError
-from sr_hooks.gram import Components, Gram, accumulate, principal_components
+from sr_hooks.statistics.gram_pca import Components, Gram, accumulate, principal_components
 
 COUNT, LENGTH = 60, 5000
 

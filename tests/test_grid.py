@@ -10,14 +10,14 @@ import pytest
 import torch
 
 import sr_hooks
-from sr_hooks.cli import main
+from sr_hooks.cli.app import main
 from sr_hooks.errors import OptionError, ResultError, SRHooksError, WindowError
 from sr_hooks.grid import read_asked, run_grid
-from sr_hooks.grid.asked import parse_asked
-from sr_hooks.grid.place import Place
+from sr_hooks.grid.default_windows import liveliest
+from sr_hooks.grid.folder import Place
 from sr_hooks.grid.plan import make_plan
-from sr_hooks.grid.spots import liveliest
-from sr_hooks.images import downsample, read_image
+from sr_hooks.grid.request import parse_asked
+from sr_hooks.images.image import downsample, read_image
 from tests.grids import NETWORKS, content, small, write_grid, write_images
 from tests.networks import Tiny
 

@@ -9,15 +9,15 @@ import cv2
 import numpy as np
 import pytest
 
-from sr_hooks.card import Card, Verdict
-from sr_hooks.figures.grid import draw_page, pages
 from sr_hooks.grid import run_grid
-from sr_hooks.grid.asked import parse_asked
-from sr_hooks.grid.cautions import cautions_of
-from sr_hooks.grid.gathered import Gathered
-from sr_hooks.grid.place import Place
+from sr_hooks.grid.folder import Place
 from sr_hooks.grid.plan import make_plan
-from sr_hooks.results import write_file
+from sr_hooks.grid.report.figure import draw_page, pages
+from sr_hooks.grid.report.rows import Gathered
+from sr_hooks.grid.report.warnings import cautions_of
+from sr_hooks.grid.request import parse_asked
+from sr_hooks.results.card import Card, Verdict
+from sr_hooks.results.result import write_file
 from tests.grids import content, small
 from tests.test_grid_tables import HOSTILE
 

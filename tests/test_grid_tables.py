@@ -13,15 +13,15 @@ from typing import Any
 
 import pytest
 
-from sr_hooks.card import Card, Verdict
-from sr_hooks.escapes import for_csv, for_latex, for_markdown, one_line
+from sr_hooks.core.escapes import for_csv, for_latex, for_markdown, one_line
 from sr_hooks.figures.style import plain
-from sr_hooks.grid.asked import Asked, AskedImage, AskedNetwork
-from sr_hooks.grid.cautions import cautions_of
-from sr_hooks.grid.gathered import Gathered, Row
 from sr_hooks.grid.plan import Cell
-from sr_hooks.grid.tables import as_csv, make_tables
-from sr_hooks.grid.typeset import as_latex, as_markdown, as_text
+from sr_hooks.grid.report.formats import as_latex, as_markdown, as_text
+from sr_hooks.grid.report.rows import Gathered, Row
+from sr_hooks.grid.report.tables import as_csv, make_tables
+from sr_hooks.grid.report.warnings import cautions_of
+from sr_hooks.grid.request import Asked, AskedImage, AskedNetwork
+from sr_hooks.results.card import Card, Verdict
 
 HOSTILE = [
     "<script>alert(1)</script>",

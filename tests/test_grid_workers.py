@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from sr_hooks.grid import read_asked, run_grid
-from sr_hooks.grid.crew import default_device, default_jobs
-from sr_hooks.grid.place import Place
-from sr_hooks.grid.sharing import Task, share
+from sr_hooks.grid.folder import Place
+from sr_hooks.grid.tasks import Task, share
+from sr_hooks.grid.workers import default_device, default_jobs
 from tests.grids import command, environment, write_grid
 
 CELLS = 24  # 4 networks x 6 images

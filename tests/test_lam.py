@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional as F
 
 import sr_hooks
-from sr_hooks.images import blur
+from sr_hooks.images.image import blur
 from tests.networks import Answering, Circular, LinearUp, Tiny
 
 
@@ -111,7 +111,7 @@ def test_loss_objective_and_custom_function(baseline, small_lr, photo):
     "path", ["blur", "blur:2", "linear:black", "linear:mean", "linear:blur", "gaussian", "uniform:0.1"]
 )
 def test_paths_end_at_the_image(baseline, small_lr, path):
-    from sr_hooks.paths import make_path
+    from sr_hooks.attribution.image_paths import make_path
 
     points = make_path(path, seed=4)(small_lr, [0.0, 0.5, 1.0])
     assert torch.allclose(points[2:], small_lr, atol=1e-6)
@@ -152,21 +152,21 @@ def test_several_windows_and_images_equal_one_by_one(baseline, small_lr):
 
 
 def test_batching_does_not_change_the_answer(baseline, small_lr, monkeypatch):
-    from sr_hooks.execution import Plan
+    from sr_hooks.inference.calibration import Plan
 
     found = []
     for plan in (Plan(False, 1), Plan(True, 4), Plan(False, 64)):
-        monkeypatch.setattr("sr_hooks.analyses.lam_explanation.calibrate", lambda *a, plan=plan: plan)
+        monkeypatch.setattr("sr_hooks.analyses.lam.integration.calibrate", lambda *a, plan=plan: plan)
         found.append(sr_hooks.lam(baseline, small_lr, window=(40, 40, 16), steps=13).attribution)
     for other in found[1:]:
         assert np.linalg.norm(other - found[0]) < 1e-4 * np.linalg.norm(found[0])
 
 
 def test_out_of_memory_halves_the_batch(baseline, small_lr, monkeypatch):
-    from sr_hooks.execution import Plan
-    from sr_hooks.network import Network
+    from sr_hooks.inference.calibration import Plan
+    from sr_hooks.networks.network import Network
 
-    monkeypatch.setattr("sr_hooks.analyses.lam_explanation.calibrate", lambda *a: Plan(False, 8))
+    monkeypatch.setattr("sr_hooks.analyses.lam.integration.calibrate", lambda *a: Plan(False, 8))
     plain = Network.__call__
 
     def scarce(self, x):
@@ -180,11 +180,11 @@ def test_out_of_memory_halves_the_batch(baseline, small_lr, monkeypatch):
 
 
 def test_out_of_memory_halves_the_cones_batch(baseline, small_lr, monkeypatch):
-    from sr_hooks.cone import Cone
-    from sr_hooks.execution import Plan
+    from sr_hooks.attribution.receptive_field.cone import Cone
+    from sr_hooks.inference.calibration import Plan
 
     alone = sr_hooks.lam(baseline, small_lr, window=(40, 40, 16), steps=9)
-    monkeypatch.setattr("sr_hooks.analyses.lam_explanation.calibrate", lambda *a: Plan(False, 8))
+    monkeypatch.setattr("sr_hooks.analyses.lam.integration.calibrate", lambda *a: Plan(False, 8))
     plain = Cone.__call__
 
     def scarce(self, x, fixed):
@@ -266,7 +266,7 @@ def test_in_place_outside_layers_makes_no_difference(lr, cone):
 
 
 def test_tensor_float_32_is_switched_and_put_back(baseline, small_lr):
-    from sr_hooks.execution import tensor_float_32
+    from sr_hooks.inference.calibration import tensor_float_32
 
     def switches():
         new = getattr(torch.backends.cudnn, "conv", None)
@@ -285,14 +285,14 @@ def test_tensor_float_32_is_switched_and_put_back(baseline, small_lr):
 
 def test_images_explained_together_are_what_each_is_alone(baseline, small_lr, monkeypatch):
     """What a GPU does: several images share the batches of each round."""
-    from sr_hooks.analyses.lam_explanation import Question
-    from sr_hooks.execution import Plan
+    from sr_hooks.analyses.lam.integration import Question
+    from sr_hooks.inference.calibration import Plan
 
     images = torch.cat([small_lr, small_lr.flip(-1), small_lr * 0.5])
     windows = [(40, 40, 16), (8, 20, 16)]
     alone = [sr_hooks.lam(baseline, image[None], window=windows) for image in images]
     monkeypatch.setattr(Question, "images_at_once", lambda self, shape: 2)
-    monkeypatch.setattr("sr_hooks.analyses.lam_explanation.calibrate", lambda *a: Plan(False, 7))
+    monkeypatch.setattr("sr_hooks.analyses.lam.integration.calibrate", lambda *a: Plan(False, 7))
     together = sr_hooks.lam(baseline, images, window=windows)
     for found, expected in zip(together, [result for each in alone for result in each], strict=True):
         assert found.steps == expected.steps and found.window == expected.window

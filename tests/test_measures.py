@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sr_hooks.measures import diffusion_index, gini, interval, kde, rank_correlation
+from sr_hooks.statistics.measures import diffusion_index, gini, interval, kde, rank_correlation
 
 
 def test_gini_of_known_maps():

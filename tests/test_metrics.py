@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from sr_hooks.errors import ImageError, OptionError
-from sr_hooks.metrics import HIGHEST_PSNR, luma, make_metric, psnr, quantise, ssim
+from sr_hooks.images.metrics import HIGHEST_PSNR, luma, make_metric, psnr, quantise, ssim
 
 
 @pytest.fixture(scope="module")

@@ -14,10 +14,10 @@ import pytest
 import torch
 
 from sr_hooks import Network
-from sr_hooks.checkpoints import read_weights
-from sr_hooks.cli import main as command_line
+from sr_hooks.cli.app import main as command_line
 from sr_hooks.errors import CheckpointError, NetworkError
-from sr_hooks.preprocessing import facts_of, order_of, transforms_of, white_of
+from sr_hooks.networks.loading.checkpoints import read_weights
+from sr_hooks.networks.loading.mmengine_preprocessor import facts_of, order_of, transforms_of, white_of
 from tests.networks import Tiny
 
 

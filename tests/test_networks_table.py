@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from sr_hooks import Network, verified
-from sr_hooks.cli import main
-from sr_hooks.doctor import Diagnosis, examine
+from sr_hooks import Network
+from sr_hooks.cli.app import main
+from sr_hooks.doctor import verified_networks as verified
+from sr_hooks.doctor.diagnosis import Diagnosis, examine
 from tests.conftest import REPOSITORY
 from tests.zoo import basicsr_architectures, spandrel_families
 

@@ -12,7 +12,7 @@ from torch import nn
 import sr_hooks
 from sr_hooks import Network
 from sr_hooks.errors import NetworkError
-from sr_hooks.pixel_values import PixelValues
+from sr_hooks.networks.pixel_range import PixelValues
 from tests.networks import Tiny
 
 

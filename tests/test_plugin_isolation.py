@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 import sr_hooks
-from sr_hooks.demo import photographs
-from sr_hooks.run_index import read_index
+from sr_hooks.demo.assets import photographs
+from sr_hooks.results.run_index import read_index
 from tests.environments import Environment, wheel
 
 GOOD = """

@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 
 import sr_hooks
-from sr_hooks.demo import photographs
+from sr_hooks.cli.new_plugin import new_plugin
+from sr_hooks.demo.assets import photographs
 from sr_hooks.errors import OptionError
-from sr_hooks.new_plugin import new_plugin
 from tests.environments import REPOSITORY, Environment, source_of
 from tests.hosts import runs
 

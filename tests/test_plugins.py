@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 import sr_hooks
-from sr_hooks import cli, plugins
+from sr_hooks.cli import app as cli
+from sr_hooks.core import registry as plugins
 from sr_hooks.hookspecs import RESERVED_NAMES
-from sr_hooks.schedule import Schedule
+from sr_hooks.training.schedule import Schedule
 from tests.networks import Tiny
 
 

@@ -7,13 +7,13 @@ import json
 import pytest
 import torch
 
-from sr_hooks.card import Card, Verdict
-from sr_hooks.escapes import one_line
+from sr_hooks.core.escapes import one_line
 from sr_hooks.grid import run_grid
-from sr_hooks.grid.asked import parse_asked
-from sr_hooks.grid.place import Place
+from sr_hooks.grid.folder import Place
 from sr_hooks.grid.plan import make_plan
-from sr_hooks.results import write_file
+from sr_hooks.grid.request import parse_asked
+from sr_hooks.results.card import Card, Verdict
+from sr_hooks.results.result import write_file
 from tests.browser import chromium
 from tests.conftest import REPOSITORY
 from tests.grids import content

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from sr_hooks.schedule import Budget, Schedule, parse_share
+from sr_hooks.training.schedule import Budget, Schedule, parse_share
 
 
 @pytest.mark.parametrize(

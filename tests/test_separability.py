@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sr_hooks.separability import calinski_harabasz, permutation_null, separability
+from sr_hooks.statistics.separability import calinski_harabasz, permutation_null, separability
 
 
 def points(rng: np.random.Generator, patches: int = 40, effect: float = 0.0, *, paired: bool = True):

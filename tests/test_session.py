@@ -20,12 +20,14 @@ from torch.nn import functional as F
 from torch.optim.optimizer import _global_optimizer_pre_hooks
 
 import sr_hooks
-from sr_hooks import Analysis, Result, option, plugins, session
+from sr_hooks import Analysis, Result, option
 from sr_hooks.adapters.loop import Watch
-from sr_hooks.analysis import Watcher
+from sr_hooks.analyses.base import Watcher
+from sr_hooks.core import registry as plugins
 from sr_hooks.errors import OptionError, RunStopped, SRHooksError, TapError, WindowError
 from sr_hooks.hookspecs import hookimpl
-from sr_hooks.run_index import RunIndex, read_index
+from sr_hooks.results.run_index import RunIndex, read_index
+from sr_hooks.training import session
 from tests.conftest import hooks_on
 
 

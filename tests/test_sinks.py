@@ -13,11 +13,12 @@ import pytest
 import torch
 
 import sr_hooks
-from sr_hooks import Result, plugins
+from sr_hooks import Result
+from sr_hooks.core import registry as plugins
 from sr_hooks.errors import ResultError
 from sr_hooks.hookspecs import hookimpl
-from sr_hooks.run_index import RunIndex, read_index
-from sr_hooks.sinks import FolderSink, Sink, SinkContext, Sinks, TensorBoardSink
+from sr_hooks.results.run_index import RunIndex, read_index
+from sr_hooks.training.sinks import FolderSink, Sink, SinkContext, Sinks, TensorBoardSink
 
 
 class Postcard(Sink):

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from sr_hooks.batches import groups, in_batches
-from sr_hooks.demo import photographs
+from sr_hooks.core.seeds import generator, torch_generator
+from sr_hooks.demo.assets import photographs
 from sr_hooks.errors import ImageError, OptionError, TapError, WindowError
-from sr_hooks.network import Network
-from sr_hooks.perturbation import blocks_of, replace_blocks, run_perturbed
-from sr_hooks.seeds import generator, torch_generator
-from sr_hooks.streaming import stream
-from sr_hooks.taps import features
-from sr_hooks.windows import Window
+from sr_hooks.hooks.taps import features
+from sr_hooks.images.windows import Window
+from sr_hooks.inference.batches import groups, in_batches
+from sr_hooks.inference.perturbation import blocks_of, replace_blocks, run_perturbed
+from sr_hooks.inference.streaming import stream
+from sr_hooks.networks.network import Network
 from tests.conftest import hooks_on
 from tests.networks import Tiny
 

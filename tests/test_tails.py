@@ -10,9 +10,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from sr_hooks.errors import ImageError, TapError
-from sr_hooks.interventions import drop_each, intervene, scale
-from sr_hooks.network import Network
-from sr_hooks.tails import Tail
+from sr_hooks.hooks.interventions import drop_each, intervene, scale
+from sr_hooks.inference.tails import Tail
+from sr_hooks.networks.network import Network
 from tests.conftest import hooks_on
 from tests.hosts.runs import NETWORKS
 from tests.networks import Tiny

@@ -9,7 +9,7 @@ from torch.utils.checkpoint import checkpoint
 
 import sr_hooks
 from sr_hooks.errors import TapError
-from sr_hooks.taps import deep_feature, features, layers, parse_tap, resolve
+from sr_hooks.hooks.taps import deep_feature, features, layers, parse_tap, resolve
 from tests.conftest import hooks_on
 from tests.networks import Tiny
 

@@ -11,15 +11,15 @@ from torch import nn
 from torch.nn import functional as F
 
 import sr_hooks
-from sr_hooks import measures
-from sr_hooks.analyses import lam_explanation
-from sr_hooks.cli import main
-from sr_hooks.degradations import make_lr
+from sr_hooks.analyses.lam import integration as lam_explanation
+from sr_hooks.cli.app import main
+from sr_hooks.degradations.parsing import make_lr
 from sr_hooks.errors import SRHooksError
-from sr_hooks.execution import Plan
-from sr_hooks.images import downsample, write_image
-from sr_hooks.results import read_result
-from sr_hooks.video import by_frames, camera_pan
+from sr_hooks.images.clips import by_frames, camera_pan
+from sr_hooks.images.image import downsample, write_image
+from sr_hooks.inference.calibration import Plan
+from sr_hooks.results.result import read_result
+from sr_hooks.statistics import measures
 from tests.networks import Tiny
 
 THIRDS = (1, 2, 4)
@@ -79,7 +79,7 @@ def test_three_moving_frames_hold_a_third_each(clip: torch.Tensor) -> None:
 
 def test_shares_are_those_of_the_closed_form(clip: torch.Tensor) -> None:
     """A linear network: attribution is weight times change, frame by frame, along the per-frame blur."""
-    from sr_hooks.images import blur
+    from sr_hooks.images.image import blur
 
     result = sr_hooks.lam(Average(), clip, window=(20, 20, 8), objective="intensity", steps=5)
     change = by_frames(lambda frames: frames - torch.cat([blur(f[None], [1.2]) for f in frames]), clip)[0].numpy()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sr_hooks.errors import OptionError, SRHooksError
-from sr_hooks.watch_config import merge, option_file, parse_block, read_block
+from sr_hooks.training.config import merge, option_file, parse_block, read_block
 
 LAM = {"windows": [[8, 8, 8]]}
 
@@ -69,7 +69,7 @@ def test_messages_name_file_key_and_nearest(block: object, words: list[str]) -> 
 def test_watching_loads_no_host_and_no_plotting() -> None:
     heavy = ["basicsr", "mmengine", "matplotlib", "sklearn", "tensorboard", "torchvision"]
     code = (
-        "import sys, sr_hooks, sr_hooks.watching, sr_hooks.plugins\nsr_hooks.plugins.registry()\n"
+        "import sys, sr_hooks.adapters.watch\nfrom sr_hooks.core import registry\nregistry.registry()\n"
         f"print([name for name in {heavy} if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)

@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 import sr_hooks
-from sr_hooks.execution import Plan
+from sr_hooks.inference.calibration import Plan
 
 SIDE, FEATURES, BLOCKS, SCALE = 48, 8, 3, 4
 
@@ -108,7 +108,7 @@ def test_windows_side_by_side_cost_a_backward_each_and_one_forward(network, imag
 
 
 def test_lam_takes_as_many_gradients_as_the_tolerance_needs_and_none_twice(network, image, monkeypatch):
-    from sr_hooks.gradients import Gradients
+    from sr_hooks.attribution.input_gradients import Gradients
 
     taken: list[float] = []
     plain = Gradients._batch

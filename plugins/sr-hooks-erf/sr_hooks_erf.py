@@ -14,11 +14,10 @@ import numpy as np
 import torch
 
 import sr_hooks
-from sr_hooks.batches import in_batches
+from sr_hooks.core import progress_bar
 from sr_hooks.errors import ImageError, NetworkError
-from sr_hooks.execution import calibrate
-from sr_hooks.image_sets import single_images
-from sr_hooks.progress import progress_bar
+from sr_hooks.images import single_images
+from sr_hooks.inference import calibrate, in_batches
 
 __all__ = ["SHARES", "Erf", "ErfOptions", "register_analyses", "side_of"]
 
@@ -69,16 +68,7 @@ class Erf(sr_hooks.Analysis[ErfOptions]):
 
     @classmethod
     def figure(cls, result: sr_hooks.Result) -> Any:
-        from sr_hooks.figures.style import (
-            INK,
-            MAP_COLOURS,
-            caption,
-            colour_bar,
-            new_figure,
-            panel,
-            plain,
-            window_box,
-        )
+        from sr_hooks.figures.style import INK, MAP_COLOURS, caption, colour_bar, new_figure, panel, plain, window_box
 
         field = result.arrays["field"]
         size = field.shape[0]

@@ -13,13 +13,10 @@ from torch import nn
 from torch.nn import functional as F
 
 import sr_hooks
+from sr_hooks.attribution import ImagePath, Objective
 from sr_hooks.degradations import Step
-from sr_hooks.images import upsample
-from sr_hooks.metrics import luma
-from sr_hooks.objectives import Objective
-from sr_hooks.paths import ImagePath
-from sr_hooks.sinks import Sink
-from sr_hooks.windows import Window
+from sr_hooks.images import Window, luma, upsample
+from sr_hooks.training import Sink
 
 DIRECTIONS = (0, 45, 90, 135)
 

@@ -19,12 +19,12 @@ from typing import Any
 
 import torch
 
-from sr_hooks.bare import bare
 from sr_hooks.errors import ImageError, NetworkError
-from sr_hooks.ranks import stopping
-from sr_hooks.session import Session
-from sr_hooks.watch_config import WatchPlan
-from sr_hooks.watch_images import image_source
+from sr_hooks.networks.unwrap import bare
+from sr_hooks.training.config import WatchPlan
+from sr_hooks.training.distributed import stopping
+from sr_hooks.training.session import Session
+from sr_hooks.training.watch_images import image_source
 
 __all__ = ["Attached", "Planner", "hunting", "is_model", "model_classes"]
 

@@ -13,9 +13,9 @@ import torch
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from sr_hooks.bare import bare
 from sr_hooks.errors import NetworkError, OptionError, nearest
-from sr_hooks.session import Session
+from sr_hooks.networks.unwrap import bare
+from sr_hooks.training.session import Session
 
 __all__ = ["Watch", "first_step", "trained_variable", "trains", "variable"]
 

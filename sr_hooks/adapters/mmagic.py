@@ -14,7 +14,7 @@ from typing import Any
 
 from mmengine.hooks import Hook
 
-from sr_hooks.adapters.mmagic_run import (
+from sr_hooks.adapters.mmengine_runner import (
     VisualizerWriter,
     check_order,
     networks_of,
@@ -22,10 +22,10 @@ from sr_hooks.adapters.mmagic_run import (
     validation_images,
 )
 from sr_hooks.errors import OptionError, nearest
-from sr_hooks.ranks import stopping
-from sr_hooks.session import Session
-from sr_hooks.watch_config import BLOCK, WatchPlan, merge, parse_block
-from sr_hooks.watch_images import image_source
+from sr_hooks.training.config import BLOCK, WatchPlan, merge, parse_block
+from sr_hooks.training.distributed import stopping
+from sr_hooks.training.session import Session
+from sr_hooks.training.watch_images import image_source
 
 __all__ = ["SRHooks"]
 

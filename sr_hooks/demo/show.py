@@ -6,14 +6,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from sr_hooks.analyses.ddr import DdrResult, ddr
-from sr_hooks.analyses.faig import FaigResult, faig
-from sr_hooks.analyses.lam import lam
-from sr_hooks.analyses.verification import VerifyResult, verify
-from sr_hooks.demo import demo_network, photographs
-from sr_hooks.images import downsample, read_image
-from sr_hooks.results import check_folder, write_folder
-from sr_hooks.tables import text_table
+from sr_hooks.analyses.ddr.analysis import DdrResult, ddr
+from sr_hooks.analyses.faig.analysis import FaigResult, faig
+from sr_hooks.analyses.faig_verify.analysis import VerifyResult, verify
+from sr_hooks.analyses.lam.analysis import lam
+from sr_hooks.core.text_tables import text_table
+from sr_hooks.demo.assets import demo_network, photographs
+from sr_hooks.images.image import downsample, read_image
+from sr_hooks.results.result import check_folder, write_folder
 
 __all__ = ["WINDOWS", "run_demo"]
 

@@ -24,9 +24,9 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional as F
 
-from sr_hooks.demo.network import CompactResNet
-from sr_hooks.images import read_image
-from sr_hooks.metrics import psnr, quantise
+from sr_hooks.images.image import read_image
+from sr_hooks.images.metrics import psnr, quantise
+from sr_hooks.networks.loading.compact_resnet import CompactResNet
 
 SCALE = 4
 BLUR_STD = (2.0, 4.0)

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from sr_hooks.card import FAILS, PASSES, UNDECIDED, Verdict
-from sr_hooks.faithfulness.statistics import HALF, distance_to_window, local_correlation, rank_correlation
 from sr_hooks.faithfulness.subject import Subject
-from sr_hooks.measures import diffusion_index
+from sr_hooks.results.card import FAILS, PASSES, UNDECIDED, Verdict
+from sr_hooks.statistics.map_correlation import HALF, distance_to_window, local_correlation, rank_correlation
+from sr_hooks.statistics.measures import diffusion_index
 
 __all__ = ["BASELINES", "NAME", "judge"]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from sr_hooks.card import FAILS, PASSES, UNDECIDED, Verdict
+from sr_hooks.attribution.image_paths import make_path
+from sr_hooks.attribution.objectives import make_objective
 from sr_hooks.faithfulness.subject import Subject
-from sr_hooks.objectives import make_objective
-from sr_hooks.paths import make_path
+from sr_hooks.results.card import FAILS, PASSES, UNDECIDED, Verdict
 
 __all__ = ["NAME", "judge"]
 

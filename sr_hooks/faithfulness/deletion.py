@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from sr_hooks.batches import in_batches
-from sr_hooks.card import FAILS, PASSES, UNDECIDED, Verdict
-from sr_hooks.execution import Plan
-from sr_hooks.faithfulness.statistics import distance_to_window, half_width
+from sr_hooks.core.seeds import generator
 from sr_hooks.faithfulness.subject import Subject
-from sr_hooks.images import blur
-from sr_hooks.seeds import generator
+from sr_hooks.images.image import blur
+from sr_hooks.inference.batches import in_batches
+from sr_hooks.inference.calibration import Plan
+from sr_hooks.results.card import FAILS, PASSES, UNDECIDED, Verdict
+from sr_hooks.statistics.map_correlation import distance_to_window, half_width
 
 __all__ = ["NAME", "areas", "budgets", "judge"]
 

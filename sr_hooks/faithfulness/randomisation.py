@@ -8,14 +8,14 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from sr_hooks.bare import plain_copy
-from sr_hooks.card import FAILS, PASSES, UNDECIDED, Verdict
+from sr_hooks.core.seeds import torch_generator
 from sr_hooks.errors import NetworkError
-from sr_hooks.faithfulness.statistics import HALF, distance_to_window, half_width, similarity
 from sr_hooks.faithfulness.subject import Subject
-from sr_hooks.network import Network
-from sr_hooks.seeds import torch_generator
-from sr_hooks.taps import layers
+from sr_hooks.hooks.taps import layers
+from sr_hooks.networks.network import Network
+from sr_hooks.networks.unwrap import plain_copy
+from sr_hooks.results.card import FAILS, PASSES, UNDECIDED, Verdict
+from sr_hooks.statistics.map_correlation import HALF, distance_to_window, half_width, similarity
 
 __all__ = ["NAME", "judge", "learned_layers", "redraw"]
 

@@ -10,15 +10,15 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from sr_hooks.analyses.lam import Lam, LamOptions
-from sr_hooks.analyses.lam_result import LamResult
-from sr_hooks.analysis import sha256_of
+from sr_hooks.analyses.lam.analysis import Lam
+from sr_hooks.analyses.lam.options import LamOptions
+from sr_hooks.analyses.lam.result import LamResult
+from sr_hooks.core.options import from_mapping
 from sr_hooks.errors import ImageError, NetworkError, OptionError, SRHooksError
-from sr_hooks.images import as_batch
-from sr_hooks.network import Network
-from sr_hooks.options import from_mapping
-from sr_hooks.results import Result
-from sr_hooks.windows import Window, parse_window
+from sr_hooks.images.image import as_batch, sha256_of
+from sr_hooks.images.windows import Window, parse_window
+from sr_hooks.networks.network import Network
+from sr_hooks.results.result import Result
 
 __all__ = ["Attribute", "Subject", "subject_of"]
 

@@ -22,6 +22,7 @@ __all__ = [
     "image_of",
     "new_figure",
     "panel",
+    "pixels",
     "plain",
     "window_box",
 ]
@@ -94,3 +95,12 @@ def panel(axes: Any, title: str) -> None:
     axes.set_yticks([])
     for spine in axes.spines.values():
         spine.set_linewidth(0.5)
+
+
+def pixels(figure: Any) -> np.ndarray:
+    """(H,W,3) uint8 of a matplotlib Figure."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[:, :, :3].copy()

@@ -1,8 +1,6 @@
 """Networks x images x windows x analyses: computed once, shared by workers, shown as figure, tables and report."""
 
-from __future__ import annotations
-
-from sr_hooks.grid.asked import Asked, read_asked
+from sr_hooks.grid.request import Asked, read_asked
 from sr_hooks.grid.run import run_grid
 
 __all__ = ["Asked", "read_asked", "run_grid"]

@@ -5,15 +5,16 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from sr_hooks.analysis import execute, find_analysis, joined, sha256_of
+from sr_hooks.analyses.base import execute, find_analysis, joined
+from sr_hooks.core.options import from_mapping
 from sr_hooks.errors import ImageError, OptionError, ResultError
-from sr_hooks.faithfulness import check
-from sr_hooks.grid.place import Place
+from sr_hooks.faithfulness.check import check
+from sr_hooks.grid.folder import Place
 from sr_hooks.grid.plan import Cell, Plan, image_of, inputs_of, load_network
-from sr_hooks.grid.sharing import Task
-from sr_hooks.network import Network
-from sr_hooks.options import from_mapping
-from sr_hooks.results import Result, write_file
+from sr_hooks.grid.tasks import Task
+from sr_hooks.images.image import sha256_of
+from sr_hooks.networks.network import Network
+from sr_hooks.results.result import Result, write_file
 
 __all__ = ["Computer"]
 

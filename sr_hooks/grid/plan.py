@@ -12,16 +12,16 @@ from typing import Any
 
 import torch
 
-from sr_hooks import plugins
-from sr_hooks.analysis import find_analysis, sha256_of
-from sr_hooks.cache import key_of
+from sr_hooks.analyses.base import find_analysis
+from sr_hooks.core import registry as plugins
+from sr_hooks.core.options import from_mapping
 from sr_hooks.errors import ImageError, NetworkError, OptionError, SRHooksError
-from sr_hooks.grid.asked import Asked, AskedNetwork
-from sr_hooks.grid.spots import liveliest
-from sr_hooks.images import downsample, read_image, upsample
-from sr_hooks.network import Network
-from sr_hooks.options import from_mapping
-from sr_hooks.windows import Window
+from sr_hooks.grid.default_windows import liveliest
+from sr_hooks.grid.request import Asked, AskedNetwork
+from sr_hooks.images.image import downsample, read_image, sha256_of, upsample
+from sr_hooks.images.windows import Window
+from sr_hooks.networks.network import Network
+from sr_hooks.results.cache import key_of
 
 __all__ = ["Cell", "Plan", "image_of", "inputs_of", "load_network", "make_plan"]
 

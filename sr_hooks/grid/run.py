@@ -11,18 +11,18 @@ from pathlib import Path
 
 import torch
 
-import sr_hooks
+from sr_hooks.core.options import as_plain
 from sr_hooks.errors import OptionError
-from sr_hooks.grid.asked import Asked
 from sr_hooks.grid.compute import Computer
-from sr_hooks.grid.crew import Crew, default_device, default_jobs, patient
-from sr_hooks.grid.outputs import Outputs
-from sr_hooks.grid.place import Place
+from sr_hooks.grid.folder import Place
 from sr_hooks.grid.plan import Plan, make_plan
-from sr_hooks.grid.sharing import Task, share
-from sr_hooks.grid.tables import make_tables
-from sr_hooks.grid.typeset import as_text
-from sr_hooks.options import as_plain
+from sr_hooks.grid.report.formats import as_text
+from sr_hooks.grid.report.outputs import Outputs
+from sr_hooks.grid.report.tables import make_tables
+from sr_hooks.grid.request import Asked
+from sr_hooks.grid.tasks import Task, share
+from sr_hooks.grid.workers import Crew, default_device, default_jobs, patient
+from sr_hooks.version import __version__
 
 __all__ = ["Summary", "run_grid", "work"]
 
@@ -83,7 +83,7 @@ def run_grid(
     if threads < 1 or (jobs is not None and jobs < 1):
         raise OptionError(f"jobs and threads must be at least 1, not {jobs} and {threads}")
     place = Place(out)
-    place.open({"asked": as_plain(asked), "sr_hooks": sr_hooks.__version__, "torch": torch.__version__})
+    place.open({"asked": as_plain(asked), "sr_hooks": __version__, "torch": torch.__version__})
     patient()
     before = torch.get_num_threads()
     torch.set_num_threads(threads)

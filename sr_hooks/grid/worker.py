@@ -7,9 +7,9 @@ import sys
 
 import torch
 
-from sr_hooks.grid.crew import received
-from sr_hooks.grid.place import Place
+from sr_hooks.grid.folder import Place
 from sr_hooks.grid.run import work
+from sr_hooks.grid.workers import received
 
 
 def main() -> None:

@@ -13,8 +13,9 @@ from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 
 import sr_hooks
-from sr_hooks import Analysis, Result, plugins
-from sr_hooks.analysis import Watcher
+from sr_hooks import Analysis, Result
+from sr_hooks.analyses.base import Watcher
+from sr_hooks.core import registry as plugins
 from sr_hooks.hookspecs import hookimpl
 from tests.networks import Tiny
 from tests.test_session import PokeOptions

@@ -18,8 +18,8 @@ from typing import Any
 import torch
 
 import sr_hooks
-from sr_hooks.loaders import import_basicsr
-from sr_hooks.run_index import read_index
+from sr_hooks.networks.loading.loaders import import_basicsr
+from sr_hooks.results.run_index import read_index
 
 import_basicsr()
 import basicsr.train as basicsr_train  # noqa: E402

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from torch import nn
 
-from sr_hooks.images import blur, read_image, write_image
+from sr_hooks.images.image import blur, read_image, write_image
 from tests.hosts import runs
 
 needs_mmagic = pytest.mark.skipif(

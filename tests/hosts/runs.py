@@ -15,8 +15,8 @@ import numpy as np
 import torch
 import yaml
 
-from sr_hooks.demo import photographs
-from sr_hooks.images import downsample, read_image, write_image
+from sr_hooks.demo.assets import photographs
+from sr_hooks.images.image import downsample, read_image, write_image
 from tests.conftest import data_folder
 
 NETWORKS: dict[str, dict[str, Any]] = {

@@ -12,8 +12,8 @@ from torch import nn
 from torch.nn import functional as F
 
 import sr_hooks
-from sr_hooks import plugins
-from sr_hooks.run_index import read_index
+from sr_hooks.core import registry as plugins
+from sr_hooks.results.run_index import read_index
 from tests.hosts import runs
 
 ITERATIONS, EVERY = 60, 7

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 import sr_hooks
-from sr_hooks.demo import photographs
-from sr_hooks.images import downsample, read_image, write_image
-from sr_hooks.video import by_frames, camera_pan
+from sr_hooks.demo.assets import photographs
+from sr_hooks.images.clips import by_frames, camera_pan
+from sr_hooks.images.image import downsample, read_image, write_image
 from tests.conftest import hooks_on
 from tests.hosts import runs
 

@@ -13,9 +13,9 @@ import pytest
 
 import sr_hooks
 from sr_hooks.adapters import basicsr as adapter
-from sr_hooks.cli import main as command_line
+from sr_hooks.cli.app import main as command_line
 from sr_hooks.errors import RunStopped
-from sr_hooks.run_index import read_index
+from sr_hooks.results.run_index import read_index
 from tests.conftest import hooks_on
 from tests.hosts import runs
 

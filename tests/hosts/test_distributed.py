@@ -13,7 +13,7 @@ import pytest
 from torch import distributed
 
 import sr_hooks
-from sr_hooks.run_index import read_index
+from sr_hooks.results.run_index import read_index
 from tests.conftest import REPOSITORY
 from tests.hosts import runs
 

@@ -10,7 +10,7 @@ from torch import distributed
 
 import sr_hooks
 from sr_hooks import Network
-from sr_hooks.run_index import read_index
+from sr_hooks.results.run_index import read_index
 from tests.conftest import REPOSITORY
 from tests.hosts import mm_runs
 from tests.hosts.test_distributed import ranks, torchrun

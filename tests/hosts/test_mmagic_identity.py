@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import sr_hooks
-from sr_hooks.run_index import read_index
+from sr_hooks.results.run_index import read_index
 from tests.conftest import hooks_on
 from tests.hosts import mm_runs
 

@@ -11,11 +11,11 @@ import torch
 
 import sr_hooks
 from sr_hooks import Network
-from sr_hooks.adapters.mmagic_run import networks_of, validation_images
-from sr_hooks.cli import main as command_line
+from sr_hooks.adapters.mmengine_runner import networks_of, validation_images
+from sr_hooks.cli.app import main as command_line
 from sr_hooks.errors import CheckpointError, NetworkError
-from sr_hooks.images import read_image
-from sr_hooks.preprocessing import facts_of
+from sr_hooks.images.image import read_image
+from sr_hooks.networks.loading.mmengine_preprocessor import facts_of
 from tests.hosts import mm_runs
 
 pytestmark = mm_runs.needs_mmagic

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sr_hooks import Network
-from sr_hooks.doctor import examine
+from sr_hooks.doctor.diagnosis import examine
 from tests.hosts import mm_runs
 from tests.test_networks_table import check
 

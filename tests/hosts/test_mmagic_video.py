@@ -9,11 +9,11 @@ import pytest
 import torch
 
 import sr_hooks
-from sr_hooks.analyses import lam_explanation
-from sr_hooks.demo import photographs
-from sr_hooks.execution import Plan
-from sr_hooks.images import downsample, read_image
-from sr_hooks.video import by_frames, camera_pan
+from sr_hooks.analyses.lam import integration as lam_explanation
+from sr_hooks.demo.assets import photographs
+from sr_hooks.images.clips import by_frames, camera_pan
+from sr_hooks.images.image import downsample, read_image
+from sr_hooks.inference.calibration import Plan
 from tests.hosts import mm_runs
 
 pytestmark = mm_runs.needs_mmagic

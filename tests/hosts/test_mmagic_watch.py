@@ -15,10 +15,10 @@ import torch
 
 import sr_hooks
 from sr_hooks import Network
-from sr_hooks.checkpoints import sha256_of_weights
-from sr_hooks.cli import main as command_line
+from sr_hooks.cli.app import main as command_line
 from sr_hooks.errors import RunStopped
-from sr_hooks.run_index import read_index
+from sr_hooks.networks.loading.checkpoints import sha256_of_weights
+from sr_hooks.results.run_index import read_index
 from tests.conftest import hooks_on
 from tests.hosts import mm_runs
 
@@ -221,7 +221,7 @@ class TestFaults:
     def test_an_exception_inside_an_analysis(
         self, content: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from sr_hooks.analyses.lam import Lam
+        from sr_hooks.analyses.lam.analysis import Lam
 
         def broken(*_: Any) -> None:
             raise TypeError("a fault in the analysis")

@@ -16,11 +16,11 @@ import numpy as np
 import torch
 
 import sr_hooks
-from sr_hooks.analysis import Analysis, WatchContext, Watcher
+from sr_hooks.analyses import Analysis, WatchContext, Watcher
 from sr_hooks.degradations import make_lr, parse_degradation
 from sr_hooks.errors import ImageError
-from sr_hooks.image_sets import single_images
-from sr_hooks.measures import interval
+from sr_hooks.images import single_images
+from sr_hooks.statistics import interval
 from sr_hooks_attention.effects import HOW, Measured, measure
 from sr_hooks_attention.finding import Site, find
 from sr_hooks_attention.words import verdict

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 import sr_hooks
-from sr_hooks.metrics import psnr
-from sr_hooks.progress import progress_bar
+from sr_hooks.core import progress_bar
+from sr_hooks.images import psnr
 from sr_hooks_attention.finding import Event, Site, acting
 from sr_hooks_attention.gates import high_pass, levelled, map_of, opened, statistics
 

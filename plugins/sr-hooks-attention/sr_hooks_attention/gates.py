@@ -5,9 +5,8 @@ from __future__ import annotations
 import torch
 from torch.nn import functional as F
 
-from sr_hooks.images import blur
-from sr_hooks.measures import gini, rank_correlation
-from sr_hooks.metrics import luma
+from sr_hooks.images import blur, luma
+from sr_hooks.statistics import gini, rank_correlation
 from sr_hooks_attention.finding import Event
 
 __all__ = ["high_pass", "levelled", "map_of", "opened", "statistics"]

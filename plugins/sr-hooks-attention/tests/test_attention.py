@@ -15,13 +15,12 @@ from torch import nn
 from torch.nn import functional as F
 
 import sr_hooks
-from sr_hooks.cli import main
+from sr_hooks.cli.app import main
 from sr_hooks.degradations import make_lr
 from sr_hooks.demo import photographs
-from sr_hooks.images import read_image
-from sr_hooks.interventions import bypass
-from sr_hooks.loaders import import_basicsr
-from sr_hooks.metrics import psnr
+from sr_hooks.hooks import bypass
+from sr_hooks.images import psnr, read_image
+from sr_hooks.networks import import_basicsr
 
 
 @pytest.fixture(autouse=True)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from sr_hooks import LamResult, Result
+from sr_hooks.core import generator
 from sr_hooks.errors import OptionError
-from sr_hooks.measures import rank_correlation
-from sr_hooks.seeds import generator
+from sr_hooks.statistics import rank_correlation
 
 __all__ = ["Agreement", "agreement", "block_sums"]
 

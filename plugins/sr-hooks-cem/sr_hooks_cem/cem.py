@@ -10,13 +10,12 @@ import numpy as np
 import torch
 
 import sr_hooks
-from sr_hooks.cache import Cache, key_of
-from sr_hooks.degraded_inputs import one_input_each
+from sr_hooks.analyses import one_input_each
+from sr_hooks.core import cache_folder, progress_bar
 from sr_hooks.errors import OptionError
-from sr_hooks.execution import calibrate
-from sr_hooks.progress import progress_bar
-from sr_hooks.user_cache import cache_folder
-from sr_hooks.windows import Window, parse_windows
+from sr_hooks.images import Window, parse_windows
+from sr_hooks.inference import calibrate
+from sr_hooks.results import Cache, key_of
 from sr_hooks_cem.agreement import agreement
 from sr_hooks_cem.effects import Effects
 from sr_hooks_cem.pool import Pool

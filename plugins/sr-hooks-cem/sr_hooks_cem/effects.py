@@ -11,11 +11,9 @@ import numpy as np
 import torch
 
 from sr_hooks import Network, Result
-from sr_hooks.cache import Cache
-from sr_hooks.execution import Plan
-from sr_hooks.metrics import psnr
-from sr_hooks.perturbation import blocks_of, run_perturbed
-from sr_hooks.windows import Window
+from sr_hooks.images import Window, psnr
+from sr_hooks.inference import Plan, blocks_of, run_perturbed
+from sr_hooks.results import Cache
 from sr_hooks_cem.pool import Pool
 from sr_hooks_cem.reach import Reach
 

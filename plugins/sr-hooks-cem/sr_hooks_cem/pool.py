@@ -6,12 +6,12 @@ from typing import Any
 
 import torch
 
+from sr_hooks.core import generator
 from sr_hooks.degradations import make_lr
 from sr_hooks.demo import photographs
 from sr_hooks.errors import ImageError
-from sr_hooks.image_sets import single_images
-from sr_hooks.network import Network
-from sr_hooks.seeds import generator
+from sr_hooks.images import single_images
+from sr_hooks.networks import Network
 
 __all__ = ["Pool"]
 

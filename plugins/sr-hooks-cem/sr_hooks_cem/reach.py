@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 
 from sr_hooks import Network
-from sr_hooks.seeds import torch_generator
-from sr_hooks.windows import Window
+from sr_hooks.core import torch_generator
+from sr_hooks.images import Window
 
 __all__ = ["Reach", "find_reach"]
 

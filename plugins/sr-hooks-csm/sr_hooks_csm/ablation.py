@@ -6,10 +6,8 @@ from typing import Any, Literal
 
 import torch
 
-from sr_hooks.batches import in_batches
-from sr_hooks.execution import Plan
-from sr_hooks.metrics import psnr
-from sr_hooks.tails import Tail
+from sr_hooks.images import psnr
+from sr_hooks.inference import Plan, Tail, in_batches
 from sr_hooks_csm.saliency import by_channel, channel_axis
 
 __all__ = ["Metric", "ablated_psnr", "quality", "tail_batch", "without_channels"]

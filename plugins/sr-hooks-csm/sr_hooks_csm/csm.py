@@ -9,12 +9,11 @@ import numpy as np
 import torch
 
 import sr_hooks
-from sr_hooks.degraded_inputs import one_input_each
-from sr_hooks.execution import Plan, calibrate
-from sr_hooks.objectives import make_objective
-from sr_hooks.progress import progress_bar
-from sr_hooks.tails import Tail
-from sr_hooks.taps import Tap, parse_layers, resolve
+from sr_hooks.analyses import one_input_each
+from sr_hooks.attribution import make_objective
+from sr_hooks.core import progress_bar
+from sr_hooks.hooks import Tap, parse_layers, resolve
+from sr_hooks.inference import Plan, Tail, calibrate
 from sr_hooks_csm.ablation import Metric, ablated_psnr, quality, tail_batch
 from sr_hooks_csm.saliency import Saliency, saliencies
 from sr_hooks_csm.verdict import judge, summarise

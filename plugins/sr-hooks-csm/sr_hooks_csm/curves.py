@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sr_hooks.seeds import generator
+from sr_hooks.core import generator
 
 __all__ = ["judge_curves", "summarise_curves"]
 

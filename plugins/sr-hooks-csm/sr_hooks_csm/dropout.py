@@ -10,14 +10,11 @@ import numpy as np
 import torch
 
 import sr_hooks
-from sr_hooks.batches import in_batches
-from sr_hooks.degraded_inputs import make_inputs
+from sr_hooks.analyses import make_inputs
+from sr_hooks.core import generator, progress_bar
 from sr_hooks.errors import OptionError
-from sr_hooks.execution import calibrate
-from sr_hooks.progress import progress_bar
-from sr_hooks.seeds import generator
-from sr_hooks.tails import Tail
-from sr_hooks.taps import parse_layers, resolve
+from sr_hooks.hooks import parse_layers, resolve
+from sr_hooks.inference import Tail, calibrate, in_batches
 from sr_hooks_csm.ablation import Metric, quality, tail_batch
 from sr_hooks_csm.curves import judge_curves, summarise_curves
 from sr_hooks_csm.saliency import channel_axis

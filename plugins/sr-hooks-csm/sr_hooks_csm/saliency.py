@@ -9,11 +9,11 @@ import numpy as np
 import torch
 
 from sr_hooks import Network, capture
+from sr_hooks.attribution import Objective
 from sr_hooks.errors import NetworkError, TapError
-from sr_hooks.execution import Plan
-from sr_hooks.objectives import Objective
-from sr_hooks.taps import Tap
-from sr_hooks.windows import Window
+from sr_hooks.hooks import Tap
+from sr_hooks.images import Window
+from sr_hooks.inference import Plan
 
 __all__ = ["Saliency", "by_channel", "channel_axis", "saliencies"]
 

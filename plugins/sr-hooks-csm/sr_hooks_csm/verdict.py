@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from sr_hooks.measures import gini, interval, rank_correlation
-from sr_hooks.seeds import generator
+from sr_hooks.core import generator
+from sr_hooks.statistics import gini, interval, rank_correlation
 
 __all__ = ["PREDICTORS", "judge", "summarise"]
 

@@ -13,13 +13,12 @@ import numpy as np
 import torch
 
 import sr_hooks
-from sr_hooks.analysis import Watcher
+from sr_hooks.analyses import Watcher
+from sr_hooks.core import progress_bar
 from sr_hooks.degradations import make_lr, parse_degradation
 from sr_hooks.errors import ImageError
-from sr_hooks.image_sets import single_images
-from sr_hooks.measures import rank_correlation
-from sr_hooks.metrics import psnr, quantise
-from sr_hooks.progress import progress_bar
+from sr_hooks.images import psnr, quantise, single_images
+from sr_hooks.statistics import rank_correlation
 from sr_hooks_difficulty.counting import Counted, multiply_accumulates
 
 __all__ = ["CLASSES", "CLASSSR", "Difficulty", "DifficultyOptions", "corners"]

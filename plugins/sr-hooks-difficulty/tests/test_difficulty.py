@@ -15,9 +15,8 @@ from torch import nn
 import sr_hooks
 from sr_hooks.degradations import make_lr
 from sr_hooks.demo import demo_network, photographs
-from sr_hooks.images import read_image
-from sr_hooks.loaders import import_basicsr
-from sr_hooks.metrics import psnr, quantise
+from sr_hooks.images import psnr, quantise, read_image
+from sr_hooks.networks import import_basicsr
 
 
 @pytest.fixture(autouse=True)

@@ -11,14 +11,12 @@ import torch
 from sr_hooks_example import DIRECTIONS, EdgeDirections
 
 import sr_hooks
-from sr_hooks.cli import main
+from sr_hooks.attribution import make_objective, make_path
+from sr_hooks.cli.app import main
 from sr_hooks.degradations import make_lr
 from sr_hooks.demo import photographs
-from sr_hooks.images import downsample, read_image, upsample, write_image
-from sr_hooks.loaders import import_basicsr
-from sr_hooks.objectives import make_objective
-from sr_hooks.paths import make_path
-from sr_hooks.windows import parse_window
+from sr_hooks.images import downsample, parse_window, read_image, upsample, write_image
+from sr_hooks.networks import import_basicsr
 
 
 @pytest.fixture(scope="module")

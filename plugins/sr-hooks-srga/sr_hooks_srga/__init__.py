@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 import sr_hooks
-from sr_hooks import taps
-from sr_hooks.analysis import Analysis, WatchContext, Watcher, sha256_of
-from sr_hooks.image_sets import parse_folders
+from sr_hooks.analyses import Analysis, WatchContext, Watcher
+from sr_hooks.hooks import taps
+from sr_hooks.images import parse_folders, sha256_of
 from sr_hooks_srga.measure import Measured, measure
 from sr_hooks_srga.sets import Set, draw_sets
 

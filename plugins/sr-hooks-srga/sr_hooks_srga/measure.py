@@ -9,11 +9,10 @@ import numpy as np
 import torch
 
 import sr_hooks
+from sr_hooks.core import generator, progress_bar
 from sr_hooks.errors import NetworkError, TapError
-from sr_hooks.gram import Gram, accumulate, principal_components
-from sr_hooks.progress import progress_bar
-from sr_hooks.seeds import generator
-from sr_hooks.streaming import stream
+from sr_hooks.inference import stream
+from sr_hooks.statistics import Gram, accumulate, principal_components
 from sr_hooks_srga.gaussian import GeneralisedGaussian, fit, index_of, kl_divergence
 from sr_hooks_srga.sets import Set
 

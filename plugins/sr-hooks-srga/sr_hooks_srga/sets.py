@@ -12,7 +12,7 @@ import torch
 import sr_hooks
 from sr_hooks.degradations import make_lr, parse_degradation, parse_degradations
 from sr_hooks.errors import ImageError, OptionError
-from sr_hooks.image_sets import cut_patches, image_files, single_images
+from sr_hooks.images import cut_patches, image_files, single_images
 
 __all__ = ["Set", "draw_sets"]
 

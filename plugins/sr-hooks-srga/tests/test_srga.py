@@ -13,10 +13,10 @@ from sr_hooks_srga.sets import draw_sets
 from torch import nn
 
 import sr_hooks
-from sr_hooks import taps
 from sr_hooks.demo import demo_network, photographs
+from sr_hooks.hooks import taps
 from sr_hooks.images import read_image, write_image
-from sr_hooks.loaders import import_basicsr
+from sr_hooks.networks import import_basicsr
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,289 @@
+"""Watch a training run: `analyze` on the function that trains, or `watch` beside a loop of one's own."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib.util
+import inspect
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import nn
+
+from sr_hooks.adapters import basicsr as basicsr_adapter
+from sr_hooks.adapters import mmengine_search as mmagic_hunt
+from sr_hooks.adapters.basicsr_force_yml import without_ours
+from sr_hooks.adapters.loop import Watch, first_step, trained_variable, trains, variable
+from sr_hooks.errors import NetworkError, OptionError, SRHooksError
+from sr_hooks.networks.loading.loaders import import_basicsr
+from sr_hooks.networks.unwrap import bare
+from sr_hooks.training.config import BLOCK, WatchPlan, merge, option_file, parse_block, read_block
+from sr_hooks.training.distributed import stopping
+from sr_hooks.training.session import Session
+from sr_hooks.training.watch_images import image_source
+
+__all__ = ["Watch", "analyze", "watch", "watched_run"]
+
+_above: list[dict[str, Any]] = []  # what --force_yml said to the launcher that runs a decorated script
+_LOOP_KEYS = ("ema", "folder", "name", "tensorboard", "start")
+
+
+def analyze(function: Any = None, *, config: Any = None, network: str | None = None, **options: Any) -> Any:
+    """Watch the training run that happens inside a function: `@sr_hooks.analyze`, with or without arguments.
+
+    With BasicSR, or a copy of it, the model is found by itself when it is built, and the `sr_hooks:` block of the
+    option file says what to watch; with mmagic, and whatever trains by a Runner of mmengine, the config's `sr_hooks`
+    does. In a plain PyTorch loop, `network` names the variable that holds the network, and the first step of an
+    optimizer that holds its weights begins the watch.
+
+        @sr_hooks.analyze
+        def main():
+            train_pipeline(root)
+
+        @sr_hooks.analyze(network="net", lam={"windows": [[96, 120, 16]], "image": "baby.png", "every": 1000})
+        def train():
+            ...
+
+    Args:
+        config: a YAML file, or a mapping, of analyses to their options; on top of the option file's block.
+        network: name of the variable ("net", "self.net") in the function, or in one that it calls.
+        options: the same as keywords, on top of both: an analysis's name with its options, `budget`, `sinks`, and
+            for plain loops what `watch` takes: `ema` (a variable's name), `folder`, `name`, `tensorboard`, `start`.
+
+    Raises:
+        RunStopped: before training, where what is asked for cannot be done; with the key, the file and the nearest
+            valid name. Uncaught, it ends the program with that message alone.
+    """
+    if function is None:
+        return functools.partial(analyze, config=config, network=network, **options)
+    if not callable(function) or inspect.isclass(function) or isinstance(function, nn.Module):
+        raise OptionError(f"analyze goes on the function that trains, not on a {type(function).__name__}")
+    if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
+        raise OptionError(
+            f"{function.__name__} only trains once it is awaited or iterated: put analyze on what does that"
+        )
+
+    @functools.wraps(function)
+    def watched(*args: Any, **kwargs: Any) -> Any:
+        code = getattr(inspect.unwrap(function), "__code__", None)
+        with watched_run(code, config=config, network=network, **options):
+            return function(*args, **kwargs)
+
+    return watched
+
+
+@contextmanager
+def watched_run(
+    code: Any = None,
+    *,
+    config: Any = None,
+    network: str | None = None,
+    file: Path | None = None,
+    **options: Any,
+) -> Iterator[None]:
+    """What `analyze` does, as a context.
+
+    Args:
+        code: of the function in whose variables a plain loop's network is sought.
+        file: the option file, where it is not among the process's arguments.
+    """
+    loop = {key: options.pop(key) for key in _LOOP_KEYS if key in options}
+    taken: dict[str, Any] = {}
+    file = file or option_file()
+
+    def planner(host: Mapping[str, Any]) -> WatchPlan:
+        return _plan(config, options, host=host, file=file, forced=taken)
+
+    with ExitStack() as stack:
+        call_off: Callable[[], None] = lambda: None  # noqa: E731
+        with stopping():
+            if isinstance(config, (str, Path)):
+                read_block(config)
+            if network is not None:
+                _plan(config, options)  # else they may lie on top of an option file's block, and not be whole
+        if network is not None or config is not None or options:
+            call_off = stack.enter_context(_plain_loop(code, network, lambda: _plan(config, options), loop))
+        if network is None:
+            if importlib.util.find_spec("basicsr") is not None and not basicsr_adapter.model_classes():
+                with contextlib.suppress(SRHooksError):
+                    import_basicsr()
+                    importlib.import_module("basicsr.models")
+            with stopping():
+                block, where, base = _merged(config, options)
+                taken.update(merge(*_above, stack.enter_context(without_ours(file))))
+            _above.append(taken)
+            stack.callback(_above.pop)
+            stack.enter_context(basicsr_adapter.hunting(planner, call_off))
+            stack.enter_context(mmagic_hunt.hunting(block, base, where, call_off))
+        yield
+
+
+def watch(
+    network: Any,
+    optimizer: torch.optim.Optimizer | None = None,
+    *,
+    config: Any = None,
+    ema: nn.Module | None = None,
+    folder: str | Path | None = None,
+    name: str | None = None,
+    tensorboard: Any = None,
+    start: int = 0,
+    **options: Any,
+) -> Any:
+    """Watch a plain PyTorch loop: `with sr_hooks.watch(network, optimizer, lam={...}, image="baby.png"): train()`.
+
+    Each step of the optimizer is an iteration. Weights in training are looked at as soon as the step is done; a moving
+    average just before the next step, when it has been brought up to date.
+
+    Args:
+        network: the network in training; or a model of BasicSR, which then needs no optimizer.
+        optimizer: the one that holds its weights.
+        config: a YAML file, or a mapping, of analyses to their options.
+        ema: the moving average of the network, if one is kept; it is then what is looked at by default.
+        folder: for results; by default experiments/<name>/sr_hooks in the working directory.
+        name: of the run; by default the network's class.
+        tensorboard: a SummaryWriter for scalars and figures.
+        start: iterations done before, on resume.
+        options: an analysis's name with a mapping of its options; or a key for all of them: `image`, `budget`, `sinks`.
+
+    Returns:
+        A context, with `validated()`, `saving()`, `end()` and `close()`. Leaving it normally does what is due at the
+        end; leaving it by an exception only takes off the hooks.
+
+    Raises:
+        SRHooksError: what is asked for cannot be done.
+    """
+    if basicsr_adapter.is_model(network):
+        host = getattr(network, "opt", {})
+        return basicsr_adapter.Attached(network, host, _plan(config, options, host=host, file=option_file()))
+    plan = _plan(config, options)
+    return _watch_loop(
+        network, optimizer, plan, ema=ema, folder=folder, name=name, tensorboard=tensorboard, start=start
+    )
+
+
+def _watch_loop(
+    network: Any,
+    optimizer: Any,
+    plan: WatchPlan,
+    *,
+    ema: nn.Module | None = None,
+    folder: str | Path | None = None,
+    name: str | None = None,
+    tensorboard: Any = None,
+    start: int = 0,
+) -> Watch:
+    if not plan.analyses:
+        raise OptionError("nothing to watch: name an analysis, e.g. lam={'windows': [[96, 120, 16]], 'every': 1000}")
+    module = bare(network)
+    if not isinstance(module, nn.Module):
+        raise NetworkError(f"watch takes a torch.nn.Module, not a {type(module).__name__}")
+    if not isinstance(optimizer, torch.optim.Optimizer) or not trains(optimizer, module):
+        raise OptionError("give the optimizer that holds the network's weights: watch(network, optimizer, ...)")
+    networks = {"raw": module} if ema is None else {"raw": module, "ema": bare(ema)}
+    name = name or type(module).__name__
+    session = Session(
+        plan,
+        networks,
+        image_source(plan.base, None),
+        folder=Path(folder or Path("experiments") / name / BLOCK),
+        tensorboard=lambda: tensorboard,
+        log=logging.getLogger("sr_hooks.watch"),
+        run=name,
+        seed=plan.seed or 0,
+        saves_when_due=True,
+    )
+    return Watch(session, optimizer, start=start)
+
+
+@contextmanager
+def _plain_loop(
+    code: Any, network: str | None, plan: Callable[[], WatchPlan], loop: dict[str, Any]
+) -> Iterator[Callable[[], None]]:
+    """Wait for the first step of an optimizer that holds the network's weights, and watch from there."""
+    watching: list[Watch] = []
+    is_off: list[bool] = []
+
+    def begin(optimizer: torch.optim.Optimizer, frame: FrameType) -> bool:
+        with stopping():
+            module = variable(network, frame, code) if network else trained_variable(optimizer, frame, code)
+            if module is None or not trains(optimizer, bare(module)):
+                return False
+            given = dict(loop)
+            for key in ("ema", "tensorboard"):
+                if isinstance(given.get(key), str):
+                    given[key] = variable(given[key], frame, code, called=key)
+            watching.append(_watch_loop(module, optimizer, plan(), **given))
+            return True
+
+    with ExitStack() as stack:
+        call_off = stack.enter_context(first_step(begin))
+
+        def off() -> None:
+            is_off.append(True)
+            call_off()
+
+        try:
+            yield off
+            for each in watching:
+                each.end()
+            if not watching and not is_off:
+                what = f"the weights of {network}" if network else "a network in its variables: analyze(network='net')"
+                logging.getLogger("sr_hooks.watch").warning("sr_hooks: nothing watched, no optimizer stepped %s", what)
+        finally:
+            for each in watching:
+                each.close()
+
+
+def _plan(
+    config: Any,
+    options: Mapping[str, Any],
+    *,
+    host: Mapping[str, Any] | None = None,
+    file: Path | None = None,
+    forced: Mapping[str, Any] | None = None,
+) -> WatchPlan:
+    """The blocks of option file, config, keywords and --force_yml on top of each other."""
+    block, where, base = _merged(config, options, host=host, file=file, forced=forced)
+    return parse_block(block, where=where, base=base or Path())
+
+
+def _merged(
+    config: Any,
+    options: Mapping[str, Any],
+    *,
+    host: Mapping[str, Any] | None = None,
+    file: Path | None = None,
+    forced: Mapping[str, Any] | None = None,
+) -> tuple[dict[str, Any], str, Path | None]:
+    """The same as one block, with how messages call it, and the folder for relative paths in it."""
+    blocks: list[Any] = []
+    sources: list[str] = []
+    base = file.parent if file is not None else None
+    if host is not None and host.get(BLOCK) is not None:
+        blocks.append(host[BLOCK])
+        sources.append(f"{file}: {BLOCK}" if file is not None else BLOCK)
+    if isinstance(config, (str, Path)):
+        blocks.append(read_block(config))
+        sources.append(str(config))
+        base = Path(config).parent
+    elif config is not None:
+        blocks.append(config)
+        sources.append("config")
+    if options:
+        blocks.append(options)
+        sources.append("keywords")
+    if forced:
+        blocks.append(forced)
+        sources.append("--force_yml")
+    for block, source in zip(blocks, sources, strict=True):
+        if not isinstance(block, Mapping):
+            parse_block(block, where=source)
+    where = " + ".join(sources) or (f"{file}: {BLOCK}" if file is not None else BLOCK)
+    return merge(*blocks), where, base

@@ -1,0 +1,318 @@
+"""What an analysis is, and the one way in which every analysis is run."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
+
+import numpy as np
+import torch
+from torch import nn
+
+from sr_hooks.core import registry as plugins
+from sr_hooks.core.options import as_plain, from_mapping
+from sr_hooks.core.torch_errors import is_out_of_memory
+from sr_hooks.errors import OptionError, PluginError, nearest
+from sr_hooks.hooks import taps
+from sr_hooks.images.clips import by_frames
+from sr_hooks.images.image import downsample
+from sr_hooks.images.windows import parse_windows
+from sr_hooks.networks.network import Network
+from sr_hooks.results.result import Result
+from sr_hooks.version import __version__
+
+__all__ = [
+    "Analysis",
+    "WatchContext",
+    "Watcher",
+    "blamed",
+    "execute",
+    "find_analysis",
+    "joined",
+    "options_of",
+    "provenance_of",
+    "run",
+]
+
+Options = TypeVar("Options")
+
+
+@dataclass(frozen=True)
+class WatchContext:
+    """What a watcher may know of the training run.
+
+    Attributes:
+        images: what the analysis looks at, each (1,C,h,w), or a clip (1,T,C,h,w), float32 in [0, 1]: inputs or ground
+            truth, as `takes` says.
+        image_names: a name for each of them.
+        seed: for whatever randomness the watcher needs; recorded with the results.
+        folder: where the run's results go; None where nothing is written.
+        base: folder of the option file, for relative paths in it.
+        make_network: a new module of the watched architecture with a copy of the weights as they are at the call,
+            in evaluation mode, bare and without hooks: free to be changed.
+        where: how messages call the block that asked for the analysis, e.g. "x.yml: sr_hooks: lam".
+        rank, world_size: of this process in a distributed run.
+        total_iterations: how long the run will be, where that is known.
+    """
+
+    images: tuple[torch.Tensor, ...]
+    image_names: tuple[str, ...]
+    seed: int
+    folder: Path | None
+    base: Path
+    make_network: Callable[[], nn.Module]
+    where: str = ""
+    rank: int = 0
+    world_size: int = 1
+    total_iterations: int | None = None
+
+    def file(self, name: str | Path) -> Path:
+        """A file named in the block: as it stands, or beside the option file.
+
+        Raises:
+            OptionError: it is in neither place.
+        """
+        path = Path(name).expanduser()
+        for found in (path, self.base / path):
+            if found.is_file():
+                return found
+        raise OptionError(f"{self.where}: no file {name}, neither in the working directory nor in {self.base}")
+
+
+class Watcher:
+    """An analysis bound to a training run. Subclass it where the plain analysis at each due step is not enough.
+
+    The session calls `check` once before the first step, `due` at every due iteration, and, where a subclass
+    overrides them, `before_step` and `after_step` around every optimizer step. It does so on every rank of a
+    distributed run, but for `due`, which rank 0 alone is asked. Whatever `check` and `due` do to the network,
+    to random streams or to torch's global switches is undone; the other methods must leave all that alone
+    (`sr_hooks.guarding.preserved` helps them). A method that raises is logged, and set aside at its third fault.
+    """
+
+    def __init__(self, kind: type[Analysis[Any]], options: Any, context: WatchContext) -> None:
+        """`options` is a `kind.watch_options_type` (or `options_type`): the block's own keys, shared ones taken out."""
+        self.kind, self.options, self.context = kind, options, context
+
+    def check(self, network: Network) -> None:
+        """Refuse, before training, what could not be answered: images that do not fit, windows outside, missing layers.
+
+        Here: every image's channels, and the options called window, windows, layer and layers by what those mean.
+
+        Raises:
+            SRHooksError: with what is wrong.
+        """
+        for image in self.context.images:
+            lr = image if self.kind.takes == "lr" else by_frames(partial(downsample, scale=network.scale), image)
+            network.check(lr)
+            frame = getattr(self.options, "frame", None)
+            if frame is not None and (network.frames or frame != "middle"):
+                network.frame_index(lr.shape[1] if lr.ndim == 5 else network.frames, frame)
+            for name in ("window", "windows"):
+                if getattr(self.options, name, None) is not None:
+                    for window in parse_windows(getattr(self.options, name))[0]:
+                        window.check(*network.output_size(*lr.shape[-2:]))
+        if self.context.images:
+            small = lr[..., :64, :64].to(network.device)
+            for name in ("layer", "layers"):
+                if getattr(self.options, name, None) is not None:
+                    taps.resolve(network.module, getattr(self.options, name), lambda: network(small))
+
+    def due(self, network: Network, iteration: int) -> Result | Sequence[Result] | None:
+        """The answer at this iteration, by default what `execute` gives: LR images one by one, HR images together.
+
+        Args:
+            network: holds the weights to look at, of the moving average or of the network in training.
+            iteration: optimizer steps done.
+        """
+        images = self.context.images
+        if self.kind.joins_images():
+            return execute(self.kind, network, images if network.frames else joined(images), self.options)
+        results: list[Result] = []
+        for name, image in zip(self.context.image_names, images, strict=True):
+            answer = execute(self.kind, network, image, self.options)
+            for result in answer if isinstance(answer, list) else [answer]:
+                result.provenance["input_file"] = name
+                results.append(result)
+        return results
+
+    def estimate(self, forward: float) -> float:
+        """Seconds that the first `due` may take, where one forward pass on the first image takes `forward`."""
+        return 60 * forward * max(len(self.context.images), 1)
+
+    def wants_steps(self) -> bool:
+        """Whether `before_step` and `after_step`, where overridden, are wanted at all with these options."""
+        return True
+
+    def before_step(self, network: Network, optimizer: torch.optim.Optimizer, iteration: int) -> None:
+        """Before the optimizer's step that makes the network's weights those of `iteration`; must be cheap.
+
+        Gradients stand in `.grad`; the network is the one in training, not its moving average. Installed only where
+        it is overridden, as is `after_step`, since saving the random streams around each call costs some 0.15 ms.
+        """
+
+    def after_step(self, network: Network, optimizer: torch.optim.Optimizer, iteration: int) -> None:
+        """After that step."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Running sums: tensors, numbers, text and containers of them, as resuming needs them; {} for none."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up where `state_dict` was; called after `check`, before the first step of a resumed run."""
+
+    def reduce(self, all_reduce: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        """Add up the running sums over the ranks of a distributed run.
+
+        Called on every rank before rank 0 is asked `due` and before states are saved. `all_reduce` gives the sum over
+        ranks and leaves its argument alone. Keep the total and what this rank has added since apart, so that nothing
+        is added twice: `self.total += all_reduce(self.since); self.since.zero_()`.
+        """
+
+
+class Analysis(Generic[Options]):
+    """Base of all analyses, ours and plugins'. Subclass it, and return the class from `register_analyses`.
+
+    Attributes:
+        name: of the command, the option-file block and the result folder.
+        options_type: a frozen dataclass; its fields are flags and keys, documented with `sr_hooks.options.option`.
+        result_type: Result or a subclass.
+        takes: what the images are, for help texts and the command line: "lr" (inputs) or "hr" (ground truth).
+        together: whether all images make one answer, rather than one each; None for HR images together, LR one by one.
+        watcher_type: how it is asked in a training run; by default it is simply run on the watched images.
+        watch_options_type: a frozen dataclass of the keys that its block in an option file has; None for options_type.
+        watch_names: other names that options have in such a block, e.g. {"windows": "window"}.
+        watch_images: how many of the validation images it looks at where its block names none.
+        better: of the headline's numbers, those of which "higher" or "lower" ones are what one wants; the first is what
+            tables of several networks show, and its best is set in bold.
+    """
+
+    name: ClassVar[str]
+    options_type: ClassVar[type]
+    result_type: ClassVar[type[Result]] = Result
+    takes: ClassVar[str] = "lr"
+    together: ClassVar[bool | None] = None
+    watcher_type: ClassVar[type[Watcher]] = Watcher
+    watch_options_type: ClassVar[type | None] = None
+    watch_names: ClassVar[Mapping[str, str]] = {}
+    watch_images: ClassVar[int] = 1
+    better: ClassVar[Mapping[str, str]] = {}
+
+    def run(self, network: Network, images: Any, options: Options) -> Result | Sequence[Result]:
+        """The answer, or several. The network is in evaluation mode, its parameters want no gradient.
+
+        Each result's `provenance` need hold only what the analysis itself adds.
+        """
+        raise PluginError(f"the analysis {type(self).__name__} defines no run()")
+
+    @classmethod
+    def joins_images(cls) -> bool:
+        """Whether `run` is given all images at once: a batch where their sizes agree, else a list."""
+        return cls.takes == "hr" if cls.together is None else cls.together
+
+    @classmethod
+    def figure(cls, result: Result) -> Any:
+        """A matplotlib Figure of the result, or None."""
+        return None
+
+
+def find_analysis(name: str) -> type[Analysis[Any]]:
+    """The registered analysis of that name.
+
+    Raises:
+        OptionError: there is none; with the nearest names.
+    """
+    known = plugins.contributions("register_analyses")
+    if name not in known:
+        raise OptionError(f"no analysis {name!r}; {nearest(name, known)}")
+    return known[name]  # type: ignore[return-value]
+
+
+def run(name: str, network: Any, images: Any = None, **options: Any) -> Any:
+    """Run any registered analysis by name: `sr_hooks.run("lam", network, lr, window=(96, 120, 16))`."""
+    kind = find_analysis(name)
+    return execute(kind, network, images, options_of(kind, options, where=name))
+
+
+def options_of(
+    kind: type[Analysis[Any]], given: Mapping[str, Any], *, where: str, options_type: type | None = None
+) -> Any:
+    """An analysis's options (`options_type` of another kind) from names and values, as `from_mapping` makes them.
+
+    Raises:
+        OptionError: an unknown name, or a value of the wrong kind.
+        PluginError: the analysis is a third party's, and its options raised something else.
+    """
+    with blamed(kind, "options"):
+        return from_mapping(options_type or kind.options_type, given, where=where)
+
+
+@contextmanager
+def blamed(kind: type[Analysis[Any]], where: str) -> Iterator[None]:
+    """`plugins.blamed` for an analysis; memory running out is nobody's fault and passes as it is."""
+    name = getattr(kind, "name", "")
+    if plugins.contributions("register_analyses").get(name) is not kind:
+        yield
+        return
+    try:
+        with plugins.blamed("register_analyses", name, where):
+            yield
+    except PluginError as error:
+        if error.__cause__ is not None and is_out_of_memory(error.__cause__):
+            raise error.__cause__ from None
+        raise
+
+
+def execute(kind: type[Analysis[Any]], network: Any, images: Any, options: Any) -> Any:
+    """Run an analysis on a network that is prepared for it and put back after, and complete the provenance."""
+    network = Network.of(network)
+    found = plugins.registry()
+    found.call("before_analysis", analysis=kind.name, network=network, options=options)
+    start = time.perf_counter()
+    plain = torch.autocast(network.device.type, enabled=False)  # an analysis says itself what is reduced
+    with network.prepared(), torch.inference_mode(False), plain, blamed(kind, "run"):
+        answer = kind().run(network, images, options)
+        results = _results(kind, answer)
+    seconds = time.perf_counter() - start
+    common = provenance_of(kind, network, options)
+    for result in results:
+        result.provenance = {**common, "seconds": round(seconds, 4), **result.provenance}
+        found.call("after_analysis", result=result)
+    return answer
+
+
+def _results(kind: type[Analysis[Any]], answer: Any) -> list[Result]:
+    found: list[Result] = answer if isinstance(answer, list) else [answer]
+    for result in found:
+        if not isinstance(result, Result):
+            raise PluginError(f"the analysis {kind.name} returned a {type(result).__name__}, not a Result")
+    return found
+
+
+def provenance_of(kind: type[Analysis[Any]], network: Network, options: Any) -> dict[str, Any]:
+    """What every result records; `execute` adds it, and watchers that do not run by it do so themselves."""
+    return {
+        "analysis": kind.name,
+        "options": as_plain(options),
+        "versions": {
+            "sr_hooks": __version__,
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+        },
+        "network": network.describe(),
+        "network_source": network.source,
+        "device": str(network.device),
+        "dtype": str(network.dtype).removeprefix("torch."),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def joined(images: Sequence[torch.Tensor]) -> torch.Tensor | list[torch.Tensor]:
+    """(1,C,h,w) images as one batch where their sizes agree, as a list where not."""
+    return torch.cat(list(images)) if len({image.shape for image in images}) == 1 else list(images)

@@ -1,0 +1,182 @@
+"""The figure of a DDR: scatter of each layer with hulls, the index pair by pair, and its curve over depth."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sr_hooks.figures.style import INK, caption, image_of, new_figure, panel, plain
+
+if TYPE_CHECKING:
+    from sr_hooks.analyses.ddr.result import DdrResult, LayerSeparability
+
+__all__ = ["CLASS_COLOURS", "CLASS_MARKERS", "ddr_figure", "hull", "scatter"]
+
+# Okabe and Ito's colours, told apart by colour-blind eyes; with the markers, in print without colour too.
+CLASS_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
+CLASS_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+_MOST = 4  # scatters; of more layers, the most separated one and some from first to last
+_MOST_PAIRS = 10
+_FEW = 4  # classes, up to which there is room for filled hulls and a legend inside
+_LEAST = 1e-2  # where the axes of indices begin
+
+
+def ddr_figure(result: DdrResult) -> Any:
+    """One network input of each class, scatters, the index of every pair of classes; below, the index over depth."""
+    layers = result.layers
+    best = max(range(len(layers)), key=lambda i: (layers[i].chi or 0.0, i))
+    others = [i for i in range(len(layers)) if i != best]
+    spread = {others[round(i)] for i in np.linspace(0, len(others) - 1, min(len(others), _MOST - 1))}
+    shown = sorted({best, *spread})
+    deep = len(layers) > 1
+    figure = new_figure(3.2 + 3.3 * len(shown) + 3.4, 7.0 if deep else 4.2)
+    rows = figure.subfigures(2, 1, height_ratios=[4.2, 2.8]) if deep else [figure]
+    widths = [1.2, *[3.3] * len(shown), 3.0]
+    parts = rows[0].subfigures(1, len(widths), width_ratios=widths)
+    _examples(parts[0], result)
+    for part, index in zip(parts[1:-1], shown, strict=True):
+        axes = part.subplots()
+        scatter(axes, result, index)
+        if index == shown[0]:
+            below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.15), "ncols": 3, "frameon": False}
+            axes.legend(fontsize=7, **(below if len(result.classes) > _FEW else {"loc": "best", "framealpha": 0.8}))
+    _pairs(parts[-1].subplots(), layers[best])
+    if deep:
+        _depth(rows[1].subplots(), layers)
+    name = result.provenance["network"]["name"]
+    figure.suptitle(plain(f"{name}: do features cluster by degradation?"), fontsize=11, color=INK, x=0.01, ha="left")
+    caption(figure, result.verdict, width=150 if deep else 120)
+    return figure
+
+
+def _examples(part: Any, result: DdrResult) -> None:
+    columns = 1 + (len(result.classes) > _FEW)
+    axes = np.atleast_1d(part.subplots(-(-len(result.classes) // columns), columns)).flatten()
+    for unused in axes[len(result.classes) :]:
+        unused.set_axis_off()
+    for k, (name, image) in enumerate(zip(result.classes, result.arrays["examples"], strict=True)):
+        axes[k].imshow(image_of(image), interpolation="nearest")
+        panel(axes[k], plain(name))
+        axes[k].title.set_fontsize(7 if columns == 1 else 5)
+        for spine in axes[k].spines.values():
+            spine.set(color=CLASS_COLOURS[k % len(CLASS_COLOURS)], linewidth=2)
+
+
+def hull(points: np.ndarray) -> np.ndarray:
+    """Corners of the convex hull of (n,2) points, closed; (0,2) where they span no area."""
+    points = np.unique(points, axis=0)
+    if len(points) < 3:
+        return np.zeros((0, 2))
+    chains = []
+    for ordered in (points, points[::-1]):  # Andrew's monotone chain: lower hull, then upper
+        chain: list[np.ndarray] = []
+        for point in ordered:
+            while len(chain) > 1 and _turn(chain[-2], chain[-1], point) <= 0:
+                chain.pop()
+            chain.append(point)
+        chains += chain[:-1]
+    return np.array([*chains, chains[0]]) if len(chains) > 2 else np.zeros((0, 2))
+
+
+def _turn(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> float:
+    return float((b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0]))
+
+
+def scatter(axes: Any, result: DdrResult, index: int, coordinates: np.ndarray | None = None) -> None:
+    """One layer's points by class, with hulls, and its index in the title."""
+    layer = result.layers[index]
+    points = result.coordinates(layer.layer) if coordinates is None else coordinates
+    for k, name in enumerate(result.classes):
+        mine = points[result.arrays["labels"] == k]
+        colour = CLASS_COLOURS[k % len(CLASS_COLOURS)]
+        corners = hull(mine)
+        if len(corners):
+            if len(result.classes) <= _FEW:
+                axes.fill(corners[:, 0], corners[:, 1], facecolor=colour, alpha=0.12, linewidth=0)
+            axes.plot(corners[:, 0], corners[:, 1], color=colour, linewidth=0.6, alpha=0.5)
+        axes.scatter(
+            mine[:, 0],
+            mine[:, 1],
+            s=14,
+            color=colour,
+            marker=CLASS_MARKERS[(k + k // len(CLASS_COLOURS)) % len(CLASS_MARKERS)],  # no pair comes twice
+            label=plain(name),
+            linewidth=0,
+            alpha=0.85,
+        )
+    embedded = len(result.arrays.get(f"tsne_{index}", ())) > 0
+    framed = coordinates is not None or f"frame_{index}" in result.arrays
+    for number, write in enumerate((axes.set_xlabel, axes.set_ylabel)):
+        share = f", {layer.explained[number]:.0%} of variance" if len(layer.explained) > number else ""
+        text = f"axis {number + 1} of the run" if framed else f"component {number + 1}{share}"
+        write(f"t-SNE {number + 1}, no unit" if embedded and coordinates is None else text, fontsize=7)
+    axes.set_title(_title(layer), fontsize=9, color=INK)
+    axes.tick_params(labelsize=6)
+    axes.margins(0.06)
+
+
+def _title(layer: LayerSeparability) -> str:
+    name = plain(layer.layer)
+    if layer.chi is None:
+        return f"{name}\nCHI undefined"
+    interval = f" ({layer.low:.3g} to {layer.high:.3g})" if layer.low is not None else ""
+    chance = "" if layer.p is None else (", p < 0.01" if layer.p < 0.01 else f", p = {layer.p:.2g}")
+    return f"{name}\nCHI {layer.chi:.3g}{interval}{chance}"
+
+
+def _pairs(axes: Any, layer: LayerSeparability) -> None:
+    """A layer's index for all classes and every two of them, on a logarithmic axis, against the null."""
+    from matplotlib.ticker import NullFormatter
+
+    rows = [(plain(key.replace("|", " / ")), pair["chi"]) for key, pair in (layer.pairs or {}).items()]
+    if len(rows) > _MOST_PAIRS:  # then the first class, usually clean, against each other: they come first
+        first = next(iter(layer.pairs or {})).split("|")[0]
+        rows = [(name, value) for name, value in rows if name.startswith(plain(first) + " / ")]
+    rows = [("all", layer.chi), *rows] if len(rows) > 1 else rows
+    for at, (_, value) in enumerate(rows):
+        if value is None:
+            axes.text(0.02, at, "undefined", fontsize=7, va="center", transform=axes.get_yaxis_transform())
+            continue
+        place = max(value, _LEAST)
+        axes.plot([place], [at], "o", color=INK, markersize=5)
+        axes.annotate(f"{value:.3g}", (place, at), (0, 5), textcoords="offset points", fontsize=7, ha="center")
+    if layer.low is not None and layer.high is not None:
+        axes.plot([max(layer.low, _LEAST), max(layer.high, _LEAST)], [0, 0], color=INK, linewidth=1.5)
+    if layer.null_95 is not None:
+        axes.axvline(layer.null_95, color="#D55E00", linestyle="--", linewidth=1, label="95 % of shuffled labels")
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), fontsize=6.5, frameon=False)
+    known = [max(value, _LEAST) for value in (layer.low, layer.null_95, *(v for _, v in rows)) if value is not None]
+    axes.set_xscale("log")
+    ends = min(known, default=1) / 1.3, max(known, default=1) * 2
+    axes.set_xlim(10 ** np.floor(np.log10(ends[0])), 10 ** np.ceil(np.log10(ends[1])))  # whole decades, so labelled
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.margins(y=0.12)
+    axes.set_yticks(range(len(rows)), [name for name, _ in rows], fontsize=7)
+    axes.invert_yaxis()
+    axes.set_xlabel("CHI on principal components", fontsize=7)
+    axes.tick_params(labelsize=6.5)
+    axes.grid(axis="x", linewidth=0.4, alpha=0.5)
+    axes.set_title(f"which differ?\n{plain(layer.layer)}", fontsize=9, color=INK)
+
+
+def _depth(axes: Any, layers: tuple[LayerSeparability, ...]) -> None:
+    """CHI layer by layer in the order of the network, with interval and null."""
+    at = np.arange(len(layers))
+
+    def column(name: str) -> np.ndarray:
+        values = np.array([np.nan if getattr(layer, name) is None else getattr(layer, name) for layer in layers], float)
+        return np.maximum(values, _LEAST)
+
+    axes.fill_between(at, column("low"), column("high"), color="#0072B2", alpha=0.2, linewidth=0, label="95 % interval")
+    axes.plot(at, column("chi"), "o-", color="#0072B2", markersize=3.5, linewidth=1.2, label="CHI")
+    axes.plot(at, column("null_95"), "--", color="#D55E00", linewidth=1, label="95 % of shuffled labels")
+    axes.set_yscale("log")
+    axes.set_xlim(-0.5, len(layers) - 0.5)
+    step = max(len(layers) // 48 + (len(layers) % 48 > 0), 1)
+    axes.set_xticks(at[::step], [plain(layer.layer) for layer in layers[::step]], rotation=60, ha="right", fontsize=6.5)
+    axes.set_ylabel("Calinski-Harabasz index", fontsize=8)
+    axes.set_xlabel("layer, in the order in which they run", fontsize=8)
+    axes.tick_params(axis="y", labelsize=7)
+    axes.grid(linewidth=0.4, alpha=0.5)
+    axes.legend(fontsize=7, loc="best", framealpha=0.8)

@@ -1,0 +1,58 @@
+"""Options of DDR, on the command line and in a training run's option file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sr_hooks.core.options import option
+from sr_hooks.statistics.gram_pca import Store
+
+__all__ = ["DdrOptions", "DdrWatchOptions"]
+
+
+@dataclass(frozen=True)
+class DdrOptions:
+    """Options of DDR."""
+
+    degradations: Any = option(
+        ("clean", "blur:2", "noise:20"), "classes: clean, blur:STD, noise:STD, jpeg:QUALITY, blur:2+noise:10, ..."
+    )
+    layers: Any = option("auto", "taps, patterns such as body.*, auto, or all: every convolution")
+    frame: int | None = option(
+        None, "of layers that pass all frames of a clip at once: this frame's features, from 0 (default: all)"
+    )
+    patch: int = option(128, "side of a patch in ground-truth pixels")
+    patches: int = option(100, "patches, at most; they do not overlap")
+    folders: Any = option(None, "more classes: label=folder of network inputs, degraded already")
+    components: int = option(50, "principal components that the index is taken on")
+    permutations: int = option(999, "shufflings of the labels for the p-value")
+    subsamples: int = option(200, "half-samples of the patches for the interval")
+    tsne: int = option(5, "t-SNE runs, each from its own seed; 0 for none")
+    perplexity: float = option(30.0, "of t-SNE")
+    identify: bool = option(False, "cross-validate a linear probe for type and level of the degradation")
+    seed: int = option(0, "of patches, degradations and all other randomness")
+    memory: float = option(1.5, "gigabytes for held features; what does not fit is computed again")
+    store: Store = option("auto", "hold features as float32, as int16, or (auto) as their size suggests")
+    keep_features: str | Path | None = option(None, "folder to write the features themselves to")
+
+    def __post_init__(self) -> None:
+        for name, least in (("patch", 1), ("patches", 2), ("components", 1), ("permutations", 0), ("tsne", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} is {getattr(self, name)}: it must be at least {least}")
+        if self.seed < 0 or self.subsamples < 0:
+            raise ValueError("seed and subsamples must be 0 or more")
+        if not (self.memory > 0 and self.perplexity > 0):
+            raise ValueError("memory and perplexity must be above 0")
+
+
+@dataclass(frozen=True)
+class DdrWatchOptions(DdrOptions):
+    """Keys of a `ddr:` block in an option file: those of DDR, with lighter defaults. Seed 0 is the run's seed."""
+
+    patch: int = option(64, "side of a patch in ground-truth pixels")
+    patches: int = option(40, "patches, at most; they do not overlap")
+    permutations: int = option(199, "shufflings of the labels for the p-value")
+    subsamples: int = option(100, "half-samples of the patches for the interval")
+    tsne: int = option(0, "t-SNE runs, each from its own seed; 0 for none")

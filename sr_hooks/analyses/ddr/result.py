@@ -1,0 +1,168 @@
+"""What a DDR found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from sr_hooks.analyses.ddr.generalisation import Generalisation, generalisation
+from sr_hooks.errors import OptionError, TapError, nearest
+from sr_hooks.results.result import Result
+from sr_hooks.statistics.linear_probe import Identification, identify
+from sr_hooks.statistics.separability import Separability
+
+__all__ = ["DdrResult", "LayerSeparability"]
+
+
+@dataclass(frozen=True)
+class LayerSeparability(Separability):
+    """How one layer's features cluster by degradation. See `sr_hooks.separability.Separability` for the index.
+
+    Attributes:
+        layer: the tap.
+        dimensions: of a feature, flattened whole.
+        explained: share of variance of each principal component, descending.
+        tsne: the index in t-SNE's plane, one for each seed; for comparison with papers only.
+        pairs: how the classes look pair by pair: "a|b" to {"chi": ..., "p": ...}.
+    """
+
+    layer: str = ""
+    dimensions: int = 0
+    explained: tuple[float, ...] = ()
+    tsne: tuple[float, ...] = ()
+    pairs: dict[str, dict[str, float | None]] | None = None
+
+    @property
+    def tsne_median(self) -> float | None:
+        """Median over the seeds."""
+        return float(np.median(self.tsne)) if self.tsne else None
+
+    @property
+    def separates(self) -> bool:
+        """p below 0.01, or the classes do not overlap in a single point."""
+        return self.p is not None and self.p < 0.01 if self.chi is not None else self.share == 1.0
+
+
+class DdrResult(Result):
+    """How the features of some layers cluster by degradation.
+
+    Arrays: `labels` (n,) index into `classes`; `groups` (n,) equal for the copies of one patch; for the i-th layer
+    `scores_i` (n,k) principal component scores and, where asked, `tsne_i` (seeds,n,2); `examples` (K,C,h,w), one
+    network input of each class. In a training run also `sketch_i` (n,512) and `frame_i` (n,2), see `DdrWatcher`.
+    """
+
+    @property
+    def layers(self) -> tuple[LayerSeparability, ...]:
+        """Layer by layer, in the order in which they were asked or run."""
+        return tuple(_from_scalars(entry) for entry in self.scalars["layers"])
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the degradations, then of the folders."""
+        return tuple(self.scalars["classes"])
+
+    @property
+    def deepest(self) -> LayerSeparability:
+        """The last layer, which for `auto` is the only one."""
+        return self.layers[-1]
+
+    @property
+    def chi(self) -> float | None:
+        """Calinski-Harabasz index of the last layer, in principal component space; None where it is undefined."""
+        return self.deepest.chi
+
+    @property
+    def p(self) -> float | None:
+        """Permutation p-value of the last layer's index."""
+        return self.deepest.p
+
+    def layer(self, name: str) -> LayerSeparability:
+        """One layer by its tap.
+
+        Raises:
+            TapError: it was not looked at; with the nearest.
+        """
+        return self.layers[self._index(name)]
+
+    def _index(self, name: str | None) -> int:
+        names = [entry["layer"] for entry in self.scalars["layers"]]
+        if name is None:
+            return len(names) - 1
+        if name not in names:
+            raise TapError(f"the result holds no layer {name!r}; {nearest(name, names)}")
+        return names.index(name)
+
+    def coordinates(self, name: str | None = None) -> np.ndarray:
+        """(n,2) for a picture of a layer, the last by default.
+
+        t-SNE's first seed; of a training run, its fixed frame; or else two principal components.
+        """
+        index = self._index(name)
+        embedded = self.arrays.get(f"tsne_{index}")
+        if embedded is not None and len(embedded):
+            return embedded[0]
+        if f"frame_{index}" in self.arrays:
+            return self.arrays[f"frame_{index}"]
+        scores = self.arrays.get(f"scores_{index}", np.zeros((len(self.arrays["labels"]), 0)))
+        return np.pad(scores[:, :2], ((0, 0), (0, max(2 - scores.shape[1], 0))))
+
+    def identify(self, layer: str | None = None, *, folds: int = 5) -> Identification:
+        """Distortion identification (the paper's application): type and level of degradation from a linear probe.
+
+        Needs scikit-learn. Folders count as types of their own, without a level.
+
+        Raises:
+            OptionError: constant features, or one type of degradation only.
+        """
+        index = self._index(layer)
+        if f"scores_{index}" not in self.arrays:
+            raise OptionError("constant features identify nothing")
+        labels = self.arrays["labels"]
+        kinds, levels = self.scalars["kinds"], self.scalars["levels"]
+        return identify(
+            self.arrays[f"scores_{index}"],
+            [kinds[k] for k in labels],
+            [levels[k] for k in labels],
+            self.arrays["groups"],
+            folds=folds,
+            seed=int(self.provenance["seed"]),
+        )
+
+    def generalisation(self, label: str, layer: str | None = None) -> Generalisation:
+        """What the network takes a class for, usually a folder of real images; see `Generalisation`.
+
+        Raises:
+            OptionError: no such class, or constant features.
+        """
+        return generalisation(label, self.classes, self.layers[self._index(layer)].pairs or {})
+
+    def headline(self) -> dict[str, Any]:
+        """The last layer's numbers; of several layers, the index of each and which is the most separated."""
+        last = self.deepest
+        found: dict[str, Any] = {"layer": last.layer, "chi": last.chi, "interval": None, "p": last.p}
+        if last.low is not None and last.high is not None:
+            found["interval"] = f"{last.low:.3g} to {last.high:.3g}"
+        if last.tsne:
+            several = f"{min(last.tsne):.3g} to {max(last.tsne):.3g} over {len(last.tsne)} seeds"
+            found["tsne_chi"] = several if len(last.tsne) > 1 else f"{last.tsne[0]:.3g}, one seed"
+        known = [layer for layer in self.layers if layer.chi is not None]
+        if len(self.layers) > 1 and known:
+            best = max(known, key=lambda layer: layer.chi or 0.0)
+            found |= {"layers": len(self.layers), "most_separated": f"{best.layer} (CHI {best.chi:.4g})"}
+            found |= {f"chi/{layer.layer}": layer.chi for layer in self.layers}
+        if self.scalars.get("identification"):
+            found["identified"] = self.scalars["identification"]["accuracy"]
+        return {key: value for key, value in found.items() if value is not None}
+
+
+def _from_scalars(entry: Mapping[str, Any]) -> LayerSeparability:
+    given: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
+    return LayerSeparability(**given)
+
+
+def as_scalars(layer: LayerSeparability) -> dict[str, Any]:
+    """A layer as JSON holds it; DdrResult.layers is the way back."""
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(layer).items()}

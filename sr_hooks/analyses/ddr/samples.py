@@ -1,0 +1,122 @@
+"""What DDR looks at: patches of ground truth, each degraded in every way, and folders of the user's own images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from sr_hooks.degradations.parsing import make_lr
+from sr_hooks.degradations.step import Degradation
+from sr_hooks.errors import OptionError
+from sr_hooks.images.clips import as_clips
+from sr_hooks.images.image_sets import cut_patches, single_images
+from sr_hooks.networks.network import Network
+
+__all__ = ["Samples", "draw_samples"]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Network inputs with their labels.
+
+    Attributes:
+        inputs: (n,C,h,w) float32 in [0, 1], or clips (n,T,C,h,w).
+        labels: (n,) int, index into `names`.
+        groups: (n,) int, the same for the degraded copies of one patch, and each image of a folder its own.
+        names: of the classes: degradations, then folders.
+        degradations: the first of the classes, as they were made.
+        patches: patches of ground truth used.
+    """
+
+    inputs: torch.Tensor
+    labels: np.ndarray
+    groups: np.ndarray
+    names: tuple[str, ...]
+    degradations: tuple[Degradation, ...]
+    patches: int
+
+    @property
+    def counts(self) -> list[int]:
+        """Samples of each class."""
+        return [int((self.labels == k).sum()) for k in range(len(self.names))]
+
+    def examples(self) -> torch.Tensor:
+        """(K,C,h,w): one input of each class, copies of one patch where there are such: the first class's liveliest.
+
+        Of clips the middle frame.
+        """
+        first = np.flatnonzero(self.labels == 0)
+        chosen = first[int(self.inputs[first].flatten(1).std(dim=1).argmax())]
+        rows = []
+        for k in range(len(self.names)):
+            mine = np.flatnonzero(self.labels == k)
+            same = mine[self.groups[mine] == self.groups[chosen]]
+            rows.append(int(same[0] if len(same) else mine[0]))
+        chosen_ones = self.inputs[rows]
+        return chosen_ones if chosen_ones.ndim == 4 else chosen_ones[:, chosen_ones.shape[1] // 2]
+
+
+def draw_samples(
+    network: Network,
+    images: Any,
+    degradations: tuple[Degradation, ...],
+    folders: Mapping[str, Any],
+    *,
+    patch: int,
+    patches: int,
+    seed: int,
+) -> Samples:
+    """Cut patches, degrade each in every way, and add those of the folders, which are network inputs already.
+
+    Raises:
+        OptionError: fewer than two classes, two of one name, or fewer patches than classes.
+        ImageError: an image smaller than a patch, or not of the network's channels.
+    """
+    names = (*(d.name for d in degradations), *folders) if images is not None else tuple(folders)
+    degradations = degradations if images is not None else ()
+    if len(names) < 2:
+        raise OptionError(f"one class ({', '.join(names) or 'none'}) has nothing to be told from: give two or more")
+    if any("|" in name for name in folders):
+        raise OptionError("a folder's label must not hold a |")
+    if len(set(names)) < len(names):
+        raise OptionError("a folder has the name of a degradation: give it another label")
+    side = int(patch / network.scale)
+    if side < 1:
+        raise OptionError(f"patch {patch} is less than one input pixel at scale {network.scale:g}")
+    parts, labels, groups, used = [], [], [], 0
+    if images is not None:
+        cut = cut_patches(_singles(network, images, "image"), patch, patches, seed, "image")
+        used = len(cut)
+        for degradation in degradations:
+            parts.append(make_lr(cut, degradation, scale=network.scale, seed=seed))
+            groups.append(np.arange(used))
+    for label, folder in folders.items():
+        found = _singles(network, folder, f"image of {label}")
+        parts.append(cut_patches(found, side, patches, seed, f"image of {label}"))
+        groups.append(np.arange(len(parts[-1])) + sum(map(len, groups)))
+    for index, (name, part) in enumerate(zip(names, parts, strict=True)):
+        network.check(part)
+        labels.append(np.full(len(part), index))
+        if len(part) < len(names):
+            raise OptionError(
+                f"{len(part)} patches of {name} for {len(names)} classes are too few: give more or larger images, or "
+                f"smaller patches than {patch} pixels"
+            )
+    if len({part.shape[1:] for part in parts}) > 1:
+        raise OptionError(f"the classes have inputs of different shapes: {[tuple(p.shape[1:]) for p in parts]}")
+    return Samples(torch.cat(parts), np.concatenate(labels), np.concatenate(groups), names, degradations, used)
+
+
+def _singles(network: Network, given: Any, what: str) -> list[torch.Tensor]:
+    """Images, or clips of one length."""
+    if not network.frames:
+        return single_images(given, what)
+    clips = as_clips(given, network.frames, what)
+    lengths = sorted({clip.shape[1] for clip in clips})
+    if len(lengths) > 1:
+        raise OptionError(f"clips of {' and '.join(map(str, lengths))} frames: their features have no common size")
+    return clips

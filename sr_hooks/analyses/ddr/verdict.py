@@ -1,0 +1,69 @@
+"""A DDR's verdict in words: do features separate by degradation or not, and what else might explain it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sr_hooks.analyses.ddr.result import LayerSeparability
+
+__all__ = ["judge"]
+
+LEVEL = 0.01
+_FEW = 20
+_WEAK = 0.1  # of the variance; below, content outweighs degradation ten to one
+
+
+def judge(
+    layers: Sequence[LayerSeparability], *, counts: Sequence[int], asked: int, permutations: int, apart: Sequence[str]
+) -> str:
+    """The sentence; it begins with "features (do not) separate", "undefined", "undecided" or "not tested".
+
+    `apart` says of each folder what the network takes it for.
+    """
+    if permutations and 1 / (permutations + 1) >= LEVEL:
+        return f"undecided: {permutations} permutations cannot give a p below {LEVEL}; take 199 or more" + _tail([])
+    notes = list(apart)
+    if min(counts) < asked:
+        notes.append(f"{min(counts)} patches a class where {asked} were asked, the images hold no more")
+    elif min(counts) < _FEW:
+        notes.append(f"only {min(counts)} patches a class, so the interval is rough")
+    if apart:
+        notes.append("a folder shows other content than the rest, and content separates as degradation does")
+    if len(layers) == 1:
+        return _one(layers[0]) + _tail(notes)
+    return _many(layers) + _tail(notes)
+
+
+def _tail(notes: Sequence[str]) -> str:
+    return "".join(f"; {note}" for note in notes) + "."
+
+
+def _one(layer: LayerSeparability) -> str:
+    if layer.chi is None:
+        return f"undefined: {layer.layer} has no CHI, {layer.undefined}"
+    interval = f", 95 % interval {layer.low:.3g} to {layer.high:.3g}" if layer.low is not None else ""
+    facts = f"CHI {layer.chi:.4g}{interval}; between degradations lie {layer.share:.1%} of the projected variance"
+    if layer.p is None:
+        return f"not tested: {facts}, no permutation null was asked for"
+    words = f"p < {LEVEL}" if layer.separates else f"p = {layer.p:.2g}"
+    if layer.separates:
+        weakly = " weakly" if layer.share is not None and layer.share < _WEAK else ""
+        return f"features separate{weakly} by degradation at {layer.layer}, {words} ({facts})"
+    return f"features do not separate by degradation at {layer.layer}, {words} ({facts})"
+
+
+def _many(layers: Sequence[LayerSeparability]) -> str:
+    separated = [layer for layer in layers if layer.separates]
+    defined = [layer for layer in layers if layer.chi is not None]
+    if not defined:
+        return f"undefined: none of {len(layers)} layers has a CHI, {layers[0].undefined}"
+    if all(layer.p is None for layer in defined):
+        return f"not tested: {len(layers)} layers, no permutation null was asked for"
+    best = max(defined, key=lambda layer: layer.chi or 0.0)
+    lead = "features separate" if separated else "features do not separate"
+    undefined = len(layers) - len(defined)
+    more = f", CHI undefined at {undefined}" if undefined else ""
+    return (
+        f"{lead} by degradation at {len(separated)} of {len(layers)} layers, each with p < {LEVEL} by itself{more}; "
+        f"most at {best.layer}, CHI {best.chi:.4g}, {best.share:.1%} of the projected variance"
+    )

@@ -1,0 +1,253 @@
+"""FAIG, filter attribution integrated gradients (arXiv 2108.01070): which filters remove which degradation."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+from sr_hooks.analyses.base import Analysis, execute
+from sr_hooks.analyses.degraded_pairs import Inputs, make_inputs
+from sr_hooks.analyses.faig.baseline import baseline_of
+from sr_hooks.analyses.faig.filters import Filters
+from sr_hooks.analyses.faig.integration import Integral, integrate
+from sr_hooks.analyses.faig.result import FaigResult, Pair
+from sr_hooks.analyses.faig.verdict import judge, notes_on, relative_gap
+from sr_hooks.analyses.faig.watcher import FaigWatcher, FaigWatchOptions
+from sr_hooks.attribution.weight_paths import StraightPath, WeightGradients
+from sr_hooks.attribution.weight_quadrature import centred, overlap
+from sr_hooks.core.options import from_mapping, option
+from sr_hooks.core.progress import progress_bar
+from sr_hooks.degradations.parsing import parse_degradations
+from sr_hooks.errors import OptionError
+from sr_hooks.hookspecs import hookimpl
+from sr_hooks.networks.network import Network
+from sr_hooks.networks.unwrap import derived_weights, settled
+from sr_hooks.results.result import Result
+
+__all__ = ["Faig", "FaigOptions", "FaigResult", "faig"]
+
+
+@dataclass(frozen=True)
+class FaigOptions:
+    """Options of FAIG."""
+
+    baseline: Any = option(
+        help="the network before fine-tuning: a weights file for the same architecture, or a model as --model takes it",
+        example="baseline='baseline.pth'",
+    )
+    degradations: Any = option(
+        ("blur:2", "noise:25.5"),
+        "what the filters may remove, e.g. blur:2 noise:25.5 jpeg:30; scores are compared between them",
+    )
+    steps: Literal["auto"] | int = option(
+        "auto",
+        "gradients an image and degradation (the nodes of the path integral), or auto: until the tolerance is met",
+    )
+    tolerance: float = option(0.01, "estimated relative error of the mean scores at which auto stops")
+    crop: int | None = option(None, "centre crop of the images, side in HR pixels (default: whole images)")
+    clip: bool = option(False, "clip degraded inputs to [0, 1], as image files are; the paper's noise is not clipped")
+    biases: bool = option(False, "score biases too (experimental)")
+    precision: Literal["float32", "bfloat16"] = option("float32", "bfloat16 runs the network under autocast")
+    compat: Literal["faig"] | None = option(None, "faig: the published left rule, 100 steps")
+    any_order: bool = option(False, "take a target that does far worse than its baseline")
+    seed: int = option(0, "of the degradations")
+    degraded: Any = option(None, "ready-made inputs, name to (N,C,h,w), with gt instead of images", flag=False)
+    gt: Any = option(None, "ground truth (N,C,H,W) of the ready-made inputs", flag=False)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.steps, int) and self.steps < 2:
+            raise ValueError(f"steps is {self.steps}: an integral needs at least 2 gradients")
+        if not 0 < self.tolerance < math.inf:
+            raise ValueError(f"tolerance is {self.tolerance}: it must be above 0")
+        if self.crop is not None and self.crop < 1:
+            raise ValueError(f"crop is {self.crop}: it is a side in pixels")
+        parse_degradations(self.degradations)
+
+
+class Faig(Analysis[FaigOptions]):
+    """Which filters remove which degradation? Between a baseline and the target fine-tuned from it."""
+
+    name = "faig"
+    options_type = FaigOptions
+    result_type = FaigResult
+    takes = "hr"
+    watcher_type = FaigWatcher
+    watch_options_type = FaigWatchOptions
+    watch_images = 4
+
+    def run(self, network: Network, images: Any, options: FaigOptions) -> FaigResult:
+        if options.compat and options.precision != "float32":
+            raise OptionError("compat='faig' is the published procedure: float32")
+        baseline = _settled(baseline_of(options.baseline, network))
+        derived = derived_weights(network.module)
+        network = _settled(network)
+        path = StraightPath.between(baseline.module, network.module)
+        filters = Filters.of(network.module, biases=options.biases)
+        inputs = make_inputs(
+            network,
+            images,
+            options.degradations,
+            degraded=options.degraded,
+            gt=options.gt,
+            crop=options.crop,
+            clip=options.clip,
+            seed=options.seed,
+        )
+        engine = WeightGradients(network.whole(), path, precision=options.precision)
+        with progress_bar("FAIG", unit="gradients") as progress:
+            found = integrate(
+                engine,
+                filters,
+                inputs,
+                steps=None if options.steps == "auto" else int(options.steps),
+                tolerance=options.tolerance,
+                published=options.compat == "faig",
+                any_order=options.any_order,
+                progress=progress,
+            )
+        return _result(network, baseline, path, filters, inputs, found, options, derived)
+
+    @classmethod
+    def figure(cls, result: Result) -> Any:
+        from sr_hooks.analyses.faig.figure import faig_figure
+
+        return faig_figure(cast("FaigResult", result))
+
+
+def _settled(network: Network) -> Network:
+    """With plain weights: filters are what convolves, whatever it is computed from."""
+    module = settled(network.module)
+    if module is network.module:
+        return network
+    twin = copy.copy(network)
+    twin.module = module.requires_grad_(False)
+    return twin
+
+
+def _result(
+    network: Network,
+    baseline: Network,
+    path: StraightPath,
+    filters: Filters,
+    inputs: Inputs,
+    found: Integral,
+    options: FaigOptions,
+    derived: list[str],
+) -> FaigResult:
+    before, after = found.baseline_loss.sum(dim=0), found.target_loss.sum(dim=0)
+    change = after - before
+    gaps = [relative_gap(a, c) for a, c in zip(found.attributed.tolist(), change.tolist(), strict=True)]
+    scalars = {
+        "degradations": list(inputs.names),
+        "filters": filters.count,
+        "images": len(inputs),
+        "steps": max(found.counts),
+        "steps_by_image": list(found.counts),
+        "gradients": found.gradients,
+        "completeness_gap": max(gaps),
+        "completeness_gaps": gaps,
+        "error": found.error,
+        "top_overlap": found.overlap,
+        "split_half_overlap": overlap(*map(centred, found.halves)) if found.halves else None,
+        "baseline_loss": before.tolist(),
+        "target_loss": after.tolist(),
+        "attributed": found.attributed.tolist(),
+        "identical": not path.moving,
+        "compat": options.compat,
+        "layers": filters.plain(),
+    }
+    provenance = {"baseline": baseline.describe(), "seed": options.seed, **inputs.describe()}
+    notes = notes_on(network, baseline)
+    if derived:
+        notes.append(
+            f"{len(derived)} layers compute their weights from others ({derived[0]}, ...): scored is what they come to"
+        )
+    if found.broken:
+        notes.append(f"{found.broken} of {found.gradients} gradients had entries that are not finite, which count as 0")
+    result = FaigResult(
+        "faig", {"scores": found.scores.float().numpy()}, scalars, provenance, judge(scalars, notes, options.tolerance)
+    )
+    result._pair = Pair(baseline, network, provenance["baseline"]["sha256"], network.sha256())
+    return result
+
+
+def faig(
+    baseline: Any,
+    target: Any,
+    *,
+    images: Any = None,
+    degradations: Any = FaigOptions.degradations,
+    degraded: Mapping[str, Any] | None = None,
+    gt: Any = None,
+    steps: Literal["auto"] | int = "auto",
+    tolerance: float = FaigOptions.tolerance,
+    crop: int | None = None,
+    clip: bool = False,
+    biases: bool = False,
+    precision: Literal["float32", "bfloat16"] = "float32",
+    compat: Literal["faig"] | None = None,
+    any_order: bool = False,
+    seed: int = 0,
+) -> FaigResult:
+    """Score every filter for every degradation: how much its change, from baseline to target, removed of it.
+
+    For an image and a degradation, with theta(t) = theta_b + t * (theta - theta_b) and L the sum of squared
+    differences between the output and the ground truth, a filter's score is the sum over its kernel of
+    |(theta - theta_b) * integral of dL/dtheta dt| (arXiv 2108.01070), averaged over images. Filters
+    particular to one degradation are those with a large score for it less that for the others. Nodes lie denser
+    at the target, and are doubled until the scores and the ranking's top 1 % settle.
+
+    Not for: two networks trained apart (the straight line between them leads nowhere); networks of which the target
+    does not remove the degradation; saying that a filter is needed, which `verify` tests. The result takes up the
+    target's buffers all along.
+
+    Args:
+        baseline: the network before fine-tuning: a Network, a torch module, a weights file for the target's
+            architecture, or what `sr-hooks --model` takes.
+        target: the network after: a Network or a torch module.
+        images: HR images in [0, 1]: (N,C,H,W), a file's path, or a list of either, sizes may differ. For networks over
+            clips: clips (T,C,H,W), (N,T,C,H,W) or folders of frames; the loss is over all frames that they return.
+        degradations: e.g. ("blur:2", "noise:25.5"); see sr_hooks.degradations. Any number, in one pass.
+        degraded: instead of images, name to ready-made LR inputs (N,C,h,w); they may leave [0, 1] as noise does.
+        gt: their ground truth (N,C,H,W) in [0, 1].
+        steps: gradients an image and degradation, or "auto": 10 to 80, as many as the tolerance needs.
+        tolerance: estimated relative L2 error, over all filters and degradations, at which "auto" stops; the error is
+            that of the mean over all images.
+        crop: side in HR pixels of a centre crop of images.
+        clip: degraded inputs to [0, 1], as image files are; the paper's noise is not clipped.
+        biases: score biases too (experimental, as are Linear rows).
+        precision: "bfloat16" runs the network under autocast.
+        compat: "faig" for the published left rule, 100 steps or `steps`.
+        any_order: do not refuse a target with more than twice the baseline's loss on every degradation.
+        seed: of the degradations.
+
+    Returns:
+        A FaigResult.
+
+    Raises:
+        SRHooksError: a subclass that says what is wrong with the pair, the images or an option.
+    """
+    given = {
+        "baseline": baseline,
+        "degradations": degradations,
+        "steps": steps,
+        "tolerance": tolerance,
+        "crop": crop,
+        "clip": clip,
+        "biases": biases,
+        "precision": precision,
+        "compat": compat,
+        "any_order": any_order,
+        "seed": seed,
+        "degraded": degraded,
+        "gt": gt,
+    }
+    return cast("FaigResult", execute(Faig, target, images, from_mapping(FaigOptions, given, where="faig")))
+
+
+@hookimpl
+def register_analyses() -> list[type[Analysis[Any]]]:
+    return [Faig]

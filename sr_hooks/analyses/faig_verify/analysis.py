@@ -1,0 +1,262 @@
+"""Proof by surgery: put the baseline's weights back into FAIG's filters and into others, and see what is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from sr_hooks.analyses.base import Analysis, execute
+from sr_hooks.analyses.degraded_pairs import Inputs, make_inputs
+from sr_hooks.analyses.faig.filters import Filters
+from sr_hooks.analyses.faig.masking import masked_weights, pick
+from sr_hooks.analyses.faig.result import FaigResult
+from sr_hooks.analyses.faig_verify.masked_images import pictures
+from sr_hooks.analyses.faig_verify.masking_trial import Choice, measure
+from sr_hooks.analyses.faig_verify.result import FAIG, RANDOM, VerifyResult, judge
+from sr_hooks.analyses.faig_verify.rival_rankings import (
+    input_ig_scores,
+    random_ranking,
+    relative_change_scores,
+    weight_change_scores,
+)
+from sr_hooks.attribution.weight_paths import StraightPath
+from sr_hooks.core.options import as_plain, from_mapping, option
+from sr_hooks.core.progress import progress_bar
+from sr_hooks.errors import OptionError
+from sr_hooks.hookspecs import hookimpl
+from sr_hooks.networks.network import Network
+from sr_hooks.results.result import Result, read_result
+
+__all__ = ["FaigVerify", "VerifyOptions", "VerifyResult", "verify"]
+
+CLEAN = "clean"
+
+
+@dataclass(frozen=True)
+class VerifyOptions:
+    """Options of FAIG's verification."""
+
+    result: Any = option(help="folder of a FAIG result", example="result='faig_result'")
+    baseline: Any = option(None, "the network before fine-tuning, as for faig; needed for a result from a folder")
+    tops: Any = option((0.01, 0.03, 0.05, 0.1), "shares of the filters to mask")
+    random_seeds: int = option(5, "random choices of filters to compare with")
+    input_points: int = option(8, "gradients an image and degradation for the input-IG control; 0 leaves it out")
+    input_images: int = option(4, "images that the input-IG control looks at")
+    crop: int | None = option(None, "centre crop of the images, side in HR pixels (default: whole images)")
+    seed: int = option(1, "of degradations, random filters and intervals; not the result's, so that noise is new")
+    degraded: Any = option(None, "ready-made inputs, name to (N,C,h,w), with gt instead of images", flag=False)
+    gt: Any = option(None, "ground truth (N,C,H,W) of the ready-made inputs", flag=False)
+
+    def __post_init__(self) -> None:
+        tops = [self.tops] if isinstance(self.tops, (int, float)) else list(self.tops)
+        if not tops or not all(isinstance(top, (int, float)) and 0 < top <= 1 for top in tops):
+            raise ValueError(f"tops is {self.tops}: shares of the filters above 0 and up to 1, e.g. 0.01 0.03")
+        object.__setattr__(self, "tops", tuple(float(top) for top in tops))
+        if self.random_seeds < 1 or self.input_points < 0 or self.input_images < 1:
+            raise ValueError("random_seeds and input_images must be at least 1, input_points at least 0")
+
+
+class FaigVerify(Analysis[VerifyOptions]):
+    """Are FAIG's filters better than chance? Mask them, and others as many, and measure what the network loses."""
+
+    name = "faig-verify"
+    options_type = VerifyOptions
+    result_type = VerifyResult
+    takes = "hr"
+
+    def run(self, network: Network, images: Any, options: VerifyOptions) -> VerifyResult:
+        found = _attached(options, network)
+        inputs = make_inputs(
+            network,
+            images,
+            found.degradations,
+            degraded=options.degraded,
+            gt=options.gt,
+            crop=options.crop,
+            clip=bool(found.provenance["options"].get("clip")),
+            seed=options.seed,
+            also=(CLEAN,),
+        )
+        inputs = inputs.in_the_middle()
+        degradations = [name for name in found.degradations if name in inputs.names]
+        if not degradations:
+            raise OptionError(f"none of the inputs is degraded as the result's are: {', '.join(found.degradations)}")
+        path, filters = found.pair.path(), found.filters
+        with progress_bar("FAIG verification", unit="steps") as progress:
+            choices = [
+                *(Choice(FAIG, name, found.ranking(name)) for name in degradations),
+                *_controls(network, path, filters, inputs, degradations, options, progress),
+            ]
+            arrays, trials = _trials(network, path, filters, inputs, choices, options.tops, progress)
+        scalars = {
+            "images": len(inputs),
+            "filters": filters.count,
+            "columns": list(inputs.names),
+            "degradations": degradations,
+            "tops": list(options.tops),
+            "trials": trials,
+        }
+        result = VerifyResult("faig-verify", arrays, scalars, {"seed": options.seed, **inputs.describe()})
+        where = options.result if isinstance(options.result, (str, Path)) else "as given"
+        result.provenance |= {"faig": found.provenance, "options": as_plain(replace(options, result=where))}
+        pictures(result, network, path, found, inputs)
+        result.verdict, numbers = judge(result, degradations)
+        result.scalars["chance"] = numbers
+        return result
+
+    @classmethod
+    def figure(cls, result: Result) -> Any:
+        from sr_hooks.analyses.faig_verify.figure import verify_figure
+
+        return verify_figure(cast("VerifyResult", result))
+
+
+def _attached(options: VerifyOptions, network: Network) -> FaigResult:
+    found = read_result(options.result) if isinstance(options.result, (str, Path)) else options.result
+    if not isinstance(found, FaigResult):
+        raise OptionError(f"result must be a FaigResult or its folder, not a {type(found).__name__}")
+    if found.scalars["identical"]:
+        raise OptionError("baseline and target of this result are identical: there is nothing to verify")
+    if found.scalars.get("path") == "trajectory":
+        raise OptionError(
+            "this result is of a training run's way, not of a pair of networks: run faig on two checkpoints"
+        )
+    if options.degraded is None and found.provenance["options"].get("degraded") is not None:
+        raise OptionError(
+            "this result was made of ready-made inputs, so how to degrade images is not known: verify it with "
+            f"degraded={{{', '.join(map(repr, found.degradations))}: ...}} and gt="
+        )
+    if options.baseline is not None:
+        found.attach(options.baseline, network)
+    return found
+
+
+def _controls(
+    network: Network,
+    path: StraightPath,
+    filters: Filters,
+    inputs: Inputs,
+    degradations: Sequence[str],
+    options: VerifyOptions,
+    progress: Any,
+) -> list[Choice]:
+    """Rankings that FAIG has to beat."""
+
+    def order(scores: np.ndarray) -> np.ndarray:
+        return np.argsort(-scores, kind="stable")
+
+    out = [
+        Choice("weight change", None, order(weight_change_scores(path, filters))),
+        Choice("relative change", None, order(relative_change_scores(path, filters))),
+    ]
+    if CLEAN in inputs.names and options.input_points and degradations != [CLEAN]:
+        some = Inputs(
+            tuple(n for n in inputs.names if n in degradations and n != CLEAN),
+            inputs.gt[: options.input_images],
+            tuple(
+                tuple(lr for n, lr in zip(inputs.names, row, strict=True) if n in degradations and n != CLEAN)
+                for row in inputs.lr[: options.input_images]
+            ),
+        )
+        clean = [row[inputs.names.index(CLEAN)] for row in inputs.lr]
+        scores = input_ig_scores(network, filters, some, clean, points=options.input_points, progress=progress)
+        for row, name in enumerate(some.names):
+            others = [scores[i] for i in range(len(scores)) if i != row]
+            out.append(
+                Choice("input-IG", name, order(scores[row] - np.mean(others, axis=0) if others else scores[row]))
+            )
+    seeds = [options.seed + i for i in range(options.random_seeds)]
+    return out + [Choice(RANDOM, None, random_ranking(filters, seed), seed) for seed in seeds]
+
+
+def _trials(
+    network: Network,
+    path: StraightPath,
+    filters: Filters,
+    inputs: Inputs,
+    choices: Sequence[Choice],
+    tops: Sequence[float],
+    progress: Any,
+) -> tuple[dict[str, np.ndarray], list[dict[str, Any]]]:
+    target = measure(network, None, inputs, progress)
+    arrays = {"target_psnr": target.psnr, "baseline_psnr": measure(network, path.start, inputs, progress).psnr}
+    psnr, gradient, trials = [], [], []
+    for choice in choices:
+        for top in tops:
+            masked = measure(network, masked_weights(path, filters, pick(choice.ranking, top)), inputs, progress)
+            psnr.append(masked.psnr)
+            gradient.append(masked.gradient_error(target))
+            trials.append({"method": choice.method, "degradation": choice.degradation, "top": top, "seed": choice.seed})
+    return {**arrays, "psnr": np.stack(psnr), "gradient_error": np.stack(gradient)}, trials
+
+
+def verify(
+    result: FaigResult | str | Path,
+    images: Any = None,
+    *,
+    baseline: Any = None,
+    target: Any = None,
+    tops: Sequence[float] | float = (0.01, 0.03, 0.05, 0.1),
+    random_seeds: int = 5,
+    input_points: int = 8,
+    input_images: int = 4,
+    crop: int | None = None,
+    seed: int = 1,
+    degraded: Mapping[str, Any] | None = None,
+    gt: Any = None,
+) -> VerifyResult:
+    """Put the baseline's weights back into FAIG's filters, and into as many others, and measure what is lost.
+
+    Others are those whose weights changed most (absolutely, and relative to the baseline's, the paper's control), those
+    that integrated gradients along the *inputs* rank first, and random ones. Losses are PSNR against the target's own,
+    and the mean squared difference of gradient-magnitude maps (times 1000), on every degradation and on clean inputs.
+    The verdict compares FAIG's smallest share with random filters and with the other degradations, by image.
+
+    Not for: images that FAIG's ranking was made of, where it flatters itself; a single image, which has no interval.
+
+    Args:
+        result: of `faig`, or its folder, which needs `baseline` and `target`.
+        images: HR images in [0, 1], other than FAIG's; they are degraded as FAIG's were, with this seed.
+        tops: shares of the filters to mask.
+        random_seeds: how many random choices.
+        input_points, input_images: gradients an image and degradation, and images, of the input-IG control (the
+            paper: 101 points); 0 points leaves it out. It needs clean inputs: images, or `degraded` with "clean".
+        crop: side in HR pixels of a centre crop.
+        seed: of degradations, random filters and intervals.
+        degraded: instead of images, ready-made LR inputs under the result's names of degradations, and "clean".
+        gt: their ground truth.
+
+    Returns:
+        A VerifyResult; its `table()` has PSNR and loss with intervals.
+
+    Raises:
+        SRHooksError: a subclass that says what is wrong.
+    """
+    if target is None:
+        if not isinstance(result, FaigResult):
+            raise OptionError(
+                "a result from a folder holds no networks: verify(folder, images, baseline=..., target=...)"
+            )
+        target = result.pair.target
+    given = {
+        "result": result,
+        "baseline": baseline,
+        "tops": tops,
+        "random_seeds": random_seeds,
+        "input_points": input_points,
+        "input_images": input_images,
+        "crop": crop,
+        "seed": seed,
+        "degraded": degraded,
+        "gt": gt,
+    }
+    return cast("VerifyResult", execute(FaigVerify, target, images, from_mapping(VerifyOptions, given, where="verify")))
+
+
+@hookimpl
+def register_analyses() -> list[type[Analysis[Any]]]:
+    return [FaigVerify]

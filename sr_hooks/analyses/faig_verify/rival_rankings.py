@@ -1,0 +1,73 @@
+"""What FAIG's filters are held against: other ways to choose as many, some of them blind to the degradation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from sr_hooks.analyses.degraded_pairs import Inputs
+from sr_hooks.analyses.faig.filters import Filters
+from sr_hooks.attribution.weight_paths import StraightPath, at_weights
+from sr_hooks.inference.calibration import autocast
+from sr_hooks.networks.network import Network
+
+__all__ = ["input_ig_scores", "random_ranking", "relative_change_scores", "weight_change_scores"]
+
+
+def weight_change_scores(path: StraightPath, filters: Filters) -> np.ndarray:
+    """(F,) float64: sum over each filter of |theta - theta_b|. One list, whatever the degradation."""
+    return filters.reduce({name: path.difference(name).abs() for name in path.moving}).numpy()
+
+
+def relative_change_scores(path: StraightPath, filters: Filters) -> np.ndarray:
+    """(F,) float64: sum |theta - theta_b| / sum |theta_b|, the paper's control; 0 where theta_b is 0."""
+    change = weight_change_scores(path, filters)
+    size = filters.reduce({name: value.abs() for name, value in path.start.items()}).numpy()
+    return np.divide(change, size, out=np.zeros_like(change), where=size > 0)
+
+
+def random_ranking(filters: Filters, seed: int) -> np.ndarray:
+    """(F,) filter numbers in an order drawn from the seed."""
+    return np.random.default_rng(seed).permutation(filters.count)
+
+
+def input_ig_scores(
+    target: Network, filters: Filters, inputs: Inputs, clean: Sequence[torch.Tensor], *, points: int, progress: Any
+) -> np.ndarray:
+    """(D,F) float64: integrated gradients along the line of *inputs*, the paper's control that ignores the baseline.
+
+    From the clean LR image to the degraded one, the gradient of the sum of the output with respect to the target's
+    weights at `points` midpoints (the paper: 101 points, ends included), averaged; then the sum of absolute values over
+    each filter, and the mean over images.
+
+    Args:
+        clean: the clean LR (1,C,h,w) of each image.
+    """
+    names = sorted({layer.parameter for layer in filters.layers})
+    state = dict(target.module.named_parameters())
+    weights = {name: state[name].detach().requires_grad_() for name in names}
+    view = at_weights(target, weights)
+    total = torch.zeros(len(inputs.names), filters.count, dtype=torch.float64)
+    for index in range(len(inputs)):
+        start = clean[index].to(target.device)
+        for row, lr in enumerate(inputs.lr[index]):
+            end = lr.to(target.device)
+            sums = [torch.zeros_like(value) for value in weights.values()]
+            for point in range(points):
+                x = start + (point + 0.5) / points * (end - start)
+                torch._foreach_add_(sums, _output_gradients(view, x, list(weights.values())))
+                progress.update(1)
+            total[row] += filters.reduce({n: (s / points).abs() for n, s in zip(names, sums, strict=True)})
+    return (total / len(inputs)).numpy()
+
+
+def _output_gradients(view: Network, x: torch.Tensor, leaves: list[torch.Tensor]) -> list[torch.Tensor]:
+    def compute() -> list[torch.Tensor]:
+        with torch.enable_grad(), autocast(x.device, "float32"):
+            total = view(x).float().sum()
+            return list(torch.autograd.grad(total, leaves, allow_unused=True, materialize_grads=True))
+
+    return view.differentiate(compute)

@@ -1,0 +1,144 @@
+"""What a LAM found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import torch
+
+from sr_hooks.images.image import upsample
+from sr_hooks.networks.network import Network
+from sr_hooks.results.result import Result
+from sr_hooks.statistics import measures
+
+__all__ = ["LamResult", "Origin"]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a result of this process was computed from; it is not saved. `options` are LAM's, for all its windows."""
+
+    network: Network
+    options: Any
+
+
+class LamResult(Result):
+    """A local attribution map. Arrays: `attribution` (C,h,w) signed, `lr` (C,h,w), `output` (C,H,W), `nodes` (K,).
+
+    Of a clip: `attribution` and `lr` are (T,C,h,w), the map is (T,h,w), and `output` is the window's frame.
+    Where only the window's surroundings were computed, `output` is NaN elsewhere; `picture` is fit to be shown.
+    """
+
+    origin: Origin | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies and pickles go without the network."""
+        return {key: value for key, value in self.__dict__.items() if key != "origin"}
+
+    @property
+    def attribution(self) -> np.ndarray:
+        """(C,h,w) signed float32, in input pixels: what each contributed to the objective's change along the path."""
+        return self.arrays["attribution"]
+
+    @property
+    def map(self) -> np.ndarray:
+        """(h,w), or (T,h,w) of a clip: |sum of the attribution over channels|."""
+        return measures.attribution_map(self.attribution)
+
+    @property
+    def picture(self) -> np.ndarray:
+        """(C,H,W): the output as far as it was computed, and the input's bicubic enlargement elsewhere."""
+        output = self.arrays["output"]
+        if not np.isnan(output).any():
+            return output
+        lr = torch.from_numpy(self.arrays["lr"])[None].float()
+        larger = upsample(lr, (output.shape[-2], output.shape[-1]))[0].numpy()
+        return np.where(np.isnan(output), larger[: len(output)], output)
+
+    @property
+    def window(self) -> tuple[int, int, int, int]:
+        """(top, left, height, width) in output pixels."""
+        return cast("tuple[int, int, int, int]", tuple(self.scalars["window"]))
+
+    @property
+    def gini(self) -> float:
+        """Gini coefficient of the map; 0 for an all-zero one."""
+        return float(self.scalars["gini"])
+
+    @property
+    def diffusion_index(self) -> float:
+        """DI = (1 - Gini) * 100: the larger, the more is used. Compare only maps of equal canvas and window."""
+        return float(self.scalars["diffusion_index"])
+
+    @property
+    def effective_pixels(self) -> float:
+        """DI/100*h*w: like DI, free of the canvas's area; of a clip, over all its frames' pixels."""
+        return float(self.scalars["effective_pixels"])
+
+    @property
+    def completeness_gap(self) -> float:
+        """|sum of the attribution - change of the objective|, as a share of the sum of |attribution|."""
+        return float(self.scalars["completeness_gap"])
+
+    @property
+    def error(self) -> float | None:
+        """Estimated relative L2 error of the attribution; None for the published procedure, which has no estimate."""
+        return cast("float | None", self.scalars["error"])
+
+    @property
+    def precision_deviation(self) -> float | None:
+        """With bfloat16: relative L2 distance of the map's weightiest part to float32; None for float32."""
+        return cast("float | None", self.scalars.get("precision_deviation"))
+
+    @property
+    def nonfinite(self) -> int:
+        """Gradient entries along the path that were NaN or infinite and were taken as 0."""
+        return int(self.scalars["nonfinite"])
+
+    @property
+    def steps(self) -> int:
+        """Gradients computed."""
+        return int(self.scalars["steps"])
+
+    def kde(self, bandwidth: float = 0.25) -> np.ndarray:
+        """(h,w) kernel density of the map, as papers show it; see sr_hooks.measures.kde. Of a clip frame by frame."""
+        if self.is_clip:
+            return np.stack([measures.kde(values, bandwidth) for values in self.map])
+        return measures.kde(self.map, bandwidth)
+
+    @property
+    def is_clip(self) -> bool:
+        """Whether it is of a network over clips."""
+        return self.attribution.ndim == 4
+
+    @property
+    def frame(self) -> int | None:
+        """Of a clip: the output frame that the window is in."""
+        return cast("int | None", self.scalars.get("frame"))
+
+    @property
+    def frame_shares(self) -> np.ndarray | None:
+        """Of a clip: (T,), each frame's share of the map's sum."""
+        return np.array(self.scalars["frame_shares"]) if self.is_clip else None
+
+    @property
+    def temporal_diffusion(self) -> float | None:
+        """Of a clip: the effective number of frames, exp of the entropy of their shares; from 1 to T."""
+        return cast("float | None", self.scalars.get("temporal_diffusion"))
+
+    def headline(self) -> dict[str, Any]:
+        keys = (
+            "diffusion_index",
+            "effective_pixels",
+            "gini",
+            "frame",
+            "temporal_diffusion",
+            "completeness_gap",
+            "error",
+            "precision_deviation",
+            "steps",
+            "nonfinite",
+        )
+        return {key: self.scalars[key] for key in keys if self.scalars.get(key) is not None}

@@ -1,0 +1,187 @@
+"""Image paths: from a baseline without the information to the image, along which the gradient is integrated."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from sr_hooks.core import registry as plugins
+from sr_hooks.errors import OptionError, nearest
+from sr_hooks.hookspecs import hookimpl
+from sr_hooks.images.image import blur
+from sr_hooks.images.windows import Box
+
+__all__ = ["BlurPath", "CustomPath", "ImagePath", "LinearPath", "PerFrame", "Within", "arc_length", "make_path"]
+
+
+class ImagePath(ABC):
+    """A curve of images x(t), t from 0 (baseline) to 1 (the image itself).
+
+    Attributes:
+        name: how results call it.
+        reach: how many pixels around a pixel its values depend on; None where a pixel may depend on all of the image.
+    """
+
+    name = "path"
+    reach: int | None = None
+
+    @abstractmethod
+    def __call__(self, image: torch.Tensor, times: Sequence[float]) -> torch.Tensor:
+        """(1,C,h,w) and K times to (K,C,h,w); at t=1 the image exactly."""
+
+
+class BlurPath(ImagePath):
+    """LAM's path: a Gaussian blur of std sigma*(1-t) input pixels, 9x9 kernel, border reflect-101."""
+
+    reach = 4
+
+    def __init__(self, sigma: float = 1.2) -> None:
+        if not sigma > 0:
+            raise ValueError("the blur's std must be above 0")
+        self.name, self.sigma = f"blur:{sigma:g}", sigma
+
+    def __call__(self, image: torch.Tensor, times: Sequence[float]) -> torch.Tensor:
+        return blur(image, [self.sigma * (1 - t) for t in times], size=9)
+
+
+class LinearPath(ImagePath):
+    """The straight line from a baseline image to the image, as in integrated gradients (arXiv 1703.01365)."""
+
+    def __init__(self, name: str, baseline: Callable[[torch.Tensor], torch.Tensor], reach: int | None = None) -> None:
+        self.name, self.baseline, self.reach = name, baseline, reach
+
+    def __call__(self, image: torch.Tensor, times: Sequence[float]) -> torch.Tensor:
+        start = self.baseline(image)
+        t = torch.tensor(times, dtype=image.dtype, device=image.device).view(-1, 1, 1, 1)
+        return start * (1 - t) + image * t
+
+
+class CustomPath(ImagePath):
+    """Any function (image, t) -> image of the same shape that gives the image itself at t=1."""
+
+    def __init__(self, function: Callable[[torch.Tensor, float], torch.Tensor]) -> None:
+        self.function = function
+        self.name = getattr(function, "__name__", type(function).__name__)
+
+    def __call__(self, image: torch.Tensor, times: Sequence[float]) -> torch.Tensor:
+        points = [self.function(image, t) for t in times]
+        for t, point in zip(times, points, strict=True):
+            if not isinstance(point, torch.Tensor) or point.shape != image.shape:
+                raise OptionError(f"the path {self.name} must return a tensor of shape {tuple(image.shape)} at t={t:g}")
+            if t == 1 and not torch.allclose(point, image, atol=1e-5):
+                raise OptionError(f"the path {self.name} must give the image itself at t=1")
+        return torch.cat(points)
+
+
+class Within(ImagePath):
+    """The part of another path's images inside a box; computed from that part alone where the path's reach allows."""
+
+    def __init__(self, path: ImagePath, box: Box) -> None:
+        self.path, self.box, self.name, self.reach = path, box, path.name, path.reach
+
+    def __call__(self, image: torch.Tensor, times: Sequence[float]) -> torch.Tensor:
+        box, height, width = self.box, image.shape[-2], image.shape[-1]
+        margin = max(height, width) if self.reach is None else self.reach
+        top, left = max(box.top - margin, 0), max(box.left - margin, 0)
+        near = image[..., top : box.bottom + margin, left : box.right + margin]
+        points = self.path(near.contiguous(), times)
+        return points[..., box.top - top : box.bottom - top, box.left - left : box.right - left]
+
+
+class PerFrame(ImagePath):
+    """The path of images on each frame of a clip: (1,T,C,h,w) and K times to (K,T,C,h,w)."""
+
+    def __init__(self, path: ImagePath) -> None:
+        self.path, self.name, self.reach = path, path.name, path.reach
+
+    def __call__(self, image: torch.Tensor, times: Sequence[float]) -> torch.Tensor:
+        return torch.stack([self.path(frame, times) for frame in image.unbind(1)], dim=1)
+
+
+def arc_length(path: ImagePath, image: torch.Tensor, pieces: int = 32) -> Callable[[float], float]:
+    """The map from a share s of the path's length, in [0, 1], to the time t at which it is reached.
+
+    Length is the distance between images. Nodes at equal s are spread by how much the image changes.
+    """
+    times = [i / pieces for i in range(pieces + 1)]
+    previous, lengths = path(image, times[:1]), [0.0]
+    for start in range(1, pieces + 1, 8):
+        points = torch.cat([previous, path(image, times[start : start + 8])])
+        steps = (points[1:] - points[:-1]).flatten(1).double().norm(dim=1)
+        for step in steps.tolist():
+            lengths.append(lengths[-1] + step)
+        previous = points[-1:]
+    total = lengths[-1]
+
+    def time_at(share: float) -> float:
+        if share <= 0 or share >= 1 or not total > 0:
+            return min(max(share, 0.0), 1.0)
+        wanted = share * total
+        i = next(i for i in range(1, len(lengths)) if lengths[i] >= wanted)
+        step = lengths[i] - lengths[i - 1]
+        return times[i - 1] + (times[i] - times[i - 1]) * ((wanted - lengths[i - 1]) / step if step > 0 else 0.0)
+
+    return time_at
+
+
+def make_path(given: str | ImagePath | Callable[..., Any], *, seed: int = 0) -> ImagePath:
+    """An ImagePath from `name`, `name:argument`, an ImagePath, or a function (image, t) -> image.
+
+    Raises:
+        OptionError: no such path, or a bad argument.
+    """
+    if isinstance(given, ImagePath):
+        return given
+    if callable(given):
+        return CustomPath(given)
+    name, _, argument = str(given).partition(":")
+    known = plugins.contributions("register_paths")
+    if name not in known:
+        raise OptionError(f"no path {name!r}; {nearest(name, known)}")
+    with plugins.blamed("register_paths", name, f"path {given}"):
+        try:
+            return known[name](argument or None, seed)
+        except (ValueError, TypeError) as error:
+            raise OptionError(f"path {given!r}: {error}") from None
+
+
+def _noise(kind: str, argument: str | None, seed: int) -> ImagePath:
+    amount = float(argument or (0.1 if kind == "gaussian" else 0.2))
+    if not amount > 0:
+        raise ValueError("the amount of noise must be above 0")
+
+    def baseline(image: torch.Tensor) -> torch.Tensor:
+        generator = torch.Generator().manual_seed(seed)
+        draw = torch.randn if kind == "gaussian" else lambda *a, **k: torch.rand(*a, **k) * 2 - 1
+        return image + amount * draw(image.shape, generator=generator).to(image)
+
+    return LinearPath(f"{kind}:{amount:g}", baseline)
+
+
+_BASELINES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "black": torch.zeros_like,
+    "mean": lambda image: image.mean(dim=(2, 3), keepdim=True).expand_as(image),
+    "blur": lambda image: blur(image, [1.2], size=9),
+}
+
+
+def _linear(argument: str | None, seed: int) -> ImagePath:
+    kind = argument or "black"
+    if kind not in _BASELINES:
+        raise ValueError(f"a line starts from {', '.join(_BASELINES)}")
+    return LinearPath(f"linear:{kind}", _BASELINES[kind], reach={"black": 0, "blur": 4}.get(kind))
+
+
+@hookimpl
+def register_paths() -> dict[str, Callable[[str | None, int], ImagePath]]:
+    return {
+        "blur": lambda argument, seed: BlurPath(float(argument or 1.2)),
+        "linear": _linear,
+        "black": lambda argument, seed: _linear("black", seed),
+        "mean": lambda argument, seed: _linear("mean", seed),
+        "gaussian": lambda argument, seed: _noise("gaussian", argument, seed),
+        "uniform": lambda argument, seed: _noise("uniform", argument, seed),
+    }

@@ -1,0 +1,226 @@
+"""What is explained: a scalar of the output window."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.nn import functional as F
+
+from sr_hooks.core import registry as plugins
+from sr_hooks.errors import ImageError, OptionError, nearest
+from sr_hooks.hookspecs import hookimpl
+from sr_hooks.images.image import as_batch, upsample
+from sr_hooks.images.windows import Window
+
+__all__ = [
+    "Channel",
+    "Custom",
+    "Gabor",
+    "GradientMagnitude",
+    "Intensity",
+    "Loss",
+    "Objective",
+    "Residual",
+    "make_objective",
+]
+
+
+class Objective(ABC):
+    """A scalar of an output window for each image of a batch.
+
+    Attributes:
+        name: how results call it.
+        margin: how many output pixels around the window it looks at.
+    """
+
+    name = "objective"
+    margin = 0
+
+    @abstractmethod
+    def __call__(self, output: torch.Tensor, inputs: torch.Tensor, window: Window) -> torch.Tensor:
+        """(N,C,H,W) outputs, the (N,C,h,w) inputs that gave them, and the window, to (N,) scalars."""
+
+    def is_ours(self) -> bool:
+        """Whether sr_hooks answers for it, and neither a plugin nor the caller."""
+        return type(self).__module__ == __name__ and not isinstance(self, Custom)
+
+
+class GradientMagnitude(Objective):
+    """LAM's objective (arXiv 2011.11036): the sum over window and channels of sqrt(dy^2 + dx^2), forward differences.
+
+    Cropped before the root is taken, so that a flat spot elsewhere has no say, and smoothed: sqrt(d^2 + e^2) - e.
+    At the output's last row and column the missing difference counts as zero.
+    """
+
+    name = "gradient"
+    margin = 1
+
+    def __init__(self, smoothing: float = 1e-3) -> None:
+        self.smoothing = smoothing
+
+    def __call__(self, output: torch.Tensor, inputs: torch.Tensor, window: Window) -> torch.Tensor:
+        patch = window.crop(output, margin=1)
+        below, right = window.height + 1 - patch.shape[-2], window.width + 1 - patch.shape[-1]
+        if below or right:
+            patch = F.pad(patch, (0, right, 0, below), mode="replicate")
+        dy = patch[..., :-1, :-1] - patch[..., 1:, :-1]
+        dx = patch[..., :-1, :-1] - patch[..., :-1, 1:]
+        magnitude = (dy * dy + dx * dx + self.smoothing**2).sqrt() - self.smoothing
+        return magnitude.sum(dim=(1, 2, 3), dtype=torch.float64)
+
+
+class Intensity(Objective):
+    """The sum of the window's values."""
+
+    name = "intensity"
+
+    def __call__(self, output: torch.Tensor, inputs: torch.Tensor, window: Window) -> torch.Tensor:
+        return window.crop(output).sum(dim=(1, 2, 3), dtype=torch.float64)
+
+
+class Channel(Objective):
+    """The sum of one output channel over the window."""
+
+    def __init__(self, channel: int) -> None:
+        self.name = f"channel:{channel}"
+        self.channel = channel
+
+    def __call__(self, output: torch.Tensor, inputs: torch.Tensor, window: Window) -> torch.Tensor:
+        if self.channel >= output.shape[1]:
+            raise OptionError(f"objective {self.name}: the output has channels 0 to {output.shape[1] - 1}")
+        return window.crop(output)[:, self.channel].sum(dim=(1, 2), dtype=torch.float64)
+
+
+class Gabor(Objective):
+    """The energy of an even Gabor filter's response: stripes across `angle` degrees, period 4 output pixels, std 2."""
+
+    margin = 4
+
+    def __init__(self, angle: float = 0.0) -> None:
+        self.name = f"gabor:{angle:g}"
+        y, x = torch.meshgrid(*[torch.arange(-4, 5, dtype=torch.float64)] * 2, indexing="ij")
+        along = x * math.cos(math.radians(angle)) + y * math.sin(math.radians(angle))
+        envelope = torch.exp(-(x**2 + y**2) / (2 * 2.0**2))
+        wave = torch.cos(2 * math.pi * along / 4) * envelope
+        kernel = wave - envelope * (wave.sum() / envelope.sum())  # no answer to a flat region
+        self.kernel = (kernel / kernel.abs().sum()).float()
+
+    def __call__(self, output: torch.Tensor, inputs: torch.Tensor, window: Window) -> torch.Tensor:
+        m, (height, width) = self.margin, output.shape[-2:]
+        top, left = max(window.top - m, 0), max(window.left - m, 0)
+        bottom, right = min(window.top + window.height + m, height), min(window.left + window.width + m, width)
+        lacking = (
+            m - (window.left - left),
+            m - (right - window.left - window.width),
+            m - (window.top - top),
+            m - (bottom - window.top - window.height),
+        )
+        patch = F.pad(output[..., top:bottom, left:right], lacking, mode="replicate")
+        kernel = self.kernel.to(patch).expand(patch.shape[1], 1, 9, 9)
+        return F.conv2d(patch, kernel, groups=patch.shape[1]).square().sum(dim=(1, 2, 3), dtype=torch.float64)
+
+
+class Residual(Objective):
+    """The sum over the window of (output minus bicubic of the input) squared: what the network added."""
+
+    name = "residual"
+
+    def __call__(self, output: torch.Tensor, inputs: torch.Tensor, window: Window) -> torch.Tensor:
+        bicubic = upsample(inputs, (output.shape[-2], output.shape[-1]))
+        return (window.crop(output) - window.crop(bicubic)).square().sum(dim=(1, 2, 3), dtype=torch.float64)
+
+
+class Loss(Objective):
+    """The window's loss against a ground truth: `l2` the sum of squared, `l1` of absolute differences.
+
+    Args:
+        target: (1,C,H,W) in [0, 1], as large as the output.
+    """
+
+    def __init__(self, target: Any, kind: str = "l2") -> None:
+        if kind not in ("l1", "l2"):
+            raise OptionError(f"objective loss:{kind}: the kinds are l1 and l2")
+        self.name, self.kind = f"loss:{kind}", kind
+        self.target = as_batch(target, what="the ground truth")
+
+    def __call__(self, output: torch.Tensor, inputs: torch.Tensor, window: Window) -> torch.Tensor:
+        if self.target.shape[-3:] != output.shape[-3:]:
+            raise ImageError(
+                f"the ground truth is {tuple(self.target.shape[-3:])}, the output {tuple(output.shape[-3:])}"
+            )
+        difference = window.crop(output) - window.crop(self.target.to(output))
+        values = difference.abs() if self.kind == "l1" else difference.square()
+        return values.sum(dim=(1, 2, 3), dtype=torch.float64)
+
+
+class Custom(Objective):
+    """Any function of the window's pixels (1,C,height,width) that returns a scalar tensor."""
+
+    def __init__(self, function: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        self.function = function
+        self.name = getattr(function, "__name__", type(function).__name__)
+
+    def __call__(self, output: torch.Tensor, inputs: torch.Tensor, window: Window) -> torch.Tensor:
+        patch = window.crop(output)
+        values = [self.function(patch[i : i + 1]) for i in range(len(patch))]
+        for value in values:
+            if not isinstance(value, torch.Tensor) or value.numel() != 1:
+                got = tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
+                raise OptionError(f"the objective {self.name} must return one scalar tensor, not {got}")
+        return torch.stack([value.reshape(()) for value in values])
+
+
+def make_objective(given: str | Objective | Callable[..., Any], *, gt: Any = None) -> Objective:
+    """An Objective from `name`, `name:argument`, an Objective, or a function of the window's pixels.
+
+    Raises:
+        OptionError: no such objective, a bad argument, or `loss` without a ground truth.
+    """
+    if isinstance(given, Objective):
+        return given
+    if callable(given):
+        return Custom(given)
+    name, _, argument = str(given).partition(":")
+    if name == "loss":
+        if gt is None:
+            raise OptionError("objective loss needs the ground truth: gt=(1,C,H,W) in [0, 1]")
+        return Loss(gt, argument or "l2")
+    known = plugins.contributions("register_objectives")
+    if name not in known:
+        raise OptionError(f"no objective {name!r}; {nearest(name, [*known, 'loss'])}")
+    with plugins.blamed("register_objectives", name, f"objective {given}"):
+        try:
+            return known[name](argument or None)
+        except (ValueError, TypeError) as error:
+            raise OptionError(f"objective {given!r}: {error}") from None
+
+
+def _bare(kind: type[Objective]) -> Callable[[str | None], Objective]:
+    def factory(argument: str | None) -> Objective:
+        if argument is not None:
+            raise ValueError("it takes no argument")
+        return kind()
+
+    return factory
+
+
+def _channel(argument: str | None) -> Objective:
+    channel = int(argument or 0)
+    if channel < 0:
+        raise ValueError("channels count from 0")
+    return Channel(channel)
+
+
+@hookimpl
+def register_objectives() -> dict[str, Callable[[str | None], Objective]]:
+    return {
+        "gradient": _bare(GradientMagnitude),
+        "intensity": _bare(Intensity),
+        "channel": _channel,
+        "gabor": lambda argument: Gabor(float(argument or 0)),
+        "residual": _bare(Residual),
+    }

@@ -1,0 +1,5 @@
+"""The command line: parse arguments, call the public function, print."""
+
+from sr_hooks.cli.app import main
+
+__all__ = ["main"]

@@ -1,0 +1,100 @@
+"""sr-hooks grid: networks x images x windows to a figure, tables and a report."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from sr_hooks.core.progress import progress_bar
+from sr_hooks.errors import OptionError, SRHooksError
+from sr_hooks.grid.request import Asked, parse_asked, read_asked
+
+__all__ = ["HELP", "add_command"]
+
+HELP = "networks x images x windows: a paper's figure, its tables and a report, resumable and shared by workers"
+
+
+def add_command(commands: Any) -> None:
+    """Its flags; a file and flags exclude each other, but for where and how it runs."""
+    command = commands.add_parser("grid", help=HELP, description=f"{HELP[0].upper()}{HELP[1:]}.")
+    command.add_argument("file", nargs="?", type=Path, metavar="GRID.yml", help="what is asked; or the flags below")
+    asked = command.add_argument_group("what is asked, without a file")
+    asked.add_argument("--model", nargs="+", metavar="MODEL", help="networks, as --model takes them elsewhere")
+    asked.add_argument("--image", nargs="+", metavar="FILE", help="8-bit image files, or folders of them: ground truth")
+    asked.add_argument("--lr", action="store_true", help="the images are network inputs, not ground truth")
+    asked.add_argument(
+        "--window", nargs="+", metavar="T,L,SIZE", help="windows, in output pixels (default: where most edges are)"
+    )
+    asked.add_argument("--analyses", nargs="+", metavar="NAME", help="which (default: lam)")
+    how = command.add_argument_group("how")
+    how.add_argument("--check", action="store_true", help="check the faithfulness of every map")
+    how.add_argument("--out", type=Path, default=Path("grid"), help="folder (default: grid)")
+    how.add_argument("--jobs", type=int, metavar="N", help="processes (default: CPU cores or GPUs; 1 under torchrun)")
+    how.add_argument("--threads", type=int, default=1, metavar="N", help="threads of each process (default: 1)")
+    how.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
+    command.set_defaults(command=_grid)
+
+
+def _grid(arguments: argparse.Namespace) -> int:
+    from sr_hooks.grid.run import run_grid
+
+    first = int(os.environ.get("RANK", 0)) == 0
+    asked = _asked(arguments)
+    with progress_bar("grid", unit="cells") as progress:
+
+        def tell(settled: int, total: int) -> None:
+            progress.total = total
+            progress.update(settled - progress.n)
+
+        summary = run_grid(
+            asked, arguments.out, jobs=arguments.jobs, device=arguments.device, threads=arguments.threads, tell=tell
+        )
+    if first:
+        done = [
+            f"{count} {verb}" for count, verb in ((summary.computed, "computed"), (summary.checked, "checked")) if count
+        ]
+        print(f"{summary.cells} cells, {', '.join(done) or 'nothing to compute'}, {summary.seconds:.1f} s\n")
+        print(summary.tables + "\n")
+        if find_spec("matplotlib") is None:
+            print("no figure: matplotlib is not installed (pip install 'sr_hooks[figures]')")
+        print(f"written to {summary.folder}: {', '.join(_written(summary.folder))}")
+    for label, message in summary.failures:
+        print(f"sr-hooks: {label} failed: {message}", file=sys.stderr)
+    if summary.failures:
+        raise SRHooksError(f"{len(summary.failures)} failed, as said above; everything else is done")
+    return 0
+
+
+def _asked(arguments: argparse.Namespace) -> Asked:
+    flags = {"model": "--model", "image": "--image", "window": "--window", "analyses": "--analyses", "lr": "--lr"}
+    given = [flag for name, flag in flags.items() if getattr(arguments, name)]
+    if arguments.file is not None:
+        if given:
+            raise OptionError(f"give the grid file or {given[0]}, not both: what is asked stands in the file")
+        asked = read_asked(arguments.file)
+        return Asked(asked.networks, asked.images, asked.hr, asked.analyses, asked.check or arguments.check)
+    if not arguments.model or not arguments.image:
+        raise OptionError("grid needs a grid file, or --model and --image (see sr-hooks grid --help)")
+    windows = arguments.window
+    if windows and len(windows) > 1 and all(text.lstrip("-").isdigit() for text in windows):
+        windows = ",".join(windows)
+    content = {
+        "networks": arguments.model,
+        "images": arguments.image,
+        "windows": windows,
+        "hr": not arguments.lr,
+        "analyses": arguments.analyses,
+        "check": arguments.check,
+    }
+    return parse_asked(content, where="command line")
+
+
+def _written(folder: Path) -> list[str]:
+    figures = sorted(path.name for path in folder.glob("figure*.p??"))
+    return [
+        name for name in (*figures, "table.csv", "table.md", "table.tex", "report.html") if (folder / name).is_file()
+    ]

@@ -1,0 +1,137 @@
+"""sr-hooks train: start a BasicSR training that is watched, from an unedited script or from none."""
+
+from __future__ import annotations
+
+import functools
+import runpy
+import sys
+import sysconfig
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sr_hooks.adapters.basicsr_force_yml import forced
+from sr_hooks.adapters.watch import watched_run
+from sr_hooks.errors import OptionError, RunStopped, SRHooksError
+from sr_hooks.networks.loading.loaders import import_basicsr
+from sr_hooks.training.config import BLOCK, merge, option_file, parse_block
+
+__all__ = ["HELP", "main"]
+
+HELP = "train with BasicSR, watched as the option file's sr_hooks: block says"
+_USAGE = f"""usage: sr-hooks train [SCRIPT] -opt FILE [flags of BasicSR]
+
+{HELP[0].upper()}{HELP[1:]}. Everything after `train` is for BasicSR
+(--auto_resume, --debug, --launcher, --force_yml) and for the script.
+
+  SCRIPT     a training script, unedited; without one, BasicSR's own train_pipeline runs, and
+             experiments/ and tb_logger/ land in the working directory
+  -opt FILE  BasicSR's option file
+
+  --force_yml sr_hooks:lam:every=5000 changes the block, and makes keys that the file lacks.
+  Several GPUs: torchrun --nproc_per_node=N -m sr_hooks train -opt FILE --launcher pytorch
+"""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Exit status 0; 2 for a user's mistake, said in one line. What training itself raises passes."""
+    if any(text in ("-h", "--help") for text in arguments):
+        print(_USAGE, end="")
+        return 0
+    try:
+        script, flags = (arguments[0], arguments[1:]) if arguments and arguments[0][:1] != "-" else (None, arguments)
+        _train(script, list(flags))
+    except RunStopped as error:
+        if error.code != 1:  # of several processes, one speaks
+            print(f"sr-hooks: {error}", file=sys.stderr)
+        return 2
+    except SRHooksError as error:
+        print(f"sr-hooks: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _train(script: str | None, flags: list[str]) -> None:
+    file = option_file(flags)
+    if file is None:
+        raise OptionError("train needs -opt FILE, BasicSR's option file (see sr-hooks train --help)")
+    if script is not None and not Path(script).is_file():
+        raise OptionError(f"no training script {script}")
+    content = _content(file)
+    where = f"{file}: {BLOCK}"
+    block = merge(_mapping(content.get(BLOCK), where), forced(flags, content).block)
+    parse_block(block, where=where, base=file.parent)  # now, and not after minutes of imports and data
+    before = sys.argv, sys.path[:]
+    sys.argv = [script or "sr-hooks train", *flags]
+    if script is not None:
+        sys.path.insert(0, str(Path(script).resolve().parent))
+    elif Path("basicsr").is_dir():
+        sys.path.insert(0, str(Path.cwd()))  # inside a clone of BasicSR, that one, as with python -m
+    try:
+        with _outputs_here(), watched_run(file=file):
+            if script is not None:
+                runpy.run_path(script, run_name="__main__")
+            else:
+                _pipeline()(str(Path.cwd()))
+    finally:
+        sys.argv, sys.path[:] = before
+
+
+def _pipeline() -> Any:
+    import_basicsr()
+    import basicsr.train as module
+
+    if not hasattr(module, "train_pipeline"):
+        raise OptionError(
+            f"the BasicSR in {Path(module.__file__ or '').parent} has no train_pipeline: give its training script, "
+            "sr-hooks train path/to/train.py -opt FILE"
+        )
+    return module.train_pipeline
+
+
+def _content(file: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise OptionError(f"cannot read the option file {file}: {error.strerror or error}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise OptionError(f"{file} is not a sound YAML file: {str(error).splitlines()[0]}") from None
+    if not isinstance(content, dict):
+        raise OptionError(f"{file} is no option file of BasicSR: it holds no mapping")
+    return content
+
+
+def _mapping(block: Any, where: str) -> Any:
+    if block is not None and not isinstance(block, dict):
+        parse_block(block, where=where)  # says what it should be
+    return block
+
+
+@contextmanager
+def _outputs_here() -> Iterator[None]:
+    """A script that lies among installed packages would write its experiments there: give it the working directory."""
+    try:
+        import_basicsr()
+        import basicsr.train as module
+
+        original = module.train_pipeline
+    except Exception:
+        yield  # a copy of BasicSR without it, or none: the script knows
+        return
+    installed = {Path(sysconfig.get_path(kind)).resolve() for kind in ("purelib", "platlib")}
+
+    @functools.wraps(original)
+    def train_pipeline(root_path: Any, *args: Any, **kwargs: Any) -> Any:
+        root = Path(root_path).resolve()
+        if any(root == place or place in root.parents for place in installed):
+            root_path = str(Path.cwd())
+        return original(root_path, *args, **kwargs)
+
+    module.train_pipeline = train_pipeline
+    try:
+        yield
+    finally:
+        module.train_pipeline = original

@@ -1,0 +1,183 @@
+"""Two results of one analysis, or two checkpoints of one network, side by side."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from pathlib import Path
+from typing import Any, cast
+
+from torch import nn
+
+from sr_hooks.analyses.ddr.analysis import ddr
+from sr_hooks.analyses.faig.analysis import FaigOptions, faig
+from sr_hooks.analyses.faig.result import FaigResult
+from sr_hooks.analyses.lam.analysis import lam
+from sr_hooks.comparison.comparability import refuse_unlike, reservations
+from sr_hooks.comparison.differences import TOPS, measure
+from sr_hooks.comparison.result import CompareResult
+from sr_hooks.errors import NetworkError, OptionError
+from sr_hooks.networks.network import Network
+from sr_hooks.results.result import Result, read_result
+
+__all__ = ["CompareResult", "compare"]
+
+
+def compare(
+    a: Any,
+    b: Any,
+    *,
+    image: Any = None,
+    window: Any = None,
+    images: Any = None,
+    degradations: Any = FaigOptions.degradations,
+    layers: Any = "auto",
+    patch: int = 64,
+    crop: int | None = 128,
+    seed: int = 0,
+) -> CompareResult:
+    """What changed from `a` to `b`: where a LAM's weight moved, its DI, a DDR's CHI, which filters a FAIG ranks first.
+
+    Two results of one analysis are compared as they stand. Of two checkpoints of one network, before and after
+    fine-tuning, the results are computed first: LAM of `window` in `image`; with `images`, DDR of both and FAIG from
+    `a` to `b`.
+
+    Unlike canvases, DDR designs and architectures are refused. What differs besides the weights (window, image, input
+    range, options, a moving average against raw weights, a map that its own verdict rejects) is warned of in the
+    verdict, which then begins "with reservations".
+
+    Not for: networks trained apart, whose FAIG leads nowhere, nor for a claim from one image: DI varies more from
+    image to image than between most networks.
+
+    Args:
+        a, b: results or their folders; or networks: a Network, a torch module, or what `sr-hooks --model` takes.
+        image: of the networks: their input (1,C,h,w) in [0, 1], or a file.
+        window: of it, in output pixels.
+        images: of the networks: ground truth for DDR and FAIG, as those take it.
+        degradations: for DDR (with clean) and FAIG.
+        layers: for DDR.
+        patch: side of a DDR patch, in ground-truth pixels.
+        crop: side of the images' centres that FAIG looks at, in ground-truth pixels; None for whole images.
+        seed: of all randomness.
+
+    Raises:
+        SRHooksError: a and b have no common ground, or nothing was asked of two networks.
+    """
+    first, second = _opened(a), _opened(b)
+    if isinstance(first, Result) and isinstance(second, Result):
+        return _of_results(first, second)
+    if isinstance(first, Result) or isinstance(second, Result):
+        raise OptionError("a result and a network cannot be compared: give two results, or two networks")
+    if (image is None) != (window is None):
+        raise OptionError("a map needs both an image and a window: image=..., window=(top, left, size)")
+    if image is None and images is None:
+        raise OptionError("of two networks: give image= and window= for their maps, images= for DDR and FAIG, or all")
+    _same_architecture(first, second)
+    parts = []
+    if image is not None:
+        parts.append(_of_results(*(lam(network, image, window=window, seed=seed) for network in (first, second))))
+    if images is not None:
+        asked = ("clean", *([degradations] if isinstance(degradations, str) else degradations))
+        found = [
+            ddr(network, images, degradations=asked, layers=layers, patch=patch, tsne=0, seed=seed)
+            for network in (first, second)
+        ]
+        parts.append(_of_results(*found))
+        parts.append(_between(faig(first, second, images=images, degradations=asked[1:], crop=crop, seed=seed)))
+    return _joined(parts, (first.name, second.name))
+
+
+def _opened(given: Any) -> Result | Network:
+    if isinstance(given, (Result, Network)):
+        return given
+    if isinstance(given, nn.Module):
+        return Network.of(given)
+    if isinstance(given, (str, Path)):
+        if (Path(given) / "result.json").is_file():
+            return read_result(given)
+        if Path(given).is_dir():
+            raise OptionError(f"{given} is a folder without a result: give one with a result.json, or a network")
+        return Network.load(str(given))
+    raise OptionError(f"a {type(given).__name__} is neither a result nor a network")
+
+
+def _same_architecture(a: Network, b: Network) -> None:
+    shapes = [{name: tuple(value.shape) for name, value in network.module.state_dict().items()} for network in (a, b)]
+    if shapes[0] != shapes[1]:
+        unlike = sorted(set(shapes[0].items()) ^ set(shapes[1].items()))[0][0]
+        raise NetworkError(
+            f"{a.name} and {b.name} are not two checkpoints of one network: they differ in {unlike}; compare results "
+            "of each instead"
+        )
+
+
+def _of_results(a: Result, b: Result) -> CompareResult:
+    refuse_unlike(a, b)
+    arrays, scalars, said = measure(a, b)
+    doubts = reservations(a, b)
+    scalars |= {"names": _names(a, b), "reservations": doubts, "compared": [a.analysis]}
+    provenance = {
+        "analysis": "compare",
+        "results": [
+            {key: result.provenance.get(key) for key in ("network", "options", "versions", "input_sha256")}
+            for result in (a, b)
+        ],
+    }
+    return CompareResult("compare", arrays, scalars, provenance, _verdict(said, doubts))
+
+
+def _verdict(said: str, doubts: list[str]) -> str:
+    return f"with reservations: {said}, but " + "; ".join(doubts) + "." if doubts else f"alike but for weights: {said}."
+
+
+def _names(a: Result, b: Result) -> list[str]:
+    names = [str(result.provenance.get("network", {}).get("name", "?")) for result in (a, b)]
+    return names if names[0] != names[1] else [f"{names[0]} (first)", f"{names[1]} (second)"]
+
+
+def _between(result: FaigResult) -> CompareResult:
+    """FAIG from the one network to the other: which filters the change was made in, and whether they are the same ones.
+
+    Here the overlap is between the degradations' own scores, not between two results.
+    """
+    scores = result.arrays["scores"]
+    found: dict[str, Any] = {}
+    for i, j in combinations(range(len(scores)), 2):
+        overlaps = []
+        for top in TOPS:
+            count = max(1, round(top * scores.shape[1]))
+            one, other = (set((-scores[k]).argsort(kind="stable")[:count].tolist()) for k in (i, j))
+            overlaps.append(len(one & other) / count)
+        found[f"{result.degradations[i]} and {result.degradations[j]}"] = {"tops": list(TOPS), "overlap": overlaps}
+    half = result.scalars.get("split_half_overlap")
+    said = [f"{row['overlap'][0]:.0%} of the top 1 % filters are shared by {name}" for name, row in found.items()]
+    if half is not None:
+        said.append(f"two halves of the images agree on {half:.0%} of each degradation's own top 1 %")
+    scalars = {
+        "faig_overlap": found,
+        "split_half_overlap": half,
+        "reservations": [] if result.verdict.startswith("sound") else [f"FAIG: {result.verdict.rstrip('.')}"],
+        "names": ["", ""],
+        "compared": ["faig"],
+    }
+    return CompareResult("compare", {}, scalars, {"faig": result.provenance}, ", ".join(said) or "one degradation")
+
+
+def _joined(parts: list[CompareResult], names: tuple[str, str]) -> CompareResult:
+    arrays = {key: value for part in parts for key, value in part.arrays.items()}
+    scalars: dict[str, Any] = {}
+    for part in parts:
+        scalars |= part.scalars
+    doubts = list(dict.fromkeys(doubt for part in parts for doubt in part.scalars["reservations"]))
+    scalars |= {
+        "names": list(names) if names[0] != names[1] else [f"{names[0]} (first)", f"{names[1]} (second)"],
+        "reservations": doubts,
+        "compared": [name for part in parts for name in part.scalars["compared"]],
+    }
+    said = "; ".join(_said(part) for part in parts)
+    provenance = {"analysis": "compare", "parts": [part.provenance for part in parts]}
+    return CompareResult("compare", arrays, scalars, cast("dict[str, Any]", provenance), _verdict(said, doubts))
+
+
+def _said(part: CompareResult) -> str:
+    text = part.verdict.removeprefix("alike but for weights: ").removeprefix("with reservations: ")
+    return text.split(", but ")[0].rstrip(".")

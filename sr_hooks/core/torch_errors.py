@@ -1,0 +1,60 @@
+"""What torch raises where memory or CUDA is missing, and how messages say it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+__all__ = ["hint", "is_out_of_memory", "one_line", "wants_cuda", "without_cuda"]
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a smaller batch may help."""
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
+        isinstance(error, RuntimeError) and ("can't allocate memory" in str(error) or "out of memory" in str(error))
+    )
+
+
+def one_line(error: BaseException) -> str:
+    """The kind of an error and the first line of what it says."""
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0][:300]}" if text else type(error).__name__
+
+
+def wants_cuda(error: BaseException) -> bool:
+    """Whether code moves something to a CUDA device by itself, and there is none here."""
+    text = str(error)
+    return not torch.cuda.is_available() and ("NVIDIA" in text or "not compiled with CUDA" in text)
+
+
+@contextmanager
+def without_cuda() -> Iterator[None]:
+    """`.cuda()` leaves what it is called on where it is: for code that is written for one machine."""
+    kept = torch.Tensor.cuda, nn.Module.cuda
+
+    def stay(self: Any, *_: Any, **__: Any) -> Any:
+        return self
+
+    torch.Tensor.cuda, nn.Module.cuda = stay, stay  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        torch.Tensor.cuda, nn.Module.cuda = kept  # type: ignore[method-assign]
+
+
+def hint(error: BaseException) -> str:
+    """Half a sentence for what research code often does, or ""."""
+    text = str(error)
+    if "NVIDIA" in text or "not compiled with CUDA" in text:
+        return ". It moves tensors to a CUDA device by itself, and there is none here"
+    if "fused_act_ext" in text or "upfirdn2d_ext" in text or "deform_conv_ext" in text:
+        return ". It needs an operator that is compiled for CUDA, and is not here"
+    if "numpy()" in text and "requires grad" in text:
+        return ". It leaves torch for numpy, so no gradient can reach its input"
+    if "Inference tensors" in text:
+        return ". It runs a part of itself under torch.inference_mode(), so no gradient can reach its input"
+    return ""

@@ -1,0 +1,98 @@
+"""The ways to spoil an image that degradations are made of, one image at a time.
+
+Every function takes one image (1,C,H,W) float32 and returns float32 of the same channels. What is random takes a
+NumPy generator and draws all from it, so that a result depends on the generator's seed alone. Nothing here clips
+except `jpeg` and `shrink`, whose definitions do.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from sr_hooks.images import image as images
+from sr_hooks.images.image import reflect_pad
+
+__all__ = ["anisotropic_blur", "blur", "gaussian_noise", "jpeg", "poisson_noise", "rain", "shrink"]
+
+_TAPS = 21  # the kernel of the DDR paper (arXiv 2108.00406), enough for a std of 4
+
+
+def _taps(std: float) -> int:
+    return max(_TAPS, 2 * math.ceil(2.5 * std) + 1)
+
+
+def blur(image: torch.Tensor, std: float) -> torch.Tensor:
+    """Isotropic Gaussian blur, std in pixels, border mirrored; 21x21 taps, more only above a std of 4."""
+    return images.blur(image, [std], size=_taps(std))
+
+
+def anisotropic_blur(image: torch.Tensor, along: float, across: float, degrees: float) -> torch.Tensor:
+    """Gaussian blur of std `along` pixels in a direction, counterclockwise from the right, and `across` athwart it."""
+    taps = _taps(max(along, across))
+    axis = torch.arange(taps, dtype=torch.float64) - taps // 2
+    down, right = torch.meshgrid(axis, axis, indexing="ij")
+    cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    first, second = right * cos - down * sin, right * sin + down * cos
+    kernel = torch.exp(-0.5 * ((first / along) ** 2 + (second / across) ** 2))
+    weight = (kernel / kernel.sum()).to(image.dtype).view(1, 1, taps, taps)
+    half = taps // 2
+    padded = reflect_pad(image, half, half, half, half).transpose(0, 1)
+    return F.conv2d(padded, weight).transpose(0, 1).contiguous()
+
+
+def gaussian_noise(image: torch.Tensor, std: float, rng: np.random.Generator) -> torch.Tensor:
+    """Add independent Gaussian noise, std in units of 1/255."""
+    return image + torch.from_numpy(rng.standard_normal(image.shape, dtype=np.float32)) * (std / 255)
+
+
+def poisson_noise(image: torch.Tensor, std: float, rng: np.random.Generator) -> torch.Tensor:
+    """Photon noise: Poisson counts whose std at white is `std`/255, and falls as the root of the intensity."""
+    photons = (255 / std) ** 2
+    counts = rng.poisson(image.clamp(min=0).double().numpy() * photons)
+    return torch.from_numpy((counts / photons).astype(np.float32))
+
+
+def jpeg(image: torch.Tensor, quality: int) -> torch.Tensor:
+    """Through a JPEG file and back, chroma subsampled as OpenCV does; clipped to [0, 1] and of 8 bits by its nature."""
+    array = image[0].permute(1, 2, 0).clamp(0, 1).mul(255).round().byte().numpy()
+    grey = array.shape[2] == 1
+    bgr = np.ascontiguousarray(array[:, :, 0] if grey else array[:, :, ::-1])
+    _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    back: Any = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE if grey else cv2.IMREAD_COLOR)
+    back = back[:, :, None] if grey else back[:, :, ::-1]
+    return torch.from_numpy(np.ascontiguousarray(back.transpose(2, 0, 1)))[None].float() / 255
+
+
+def rain(image: torch.Tensor, density: float, rng: np.random.Generator) -> torch.Tensor:
+    """Bright streaks laid over the image: density 1 is two drops in 1000 pixels, of one slant and length an image.
+
+    A picture of rain cheap enough to probe with, no model of it.
+    """
+    height, width = image.shape[-2:]
+    slant, length = rng.uniform(-25, 25), int(rng.integers(9, 22))
+    half = length // 2
+    x, y = half * math.sin(math.radians(slant)), half * math.cos(math.radians(slant))
+    streak = np.zeros((2 * half + 1, 2 * half + 1), np.float32)
+    ends = [(round(half + s * x), round(half + s * y)) for s in (-1, 1)]
+    cv2.line(streak, ends[0], ends[1], 1.0, 1)
+    # Drops fall beyond the border too, so that streaks enter from outside.
+    drops = (rng.random((height + 2 * half, width + 2 * half)) < 0.002 * density).astype(np.float32)
+    drops *= rng.uniform(0.3, 1, drops.shape).astype(np.float32)
+    laid = cv2.GaussianBlur(cv2.filter2D(drops, -1, streak), (3, 3), 0.6)[half : half + height, half : half + width]
+    veil = torch.from_numpy(np.ascontiguousarray(laid)).clamp(0, 0.9)
+    return 1 - (1 - image) * (1 - veil)
+
+
+def shrink(image: torch.Tensor, size: tuple[int, int], kernel: str = "bicubic") -> torch.Tensor:
+    """Resize to size (h,w): bicubic or bilinear with antialiasing, area, or nearest (one pixel a cell); clipped."""
+    if tuple(image.shape[-2:]) == tuple(size):
+        return image
+    if kernel in ("bicubic", "bilinear"):
+        return F.interpolate(image, size=size, mode=kernel, antialias=True).clamp(0, 1)
+    return F.interpolate(image, size=size, mode="nearest-exact" if kernel == "nearest" else "area").clamp(0, 1)

@@ -1,0 +1,228 @@
+"""A grid's tables as papers have them: rows of networks, the best of each column in bold where there is a best."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sr_hooks.core.escapes import for_csv
+from sr_hooks.core.text_tables import label
+from sr_hooks.grid.report.rows import Gathered, Row, better
+from sr_hooks.grid.report.warnings import Caution
+from sr_hooks.results.card import PASSES
+
+__all__ = ["Head", "Table", "Value", "as_csv", "make_tables", "name_of"]
+
+_WIDE = 8  # columns beyond which a table is turned
+_NAMES = {"diffusion_index": "DI", "psnr_y": "PSNR-Y, dB", "chi": "CHI"}  # shown with two decimals
+
+
+@dataclass(frozen=True)
+class Head:
+    """Of a column or row: its words, which of its numbers is better ("higher", "lower", ""), and its notes' letters."""
+
+    text: str
+    better: str = ""
+    notes: str = ""
+
+
+@dataclass(frozen=True)
+class Value:
+    """A number or text, as it is printed; whether it is the best; its notes' letters."""
+
+    text: str
+    best: bool = False
+    notes: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """One analysis's table. `values[r][c]` under `columns[c]`, beside `rows[r]`; `notes` are (letter, sentence)."""
+
+    analysis: str
+    caption: str
+    corner: str
+    columns: tuple[Head, ...]
+    rows: tuple[Head, ...]
+    values: tuple[tuple[Value, ...], ...]
+    notes: tuple[tuple[str, str], ...]
+
+    def turned(self) -> Table:
+        """Rows for columns."""
+        values = tuple(zip(*self.values, strict=True))
+        return Table(self.analysis, self.caption, "", self.rows, self.columns, values, self.notes)
+
+
+@dataclass(frozen=True)
+class _Column:
+    """A column before notes and bests: the rows that each of its numbers is made of."""
+
+    text: str
+    better: str
+    members: list[list[Row]]
+    number: str
+    averages: bool = False
+
+
+def make_tables(gathered: Gathered, cautions: Sequence[Caution]) -> list[Table]:
+    """One of every analysis, in the order in which they were asked for."""
+    return [_table(gathered, name, cautions) for name in gathered.plan.asked.analyses if gathered.of(name)]
+
+
+def _table(gathered: Gathered, analysis: str, cautions: Sequence[Caution]) -> Table:
+    rows = gathered.of(analysis)
+    networks = list(dict.fromkeys(row.cell.network for row in rows))
+    columns = _columns(rows, networks, better(analysis))
+    relevant = [c for c in cautions if c.applies({row.number for row in rows})]
+    failures = [row for row in rows if row.failure is not None]
+    letters = {id(c): _letter(i) for i, c in enumerate(relevant)}
+    failed = {row.number: _letter(len(relevant) + i) for i, row in enumerate(failures)}
+    values, heads = [], []
+    for column in columns:
+        head, cells = _filled(column, relevant, letters, failed)
+        heads.append(head)
+        values.append(cells)
+    notes = [(letters[id(c)], c.sentence) for c in relevant]
+    notes += [(failed[row.number], f"Failed: {row.failure}") for row in failures]
+    names = tuple(Head(gathered.plan.asked.networks[n].name) for n in networks)
+    table = Table(
+        analysis,
+        _caption(analysis, columns),
+        "network",
+        tuple(heads),
+        names,
+        tuple(zip(*values, strict=True)),
+        tuple(notes),
+    )
+    return table.turned() if len(columns) > _WIDE else table
+
+
+def _columns(rows: Sequence[Row], networks: Sequence[int], directions: Any) -> list[_Column]:
+    def by_network(wanted: Sequence[Row]) -> list[list[Row]]:
+        return [[row for row in wanted if row.cell.network == network] for network in networks]
+
+    numbers = list(dict.fromkeys(key for row in rows for key in row.numbers))
+    if all(row.cell.image is None for row in rows):
+        return [_Column(name_of(key), directions.get(key, ""), by_network(rows), key) for key in numbers] or [
+            _Column("result", "", by_network(rows), "")
+        ]
+    main = next((key for key in directions if key in numbers and key != "psnr_y"), numbers[0] if numbers else "")
+    places = list(dict.fromkeys((row.cell.image, row.cell.window) for row in rows))
+    alone = {image: sum(i == image for i, _ in places) == 1 for image, _ in places}
+    columns = []
+    for image, window in places:
+        mine = [row for row in rows if (row.cell.image, row.cell.window) == (image, window)]
+        text = mine[0].image if alone[image] or not window else f"{mine[0].image} ({mine[0].window})"
+        columns.append(_Column(text, directions.get(main, ""), by_network(mine), main))
+    if len(places) > 1:
+        columns.append(_Column("mean", directions.get(main, ""), by_network(rows), main, averages=True))
+    if "psnr_y" in numbers:
+        once = [row for row in rows if row.cell.window == next(w for i, w in places if i == row.cell.image)]
+        columns.append(_Column(name_of("psnr_y"), "higher", by_network(once), "psnr_y", averages=True))
+    if any(row.card is not None for row in rows):
+        columns.append(_Column("maps that pass all checks", "", by_network(rows), "card"))
+    return columns
+
+
+def _filled(
+    column: _Column, cautions: Sequence[Caution], letters: dict[int, str], failed: dict[int, str]
+) -> tuple[Head, list[Value]]:
+    everyone = {row.number for members in column.members for row in members}
+    about = [] if column.number in ("psnr_y", "card") else cautions
+    general = [
+        c for c in about if c.unsound and not c.single and c.applies(everyone) and (c.kind != "mean" or column.averages)
+    ]
+    numbers, notes = [], []
+    for members in column.members:
+        single = [c for c in about if c.single and c.rows & {row.number for row in members}]
+        numbers.append(_number(column, members))
+        notes.append(
+            "".join(letters[id(c)] for c in single) + "".join(failed[r.number] for r in members if r.number in failed)
+        )
+    best = None
+    eligible = [
+        n for n, note in zip(numbers, notes, strict=True) if isinstance(n, float) and math.isfinite(n) and not note
+    ]
+    if column.better and not general and len(eligible) > 1:
+        best = (max if column.better == "higher" else min)(eligible)
+    values = []
+    for number, note in zip(numbers, notes, strict=True):
+        text = _printed(number, column.number)
+        values.append(Value(text, best is not None and not note and text == _printed(best, column.number), note))
+    return Head(column.text, column.better, "".join(letters[id(c)] for c in general)), values
+
+
+def _number(column: _Column, members: Sequence[Row]) -> Any:
+    """What stands in a cell: a number, the mean of several, or text; None for nothing."""
+    if column.number == "card":
+        cards = [row.card for row in members if row.card is not None]
+        return f"{sum(card.word == PASSES for card in cards)} of {len(cards)}" if cards else None
+    found = [row.numbers.get(column.number) for row in members if row.failure is None]
+    if not column.averages:
+        value = found[0] if found else None
+        return float(value) if column.better and isinstance(value, int) else value
+    if not found or len(found) < len(members) or not all(isinstance(v, (int, float)) for v in found):
+        return None  # a mean without a failed cell would be a mean of something else
+    return math.fsum(float(v) for v in found if v is not None) / len(found)
+
+
+def _printed(value: Any, number: str) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return f"{value:.2f}" if number in _NAMES else f"{value:.4g}"
+    return str(value)
+
+
+def name_of(number: str) -> str:
+    """A number's name for people."""
+    return _NAMES.get(number, label(number))
+
+
+def _caption(analysis: str, columns: Sequence[_Column]) -> str:
+    main = next((c for c in columns if c.better and c.number != "psnr_y"), None)
+    if main is None:
+        return f"{analysis.upper()} of each network."
+    best = "largest" if main.better == "higher" else "smallest"
+    text = f"{name_of(main.number)} ({analysis.upper()}) of each network; bold: the {best} of a column"
+    if main.number == "diffusion_index":
+        text += ", that is the most widely drawn upon input, which by itself is no merit"
+    return text + ". Nothing is bold where a note says that a comparison is unsound."
+
+
+def _letter(index: int) -> str:
+    letters = ""
+    index += 1
+    while index:
+        index, rest = divmod(index - 1, 26)
+        letters = chr(ord("a") + rest) + letters
+    return letters
+
+
+def as_csv(gathered: Gathered, cautions: Sequence[Caution]) -> str:
+    """Every cell and every number at full precision, one row a cell; for programs and spreadsheets."""
+    keys = list(dict.fromkeys(key for row in gathered.rows for key in row.numbers))
+    facts = ["analysis", "network", "image", "window"]
+    ends = ["verdict", "faithfulness", "cautions", "failure", "weights", "weights_sha256", "key"]
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow([*facts, *map(for_csv, keys), *ends])
+    for row in gathered.rows:
+        network = gathered.plan.networks[row.cell.network]
+        said = " ".join(c.sentence for c in cautions if row.number in c.rows)
+        texts = [row.cell.analysis, row.network, row.image, row.window]
+        numbers = [row.numbers.get(key) for key in keys]
+        overall = row.card.overall if row.card is not None else ""
+        tail = [row.verdict, overall, said, row.failure or "", network["weights"], network["sha256"], row.cell.key]
+        writer.writerow([*map(for_csv, texts), *(_plain(n) for n in numbers), *(for_csv(str(text)) for text in tail)])
+    return buffer.getvalue()
+
+
+def _plain(value: Any) -> str:
+    if value is None:
+        return ""
+    return repr(value) if isinstance(value, (int, float)) else for_csv(str(value))

@@ -1,0 +1,97 @@
+"""Sets of images: from whatever names them, and patches cut of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from sr_hooks.errors import ImageError, OptionError
+from sr_hooks.images.image import as_batch, read_image
+
+__all__ = ["cut_patches", "image_files", "parse_folders", "single_images"]
+
+_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
+
+
+def image_files(folder: str | Path) -> list[Path]:
+    """The image files of a folder, by name.
+
+    Raises:
+        ImageError: no such folder, or no image in it.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ImageError(f"{folder} is no folder")
+    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES)
+    if not files:
+        raise ImageError(f"{folder} holds no image: PNG, JPEG, BMP, TIFF and WebP are read")
+    return files
+
+
+def single_images(images: Any, what: str = "the image") -> list[torch.Tensor]:
+    """Each image as (1,C,H,W) float32 in [0, 1], from a tensor or array, a file, a folder, or a sequence of those.
+
+    Raises:
+        ImageError: none given, or one that is no image (see `sr_hooks.images.as_batch`).
+    """
+    if isinstance(images, (str, Path)) and Path(images).is_dir():
+        return [read_image(file) for file in image_files(images)]
+    if isinstance(images, Sequence) and not isinstance(images, str):
+        if not images:
+            raise ImageError(f"{what}: none given")
+        return [one for item in images for one in single_images(item, what)]
+    return list(as_batch(images, what=what).split(1))
+
+
+def cut_patches(images: Sequence[torch.Tensor], size: int, count: int, seed: int, what: str) -> torch.Tensor:
+    """At most `count` patches (1,C,size,size) that do not overlap, of as many images as there are, drawn by seed.
+
+    Each image is divided into squares from a corner that is drawn; images take turns in giving one.
+
+    Raises:
+        ImageError: an image smaller than a patch, or images of different channel counts.
+    """
+    rng = np.random.default_rng([seed, 0])
+    squares = []
+    for index, image in enumerate(images):
+        height, width = image.shape[-2:]
+        if min(height, width) < size:
+            raise ImageError(
+                f"{what} {index} is {height}x{width} pixels, smaller than a patch of {size}x{size}: "
+                "give a smaller patch or leave the image out"
+            )
+        if image.shape[-3] != images[0].shape[-3]:
+            raise ImageError(f"{what} {index} has {image.shape[-3]} channels and the first has {images[0].shape[-3]}")
+        top, left = int(rng.integers(height % size + 1)), int(rng.integers(width % size + 1))
+        corners = [(y, x) for y in range(top, height - size + 1, size) for x in range(left, width - size + 1, size)]
+        squares.append([corners[i] for i in rng.permutation(len(corners))])
+    order = rng.permutation(len(images))
+    turns = [
+        (index, mine[turn])
+        for turn in range(max(map(len, squares)))
+        for index in order
+        if turn < len(mine := squares[index])
+    ]
+    chosen = turns[:count]
+    return torch.cat([images[i][..., y : y + size, x : x + size] for i, (y, x) in chosen])
+
+
+def parse_folders(given: Any) -> dict[str, Any]:
+    """{label: folder or images} from a mapping, or from one or several texts `label=folder`."""
+    if given is None:
+        return {}
+    if isinstance(given, Mapping):
+        return {str(label): value for label, value in given.items()}
+    found = {}
+    for text in [given] if isinstance(given, str) else given:
+        label, equals, folder = str(text).partition("=")
+        if not equals or not label or not folder:
+            raise OptionError(f"folders: {text!r} is not understood: write label=folder")
+        if label in found:
+            raise OptionError(f"folders: the label {label} is given twice")
+        found[label] = folder
+    return found

@@ -1,0 +1,103 @@
+"""The window of output pixels that is explained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+
+from sr_hooks.errors import WindowError
+
+__all__ = ["Box", "Window", "parse_window", "parse_windows"]
+
+
+@dataclass(frozen=True)
+class Window:
+    """A rectangle of the output: top, left, height, width in output pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    def __str__(self) -> str:
+        return f"({self.top}, {self.left}, {self.height}, {self.width})"
+
+    def as_tuple(self) -> tuple[int, int, int, int]:
+        return (self.top, self.left, self.height, self.width)
+
+    def check(self, height: int, width: int) -> None:
+        """Refuse a window that is not wholly inside an output of height x width pixels."""
+        if self.height > height or self.width > width:
+            raise WindowError(
+                f"window of {self.height}x{self.width} pixels is larger than the output, which is {height}x{width}"
+            )
+        if self.top < 0 or self.left < 0 or self.top + self.height > height or self.left + self.width > width:
+            raise WindowError(
+                f"window (top={self.top}, left={self.left}, height={self.height}, width={self.width}) leaves the "
+                f"output, which is {height} pixels high and {width} wide: choose top in 0..{height - self.height} and "
+                f"left in 0..{width - self.width}, in output (not input) pixels"
+            )
+
+    def crop(self, output: torch.Tensor, margin: int = 0) -> torch.Tensor:
+        """The window of (...,H,W), with up to `margin` more rows below and columns to the right where there are any."""
+        return output[..., self.top : self.top + self.height + margin, self.left : self.left + self.width + margin]
+
+
+def parse_window(value: Any) -> Window:
+    """(top, left, size) or (top, left, height, width), or "top,left,size", as a Window."""
+    if isinstance(value, Window):
+        return value
+    if isinstance(value, str):
+        value = value.replace(",", " ").split()
+    try:
+        numbers = [_whole(v) for v in value]
+    except (TypeError, ValueError):
+        numbers = []
+    if len(numbers) not in (3, 4):
+        raise WindowError(
+            f"window {value!r} is not understood: give (top, left, size) or (top, left, height, width), "
+            "whole numbers of output pixels"
+        )
+    top, left, height, width = (*numbers, numbers[2]) if len(numbers) == 3 else numbers
+    if height < 1 or width < 1:
+        raise WindowError(f"window {tuple(numbers)} is empty: its size must be at least 1 pixel")
+    return Window(top, left, height, width)
+
+
+def parse_windows(value: Any) -> tuple[list[Window], bool]:
+    """One window or a sequence of them; the second value says whether a sequence was given."""
+    if isinstance(value, str) and ";" in value:
+        value = [part for part in value.split(";") if part.strip()]
+    if isinstance(value, Sequence) and not isinstance(value, str) and value and all(map(_is_window, value)):
+        return [parse_window(v) for v in value], True
+    return [parse_window(value)], False
+
+
+def _is_window(value: Any) -> bool:
+    """Whether an element of a sequence is itself a window, not one of its numbers."""
+    if isinstance(value, str):
+        return not value.strip().lstrip("-").isdigit()
+    return isinstance(value, (Window, Sequence))
+
+
+def _whole(value: Any) -> int:
+    number = float(value)
+    if not number.is_integer():
+        raise ValueError(value)
+    return int(number)
+
+
+class Box(NamedTuple):
+    """Rows top to bottom and columns left to right, ends excluded, of a value's last two dimensions."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.bottom - self.top, self.right - self.left

@@ -1,0 +1,58 @@
+"""Many inputs through one computation, a batch at a time and without a graph, on as much memory as there is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
+
+import torch
+
+from sr_hooks.core.torch_errors import is_out_of_memory
+from sr_hooks.errors import OptionError
+
+__all__ = ["groups", "in_batches"]
+
+T = TypeVar("T")
+
+
+def in_batches(count: int, compute: Callable[[slice], T], *, batch: int, bar: Any = None) -> Iterator[tuple[slice, T]]:
+    """compute(slice) for items 0 to count, `batch` at a time, in order, under no_grad; with the slice of each.
+
+    Where memory runs out the batch is halved, for good, and the same items are computed again.
+
+    Args:
+        bar: updated by how many items were done; see `sr_hooks.progress.progress_bar`.
+    """
+    if batch < 1:
+        raise OptionError(f"batch is {batch}: it must be at least 1")
+    done = 0
+    while done < count:
+        part = slice(done, min(done + batch, count))
+        try:
+            with torch.no_grad():
+                answer = compute(part)
+        except Exception as error:
+            if not is_out_of_memory(error) or part.stop - part.start == 1:
+                raise
+            batch = (part.stop - part.start) // 2
+            continue
+        yield part, answer
+        done = part.stop
+        if bar is not None:
+            bar.update(part.stop - part.start)
+
+
+def groups(images: Iterable[torch.Tensor], batch: int) -> Iterator[torch.Tensor]:
+    """Batches of at most `batch` images, in order, from images or batches (N,C,h,w) of any sizes; lazily.
+
+    A new size begins a new batch.
+    """
+    waiting: list[torch.Tensor] = []
+    for given in images:
+        for image in given.split(1):
+            if waiting and (len(waiting) == batch or waiting[0].shape != image.shape):
+                yield torch.cat(waiting)
+                waiting = []
+            waiting.append(image)
+    if waiting:
+        yield torch.cat(waiting)

@@ -1,0 +1,86 @@
+"""Features of many images in one pass, a batch at a time; nothing is kept but what the caller keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sr_hooks.hooks.taps import Tap, capture, features, parse_tap
+from sr_hooks.images.image import as_batch
+from sr_hooks.inference.batches import groups, in_batches
+from sr_hooks.networks.network import Network
+
+__all__ = ["Seen", "stream"]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A batch that went through.
+
+    Attributes:
+        first: how many images came before.
+        images: (N,C,h,w), as they were given, on the network's device.
+        features: tap as written to tensor; the first dimension is N where the network keeps images apart.
+        output: (N,C,H,W) where it was asked for, else None.
+    """
+
+    first: int
+    images: torch.Tensor
+    features: Mapping[str, torch.Tensor]
+    output: torch.Tensor | None
+
+
+def stream(
+    network: Network,
+    images: torch.Tensor | Iterable[Any],
+    taps: Iterable[str | Tap],
+    *,
+    batch: int = 8,
+    output: bool = False,
+    bar: Any = None,
+) -> Iterator[Seen]:
+    """What passes each tap, batch by batch, without a graph, and without running deeper than the last tap.
+
+        for seen in stream(network, files, ["conv_last:in"]):
+            sums += seen.features["conv_last:in"].sum(dim=(0, 2, 3))
+
+    Hooks are on the network only while a batch goes through, so a loop that is left early leaves none. Images are
+    read as they are needed: an iterator of millions is no more than one batch of memory. Use `taps.features` for one
+    image and `taps.capture(keep_graph=True)` for gradients.
+
+    Args:
+        images: (N,C,h,w), or an iterable of tensors, NumPy arrays and file names; sizes may differ.
+        taps: as written, or Tap (`taps.resolve` makes them of patterns, `auto` and `all`).
+        batch: at most so many images at once; halved where memory runs out.
+        output: run to the end and give the output too.
+        bar: a `sr_hooks.progress.progress_bar` to be updated by images.
+
+    Raises:
+        ImageError: something that is no image in [0, 1], or of other channels than the network takes.
+        TapError: a tap that does not fire, or fires more than once.
+    """
+    wanted = [parse_tap(tap) for tap in taps]
+    several = [images] if isinstance(images, (torch.Tensor, str, Path)) else images
+    first = 0
+    for group in groups((as_batch(image) for image in several), batch):
+        network.check(group)
+
+        def compute(part: slice, group: torch.Tensor = group) -> tuple[torch.Tensor, Any, Any]:
+            x = group[part].to(network.device)
+            return (x, *_run(network, x, wanted, output))
+
+        for part, (x, kept, out) in in_batches(len(group), compute, batch=batch, bar=bar):
+            yield Seen(first + part.start, x, kept, out)
+        first += len(group)
+
+
+def _run(network: Network, x: torch.Tensor, wanted: list[Tap], output: bool) -> tuple[Any, Any]:
+    if not output:
+        return features(network.module, lambda: network.feed(x), wanted), None
+    with capture(network.module, wanted) as kept:
+        out = network(x)
+    return {str(tap): kept[str(tap)] for tap in wanted}, out

@@ -1,0 +1,185 @@
+"""How a module is called, and what is said when its own code fails."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, nullcontext
+from typing import Any
+from weakref import WeakSet
+
+import torch
+from torch import nn
+from torch.func import functional_call
+
+from sr_hooks.core.options import as_plain
+from sr_hooks.core.torch_errors import hint, is_out_of_memory, one_line, wants_cuda, without_cuda
+from sr_hooks.errors import ForwardError, NetworkError, SRHooksError
+
+__all__ = [
+    "IMAGE",
+    "Forward",
+    "call_module",
+    "check_forward",
+    "described",
+    "forward_of",
+    "place_of_failure",
+    "unstated",
+]
+
+IMAGE = "image"
+"""In a mapping of forward's arguments, what stands for the image."""
+
+Forward = Mapping[str, Any] | Callable[[nn.Module, torch.Tensor], Any]
+"""How to call a module: keyword arguments beside the image, or a function of module and image."""
+
+_OWN = (
+    RuntimeError,
+    ValueError,
+    TypeError,
+    AssertionError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    ImportError,
+    NameError,
+)
+
+
+_wanting_cuda: WeakSet[nn.Module] = WeakSet()  # those that call .cuda() where there is no CUDA
+
+
+class _Calling(nn.Module):
+    """A module and the way to call it, as one module: torch.func.functional_call takes no function of a module."""
+
+    def __init__(self, inner: nn.Module, forward: Forward | None) -> None:
+        super().__init__()
+        self.inner = inner
+        self._how = forward
+
+    def forward(self, x: torch.Tensor) -> Any:
+        if self._how is None:
+            return self.inner(x)
+        if callable(self._how):
+            return self._how(self.inner, x)
+        given = {name: x if _is_image(value) else value for name, value in self._how.items()}
+        return self.inner(**given) if any(map(_is_image, self._how.values())) else self.inner(x, **given)
+
+
+def _is_image(value: Any) -> bool:
+    return isinstance(value, str) and value == IMAGE
+
+
+def call_module(
+    module: nn.Module,
+    x: torch.Tensor,
+    *,
+    forward: Forward | None = None,
+    weights: Mapping[str, torch.Tensor] | None = None,
+    name: str = "",
+) -> Any:
+    """What the module returns for a batch, called in its own way and, where given, at other weights.
+
+    Raises:
+        ForwardError: its code failed; out of memory, and what taps and interventions raise, pass as they are.
+    """
+    caller = _Calling(module, forward)
+
+    def run() -> Any:
+        if weights:
+            return functional_call(caller, {f"inner.{key}": value for key, value in weights.items()}, (x,))
+        return caller(x) if forward is not None else module(x)
+
+    try:
+        with without_cuda() if module in _wanting_cuda else nullcontext():
+            return run()
+    except SRHooksError:
+        raise
+    except _OWN as error:
+        if module not in _wanting_cuda and wants_cuda(error):
+            _wanting_cuda.add(module)
+            return call_module(module, x, forward=forward, weights=weights, name=name)
+        if is_out_of_memory(error) or _in_a_hook(error):
+            raise
+        size = "x".join(map(str, x.shape))
+        said = f"{one_line(error)}{unstated(module, error) or hint(error)}"
+        raise ForwardError(f"{name or type(module).__name__} fails on an input of {size}: {said}") from error
+
+
+def _in_a_hook(error: BaseException) -> bool:
+    """Whether what was put between layers raised, and not the network."""
+    step = error.__traceback__
+    while step is not None:
+        if step.tb_frame.f_globals.get("__name__") in ("sr_hooks.hooks.taps", "sr_hooks.hooks.interventions"):
+            return True
+        step = step.tb_next
+    return False
+
+
+def unstated(module: nn.Module, error: BaseException) -> str:
+    """Half a sentence where forward wants more arguments than one, or ""."""
+    if not isinstance(error, TypeError) or "missing" not in str(error):
+        return ""
+    try:
+        parameters = list(inspect.signature(module.forward).parameters.values())
+    except (TypeError, ValueError):
+        return ""
+    needed = [
+        p.name
+        for p in parameters
+        if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
+    ]
+    if len(needed) < 2:
+        return ""
+    others = ", ".join(f"{name!r}: ..." for name in needed[1:])
+    return (
+        f". Its forward takes ({', '.join(needed)}): say what comes with the image, "
+        f"Network(module, forward={{{others}}}), or give a function of module and image"
+    )
+
+
+def forward_of(module: nn.Module) -> Forward | None:
+    """How to call a module whose forward takes its one required argument by keyword only; else None."""
+    try:
+        parameters = list(inspect.signature(module.forward).parameters.values())
+    except (TypeError, ValueError):
+        return None
+    if any(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD, p.VAR_POSITIONAL) for p in parameters):
+        return None
+    needed = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
+    return {needed[0]: IMAGE} if len(needed) == 1 else None
+
+
+def check_forward(forward: Any) -> Forward | None:
+    """The same, or a refusal of what says no way to call a module."""
+    if forward is None or callable(forward):
+        return forward
+    if isinstance(forward, Mapping) and all(isinstance(name, str) for name in forward):
+        return dict(forward)
+    raise NetworkError(
+        f"forward is {forward!r}; give keyword arguments as a mapping, {{'sigma': 0.1}}, in which {IMAGE!r} stands for "
+        "the image, or a function of module and image"
+    )
+
+
+def described(forward: Forward | None) -> Any:
+    """What a result records of it."""
+    if forward is None:
+        return None
+    if callable(forward):
+        return f"{getattr(forward, '__module__', '')}.{getattr(forward, '__qualname__', type(forward).__name__)}"
+    return as_plain(forward)
+
+
+def place_of_failure(module: nn.Module, run: Callable[[], Any]) -> str:
+    """The innermost part whose own code fails when run() is run once more; "" for the whole, or where none does."""
+    inside: list[str] = []
+    with ExitStack() as stack:
+        for name, part in module.named_modules():
+            stack.callback(part.register_forward_pre_hook(lambda m, a, name=name: inside.append(name)).remove)
+            stack.callback(part.register_forward_hook(lambda m, a, o: (inside.pop(), None)[1]).remove)
+        try:
+            run()
+        except Exception:
+            return inside[-1] if inside else ""
+    return ""

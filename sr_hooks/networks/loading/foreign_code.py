@@ -1,0 +1,248 @@
+"""Classes out of other people's code: files among their neighbours and packages, constructors as they are written."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.util
+import inspect
+import sys
+import types
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from sr_hooks.core.torch_errors import without_cuda
+from sr_hooks.errors import NetworkError, nearest
+
+__all__ = ["Settings", "constructed", "listed", "module_by_name", "module_from_file", "of_module"]
+
+_LEVELS = 5  # folders above a file in which the packages that it imports are looked for
+_SETTINGS = ("args", "arg", "opt", "opts", "option", "options", "config", "cfg", "conf", "params", "hparams", "para")
+
+
+class Settings(dict[str, Any]):
+    """A mapping whose values are attributes too, as constructors take them that were written for argparse."""
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(f"{name} is not among the settings given ({', '.join(self) or 'none'})") from None
+
+
+def module_from_file(path: Path) -> types.ModuleType:
+    """The module in a Python file, with what stands beside and above it importable as from its repository.
+
+    Packages around the file are stood in for, so that relative imports work and no package's own code runs. Packages
+    of the repository come before installed ones of the same name, which are put back after.
+
+    Raises:
+        NetworkError: no such file, or it cannot be imported.
+    """
+    if not path.is_file():
+        raise NetworkError(f"no file {path}")
+    path = path.resolve()
+    root, dotted = _package_of(path)
+    roots = _roots(path, root)
+    with _as_repository(path, roots):
+        for name, folder in roots.items():
+            if (folder / name).is_dir() and not (folder / name / "__init__.py").is_file():
+                _stand_ins(folder, f"{name}.any")  # an installed package of that name would come before it
+        _stand_ins(root, dotted)
+        spec = importlib.util.spec_from_file_location(dotted, path)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[dotted] = module
+        try:
+            with _tolerant_registries(), nullcontext() if torch.cuda.is_available() else without_cuda():
+                spec.loader.exec_module(module)
+        except (Exception, SystemExit) as error:
+            raise NetworkError(f"{path} cannot be imported: {_said(error)}") from error
+    return module
+
+
+def module_by_name(name: str) -> types.ModuleType:
+    """An importable module, from the working directory too.
+
+    Raises:
+        NetworkError: it cannot be imported.
+    """
+    here = str(Path.cwd())
+    added = here not in sys.path and "" not in sys.path
+    if added:
+        sys.path.append(here)
+    try:
+        with _tolerant_registries():
+            return importlib.import_module(name)
+    except (Exception, SystemExit) as error:
+        raise NetworkError(f"cannot import {name}: {_said(error)}") from None
+    finally:
+        if added:
+            sys.path.remove(here)
+
+
+def of_module(module: types.ModuleType, name: str, where: str) -> Any:
+    """What a module calls `name`: a class, a function that builds a network, or a network.
+
+    Raises:
+        NetworkError: there is none; with the nearest names of networks.
+    """
+    found = getattr(module, name, None)
+    if found is None:
+        classes = [n for n, v in vars(module).items() if inspect.isclass(v) and issubclass(v, nn.Module)]
+        raise NetworkError(f"{where} has no {name}; {nearest(name, classes)}")
+    return found
+
+
+def constructed(build: Any, arguments: Mapping[str, Any] | None) -> Any:
+    """What build makes of the arguments.
+
+    Mappings among them are `Settings`. Where it takes one object of settings (args, opt, config, ...) and no argument
+    is called so, they are all put into one.
+    """
+    if isinstance(build, nn.Module):
+        return build
+    given = {name: _settled(value) for name, value in (arguments or {}).items()}
+    name = _takes_settings(build)
+    if name is not None and name not in given:
+        known = inspect.signature(build).parameters
+        beside = {key: value for key, value in given.items() if key in known}
+        return build(**{name: Settings({k: v for k, v in given.items() if k not in beside})}, **beside)
+    return build(**given)
+
+
+def _settled(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return Settings({key: _settled(item) for key, item in value.items()})
+    return value
+
+
+def _takes_settings(build: Any) -> str | None:
+    """The parameter without a default that is called as settings are, where it is the only one."""
+    try:
+        parameters = inspect.signature(build).parameters.values()
+    except (TypeError, ValueError):
+        return None
+    named = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    needed = [p.name for p in parameters if p.default is p.empty and p.kind in named]
+    return needed[0] if len(needed) == 1 and needed[0].lower() in _SETTINGS else None
+
+
+def _said(error: BaseException) -> str:
+    text = f"{type(error).__name__}: {error}"
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        return f"{text}. Install what it needs ({error.name.split('.')[0]}), or run from the folder that holds it"
+    if isinstance(error, SystemExit):
+        return f"{text}. It ends the program when imported: guard its script by if __name__ == '__main__'"
+    return text
+
+
+def _package_of(path: Path) -> tuple[Path, str]:
+    """The folder above the outermost package that the file stands in, and the file's dotted name from there."""
+    names, folder = [path.stem], path.parent
+    while (folder / "__init__.py").is_file():
+        names.insert(0, folder.name)
+        folder = folder.parent
+    if len(names) == 1 and _imports_relatively(path):  # a package without an __init__.py
+        names.insert(0, folder.name)
+        folder = folder.parent
+    return folder, ".".join(names)
+
+
+def _imports(path: Path) -> Iterator[ast.Import | ast.ImportFrom]:
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8", errors="replace"))
+    except (SyntaxError, ValueError):
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            yield node
+
+
+def _imports_relatively(path: Path) -> bool:
+    return any(isinstance(node, ast.ImportFrom) and node.level for node in _imports(path))
+
+
+def _roots(path: Path, root: Path) -> dict[str, Path]:
+    """Top-level names that the file imports and that its repository has: name to the folder that holds it."""
+    wanted: list[str] = []
+    for node in _imports(path):
+        if isinstance(node, ast.Import):
+            wanted += [alias.name for alias in node.names]
+        elif not node.level and node.module:
+            wanted.append(node.module)
+    folders = [path.parent, root, *path.parents[1 : 1 + _LEVELS]]
+    found: dict[str, Path] = {}
+    for name in dict.fromkeys(text.split(".")[0] for text in wanted):
+        if name in sys.stdlib_module_names or name == "torch":
+            continue
+        for folder in folders:
+            if (folder / f"{name}.py").is_file() or (folder / name).is_dir():
+                found[name] = folder
+                break
+    return found
+
+
+@contextmanager
+def _as_repository(path: Path, roots: Mapping[str, Path]) -> Iterator[None]:
+    """The path as inside the repository, no program's arguments, its own packages before others' of the same names.
+
+    None of its modules stays importable after, so that two repositories with a `common.py` each do not meet.
+    """
+    folders = list(dict.fromkeys([str(path.parent), *map(str, roots.values())]))
+    own = set(roots) | {_package_of(path)[1].split(".")[0]}
+    aside = {name: module for name, module in sys.modules.items() if name.split(".")[0] in own and name != "__main__"}
+    before_path, before_argv = list(sys.path), sys.argv
+    for name in aside:
+        del sys.modules[name]
+    sys.path[:0] = folders
+    sys.argv = [str(path)]
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        sys.path[:], sys.argv = before_path, before_argv
+        for name in [name for name in sys.modules if name.split(".")[0] in own and name != "__main__"]:
+            del sys.modules[name]
+        sys.modules.update(aside)
+
+
+def _stand_ins(root: Path, dotted: str) -> None:
+    """Empty packages around a file, which find what stands in their folders."""
+    names = dotted.split(".")[:-1]
+    for count in range(1, len(names) + 1):
+        package = types.ModuleType(".".join(names[:count]))
+        package.__path__ = [str(root.joinpath(*names[:count]))]
+        sys.modules[package.__name__] = package
+
+
+@contextmanager
+def _tolerant_registries() -> Iterator[None]:
+    """A file that registers an architecture which BasicSR has already is read all the same."""
+    room = sys.modules.get("basicsr.utils.registry")
+    kind = getattr(room, "Registry", None)
+    if kind is None or not hasattr(kind, "_do_register"):
+        yield
+        return
+    before = kind._do_register
+
+    def register(self: Any, name: str, *rest: Any, **more: Any) -> None:
+        if name not in getattr(self, "_obj_map", {}):
+            before(self, name, *rest, **more)
+
+    kind._do_register = register
+    try:
+        yield
+    finally:
+        kind._do_register = before
+
+
+def listed(arguments: Mapping[str, Any] | Sequence[Any] | None) -> str:
+    """Arguments for messages."""
+    items = arguments.items() if isinstance(arguments, Mapping) else ()
+    return ", ".join(f"{k}={v!r}" for k, v in items) or "no arguments"

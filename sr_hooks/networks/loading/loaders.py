@@ -1,0 +1,245 @@
+"""Modules from BasicSR, from checkpoint files, from any importable class; and the verb that picks among them."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import types
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import nn
+
+from sr_hooks.core.torch_errors import hint, without_cuda
+from sr_hooks.errors import CheckpointError, NetworkError, nearest
+from sr_hooks.networks.calling import Forward
+from sr_hooks.networks.loading.checkpoints import Weights, load_weights, read_weights
+from sr_hooks.networks.loading.cuda_only_operators import deformable_alignment, fused_activation
+from sr_hooks.networks.loading.foreign_code import constructed, listed, module_by_name, module_from_file, of_module
+
+__all__ = ["Loaded", "from_basicsr", "from_file", "from_import", "from_spec", "import_basicsr"]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A module in evaluation mode, what to call it, where its weights are from, and what its file says of it."""
+
+    module: nn.Module
+    name: str
+    weights: Weights | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+def import_basicsr() -> types.ModuleType:
+    """Import basicsr, standing in for `torchvision.transforms.functional_tensor`, which newer torchvision lacks."""
+    name = "torchvision.transforms.functional_tensor"
+    if name not in sys.modules:
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError:
+            try:
+                functional = importlib.import_module("torchvision.transforms.functional")
+            except ModuleNotFoundError:
+                functional = None
+            if functional is not None:
+                alias = types.ModuleType(name)
+                alias.rgb_to_grayscale = functional.rgb_to_grayscale  # type: ignore[attr-defined]
+                sys.modules[name] = alias
+    try:
+        package = importlib.import_module("basicsr")
+        fused_activation()
+        return package
+    except ImportError as error:
+        raise NetworkError(f"BasicSR cannot be imported ({error}): pip install 'sr_hooks[basicsr]'") from None
+
+
+def from_basicsr(
+    arch_or_option_file: str | Path,
+    arguments: Mapping[str, Any] | None = None,
+    *,
+    weights: str | Path | None = None,
+) -> Loaded:
+    """See Network.from_basicsr."""
+    target = str(arch_or_option_file)
+    place = None
+    if target.endswith((".yml", ".yaml")):
+        described, inside, place = _from_option_file(Path(target))
+        if weights is None:
+            weights = inside
+        else:
+            place = None
+        name = described.pop("type", None)
+        if name is None:
+            raise NetworkError(f"network_g in {target} has no type")
+        arguments = {**described, **(arguments or {})}
+    else:
+        name = target
+    import_basicsr()
+    from basicsr.archs import ARCH_REGISTRY
+
+    known = [key.removesuffix("_basicsr") for key, _ in ARCH_REGISTRY]  # some are registered with that suffix
+    if name not in known:
+        raise NetworkError(f"BasicSR has no architecture {name!r}; {nearest(name, known)}")
+    return _finish(_build(ARCH_REGISTRY.get(name), arguments, name), name, weights, place)
+
+
+def _from_option_file(path: Path) -> tuple[dict[str, Any], str | None, str | None]:
+    try:
+        options = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise NetworkError(f"cannot read the option file {path}: {error.strerror or error}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise NetworkError(f"{path} is not a sound YAML file: {str(error).splitlines()[0]}") from None
+    described = options.get("network_g") if isinstance(options, dict) else None
+    if not isinstance(described, dict):
+        raise NetworkError(f"{path} has no network_g block: it is not a BasicSR option file for a generator")
+    paths = options.get("path") or {}
+    file = paths.get("pretrain_network_g")
+    if file and not Path(file).is_file() and (path.parent / file).is_file():
+        file = str(path.parent / file)
+    return dict(described), file, paths.get("param_key_g") if file else None
+
+
+def from_import(
+    target: str,
+    arguments: Mapping[str, Any] | None = None,
+    *,
+    weights: str | Path | None = None,
+) -> Loaded:
+    """See Network.from_import."""
+    where, _, name = target.rpartition(":")
+    if not where or not name:
+        raise NetworkError(f"{target!r} names no class: write package.module:Class or path/to/file.py:Class")
+    if where.endswith(".py"):
+        if Path(where).is_file() and "basicsr" in Path(where).read_text(encoding="utf-8", errors="replace"):
+            with suppress(NetworkError):
+                import_basicsr()
+        module = module_from_file(Path(where))
+    else:
+        if where.split(".")[0] == "basicsr":
+            import_basicsr()
+        module = module_by_name(where)
+    return _finish(_build(of_module(module, name, where), arguments, name), name, weights, None)
+
+
+def _build(cls: Any, arguments: Mapping[str, Any] | None, name: str) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)  # without weights, the same network each time
+        try:
+            with deformable_alignment(), nullcontext() if torch.cuda.is_available() else without_cuda():
+                module = constructed(cls, arguments)
+        except (Exception, SystemExit) as error:
+            raise NetworkError(
+                f"cannot build {name} with {listed(arguments)}: {type(error).__name__}: {error}{hint(error)}"
+            ) from error
+    if not isinstance(module, nn.Module):
+        raise NetworkError(f"{name} built a {type(module).__name__}, not a torch.nn.Module")
+    return module.eval()
+
+
+def _finish(module: nn.Module, name: str, weights: str | Path | None, place: str | None) -> Loaded:
+    if weights is None:
+        return Loaded(module, name)
+    read = read_weights(weights, place=place)
+    load_weights(module, read)
+    return Loaded(module, f"{name} {read.path.stem}", read)
+
+
+def from_file(path: str | Path) -> Loaded:
+    """See Network.from_file."""
+    read = read_weights(path)
+    demo = _demo_network(read.state)
+    if demo is not None:
+        load_weights(demo, read)
+        return Loaded(demo.eval(), f"CompactResNet {read.path.stem}", read)
+    try:
+        import spandrel
+    except ImportError:
+        raise NetworkError(
+            "reading a checkpoint without its architecture needs spandrel: pip install 'sr_hooks[models]'"
+        ) from None
+    try:
+        found = spandrel.ModelLoader().load_from_state_dict(spandrel.canonicalize_state_dict(dict(read.state)))
+    except Exception as error:
+        if type(error).__name__ != "UnsupportedModelError":
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+        else:
+            reason = "spandrel does not recognise its architecture"
+        raise CheckpointError(
+            f"{path}: {reason}. Name the architecture: --model ARCHITECTURE --weights {Path(path).name} on the command "
+            "line, Network.from_basicsr(arch, arguments, weights=...) or Network.from_import('package.module:Class', "
+            "arguments, weights=...) in Python"
+        ) from None
+    needs = found.size_requirements
+    facts = {
+        "scale": found.scale,
+        "multiple": max(needs.multiple_of, 1),
+        "minimum": max(needs.minimum, 1),
+        "square": needs.square,
+        "channels": found.input_channels,
+        "forward": _way_of(found),
+        "input_range": 1.0,  # what spandrel feeds all of them
+    }
+    return Loaded(found.model.eval(), f"{found.architecture.name} {read.path.stem}", read, facts)
+
+
+def _way_of(found: Any) -> Forward | None:
+    """How spandrel calls a network, where it is not network(image): it pads, scales or picks what comes back."""
+    way: Callable[..., Any] | None = getattr(found, "_call_fn", None)
+    if way is None:
+        return None
+    if type(found).__name__ == "MaskedImageModelDescriptor":
+        return MaskOfNothing(way)
+    return None if way.__module__ == type(found).__module__ else OneByOne(way)
+
+
+class OneByOne:
+    """A way to call networks on one image, for batches: at once where it takes them, else image by image."""
+
+    def __init__(self, way: Callable[[nn.Module, torch.Tensor], Any]) -> None:
+        self.way = way
+        self.__qualname__ = getattr(way, "__qualname__", type(way).__name__)
+
+    def __call__(self, module: nn.Module, x: torch.Tensor) -> Any:
+        try:
+            return self.way(module, x)
+        except RuntimeError:
+            if len(x) == 1:
+                raise
+        return torch.cat([self.way(module, image) for image in x.split(1)])
+
+
+class MaskOfNothing:
+    """A network that fills what a mask hides, called with a mask that hides nothing."""
+
+    def __init__(self, way: Callable[[nn.Module, torch.Tensor, torch.Tensor], Any]) -> None:
+        self.way = way
+
+    def __call__(self, module: nn.Module, x: torch.Tensor) -> Any:
+        return self.way(module, x, torch.zeros_like(x[:, :1]))
+
+
+def _demo_network(state: Mapping[str, torch.Tensor]) -> nn.Module | None:
+    from sr_hooks.networks.loading.compact_resnet import CompactResNet
+
+    return CompactResNet.from_shapes(state)
+
+
+def from_spec(spec: str, arguments: Mapping[str, Any] | None = None, *, weights: str | Path | None = None) -> Loaded:
+    """See Network.load."""
+    if spec.endswith((".yml", ".yaml")):
+        return from_basicsr(spec, arguments, weights=weights)
+    if spec.endswith((".pth", ".pt", ".ckpt", ".safetensors", ".bin")):
+        if arguments or weights:
+            raise NetworkError(f"{spec} is a checkpoint: give the architecture as the model, this as the weights")
+        return from_file(spec)
+    if ":" in spec:
+        return from_import(spec, arguments, weights=weights)
+    if Path(spec).exists():
+        raise NetworkError(f"{spec} is no model: give a .pth or .safetensors file, an option file, or file.py:Class")
+    return from_basicsr(spec, arguments, weights=weights)

@@ -1,0 +1,111 @@
+"""Results kept by content: the same question of the same network about the same image is computed once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from sr_hooks.errors import OptionError, ResultError
+from sr_hooks.networks.network import Network
+from sr_hooks.results.result import Result, read_result
+from sr_hooks.version import __version__
+
+__all__ = ["Cache", "key_of"]
+
+_log = logging.getLogger("sr_hooks")
+
+
+def key_of(kind: str, network: Network, image: Any, options: Any) -> str:
+    """64 hexadecimal digits that name a question.
+
+    They follow from `kind`, the network's class, facts and weights, its device and number format, the image's values,
+    the options' values, and the versions of sr_hooks and torch: whatever changes the answer changes the key. What does
+    not (the name of a file, the time) is no part of it.
+
+    Args:
+        kind: what is asked, e.g. the analysis's name; with a plugin's own version in it ("cem 0.2"), an answer of
+            older code is not taken for one of newer.
+        image: a tensor, an array, or nested sequences and mappings of them; None for none.
+        options: a dataclass, a mapping or plain values; tensors and arrays in it count by their values.
+
+    Raises:
+        OptionError: options hold something that has no content to go by, such as a function.
+    """
+    digest = hashlib.sha256()
+    facts = {name: value for name, value in network.describe().items() if name not in ("name", "weights", "file")}
+    versions = {"sr_hooks": __version__, "torch": torch.__version__}
+    place = [network.device.type, str(network.dtype), repr(network.output)]
+    for part in (kind, versions, facts, place, image, options):
+        digest.update(_content(part).encode() + b"\n")
+    return digest.hexdigest()
+
+
+def _content(value: Any) -> str:
+    """One text for one value, with a mark of its kind, so that 1, "1" and (1,) differ."""
+    if isinstance(value, torch.Tensor):
+        value = value.detach().cpu().float().numpy() if value.dtype == torch.bfloat16 else value.detach().cpu().numpy()
+    if isinstance(value, np.ndarray):
+        data = np.ascontiguousarray(value)
+        return f"array {data.dtype} {data.shape} {hashlib.sha256(data.tobytes()).hexdigest()}"
+    if is_dataclass(value) and not isinstance(value, type):
+        inside = {field.name: getattr(value, field.name) for field in fields(value)}
+        return f"{type(value).__module__}.{type(value).__qualname__}{_content(inside)}"
+    if isinstance(value, Mapping):
+        return "{" + ",".join(sorted(f"{_content(k)}:{_content(v)}" for k, v in value.items())) + "}"
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
+        return "[" + ",".join(map(_content, value)) + "]"
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, Path):
+        value = str(value)
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return json.dumps(value)
+    raise OptionError(
+        f"a {type(value).__name__} ({value!r}) has no content by which a result could be kept: give it by name"
+    )
+
+
+class Cache:
+    """A folder of results, one under each key, each whole or absent. Several processes may share it.
+
+    Args:
+        folder: made at the first `put`. Anything in it may be deleted at any time; it is then computed again.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+
+    def path(self, key: str) -> Path:
+        """Where the result of a key stands, or would: a result folder like any other."""
+        return self.folder / key[:2] / key
+
+    def get(self, key: str) -> Result | None:
+        """The result under a key; None where there is none, or a damaged one, which is said in the log."""
+        path = self.path(key)
+        if not (path / "result.json").is_file():
+            return None
+        try:
+            return read_result(path)
+        except ResultError as error:
+            _log.warning("%s; it is computed again", error)
+            return None
+
+    def put(self, key: str, result: Result) -> None:
+        """Keep a result, without its figure. One that is there already is replaced.
+
+        Raises:
+            ResultError: the folder cannot be written.
+        """
+        try:
+            result.save(self.path(key), figure=False)
+        except ResultError:
+            if self.get(key) is None:  # unless another process has just put it there
+                raise

@@ -1,0 +1,84 @@
+"""Bind an analysis to a training run: its network, its images, its watcher, all checked before the first step."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from sr_hooks.analyses.base import WatchContext, Watcher, blamed
+from sr_hooks.errors import OptionError
+from sr_hooks.images.clips import by_frames
+from sr_hooks.images.image import downsample
+from sr_hooks.networks.network import Network
+from sr_hooks.networks.unwrap import plain_copy
+from sr_hooks.training.config import Planned, located
+from sr_hooks.training.distributed import Ranks
+from sr_hooks.training.watch_images import named_clips
+
+__all__ = ["ImageSource", "RunFacts", "bind"]
+
+ImageSource = Callable[[Planned], tuple[Sequence[torch.Tensor], Sequence[str]]]
+"""Gives the images that an analysis looks at, and their names."""
+
+_CROP = 128  # pixels, of the image on which a forward pass is timed
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What every analysis of a run may know of it."""
+
+    folder: Path | None
+    base: Path
+    seed: int
+    total: int | None
+    ranks: Ranks
+
+
+def bind(
+    planned: Planned, networks: Mapping[str, Network], images: ImageSource, facts: RunFacts
+) -> tuple[Watcher, str, float]:
+    """The watcher, which network it looks at, and the seconds that its first look may take.
+
+    Raises:
+        SRHooksError: what the block asks for cannot be done; with the block's name.
+    """
+    which = planned.schedule.network or ("ema" if "ema" in networks else "raw")
+    if which not in networks:
+        raise OptionError(f"{planned.where}: network is {which!r}, and this run has only {', '.join(networks)}")
+    network = networks[which]
+    with located(planned.where), network.prepared(), blamed(planned.kind, "check"):
+        found, names = (named_clips(planned, facts.base) if network.frames else None) or images(planned)
+        context = WatchContext(
+            images=tuple(found),
+            image_names=tuple(names),
+            seed=facts.seed,
+            folder=facts.folder,
+            base=facts.base,
+            make_network=lambda: plain_copy(network.module),
+            where=planned.where,
+            rank=facts.ranks.rank,
+            world_size=facts.ranks.size,
+            total_iterations=facts.total,
+        )
+        watcher = planned.kind.watcher_type(planned.kind, planned.options, context)
+        watcher.check(network)
+        return watcher, which, watcher.estimate(_forward_seconds(network, context.images, planned.kind.takes))
+
+
+def _forward_seconds(network: Network, images: Sequence[torch.Tensor], takes: str) -> float:
+    """Seconds of one forward pass on the first image, from one on a corner of it."""
+    if not images:
+        image = torch.full((1, network.channels, 64, 64), 0.5)
+    else:
+        image = images[0] if takes == "lr" else by_frames(partial(downsample, scale=network.scale), images[0])
+    corner = image[..., :_CROP, :_CROP].to(network.device)
+    with torch.no_grad():
+        start = time.perf_counter()
+        network(corner).sum().item()
+        seconds = time.perf_counter() - start
+    return seconds * (image[0, 0].numel() / corner[0, 0].numel())

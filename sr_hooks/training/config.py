@@ -1,0 +1,200 @@
+"""The `sr_hooks:` block of an option file, or its like in keywords, checked to the last key before training begins."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sr_hooks.analyses.base import Analysis, blamed, options_of
+from sr_hooks.core import registry as plugins
+from sr_hooks.core.options import from_mapping
+from sr_hooks.errors import OptionError, SRHooksError, nearest
+from sr_hooks.training.schedule import Schedule
+
+__all__ = [
+    "BLOCK",
+    "DEFAULT_SINKS",
+    "Planned",
+    "WatchPlan",
+    "located",
+    "merge",
+    "option_file",
+    "parse_block",
+    "read_block",
+]
+
+BLOCK = "sr_hooks"
+DEFAULT_SINKS = ("folder", "tensorboard", "log")
+_RUN_KEYS = ("sinks", "seed")
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One analysis of a block: its class, its own options, its schedule, and how messages call the block."""
+
+    kind: type[Analysis[Any]]
+    options: Any
+    schedule: Schedule
+    where: str
+
+
+@dataclass(frozen=True)
+class WatchPlan:
+    """All that a block asks for."""
+
+    analyses: tuple[Planned, ...] = ()
+    sinks: tuple[str, ...] = DEFAULT_SINKS
+    seed: int | None = None
+    base: Path = field(default_factory=Path)
+    where: str = BLOCK
+
+
+def read_block(path: str | Path) -> dict[str, Any]:
+    """The `sr_hooks:` block of a YAML file, or the whole file where it has no such key.
+
+    Raises:
+        OptionError: no such file, no sound YAML, or no mapping.
+    """
+    path = Path(path)
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise OptionError(f"cannot read {path}: {error.strerror or error}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise OptionError(f"{path} is not a sound YAML file: {str(error).splitlines()[0]}") from None
+    if isinstance(content, Mapping) and BLOCK in content:
+        content = content[BLOCK]
+    if content is None:
+        return {}
+    if not isinstance(content, Mapping):
+        raise OptionError(f"{path}: {BLOCK} must be a mapping of analyses to their options, not {content!r}")
+    return dict(content)
+
+
+def option_file(arguments: Sequence[str] | None = None) -> Path | None:
+    """The file that BasicSR's `-opt` flag names among the process's arguments."""
+    arguments = sys.argv if arguments is None else arguments
+    for index, text in enumerate(arguments):
+        for flag in ("-opt", "--opt"):
+            if text == flag and index + 1 < len(arguments):
+                return Path(arguments[index + 1])
+            if text.startswith(flag + "="):
+                return Path(text.split("=", 1)[1])
+    return None
+
+
+def merge(*blocks: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Blocks on top of each other: a later one wins, key by key inside an analysis."""
+    merged: dict[str, Any] = {}
+    for block in blocks:
+        for key, value in (block or {}).items():
+            before = merged.get(key)
+            both = isinstance(before, Mapping) and isinstance(value, Mapping)
+            merged[key] = {**before, **value} if both else value  # type: ignore[dict-item]
+    return merged
+
+
+def parse_block(block: Any, *, where: str = BLOCK, base: Path | None = None) -> WatchPlan:
+    """Check a whole block.
+
+    Args:
+        block: analysis to its options; at the top also schedule keys (defaults of all analyses), `sinks` and `seed`.
+        where: how messages call it, with its file.
+        base: folder for relative paths.
+
+    Raises:
+        OptionError: an unknown analysis or key, with the nearest known; a value of the wrong kind.
+    """
+    if block is None:
+        block = {}
+    if not isinstance(block, Mapping):
+        raise OptionError(f"{where} must map analyses to their options, e.g. lam: {{every: 5000}}, not be {block!r}")
+    known = plugins.contributions("register_analyses")
+    shared = {f.name for f in dataclasses.fields(Schedule)}
+    for key in block:
+        if key not in known and key not in shared and key not in _RUN_KEYS:
+            others = [*known, *shared, *_RUN_KEYS]
+            raise OptionError(f"{where}: no analysis or key {key!r}; {nearest(str(key), others)}")
+    defaults = {key: value for key, value in block.items() if key in shared}
+    analyses = [
+        _planned(known[key], value, defaults, f"{where}: {key}")  # type: ignore[arg-type]
+        for key, value in block.items()
+        if key in known and value is not False
+    ]
+    return WatchPlan(
+        tuple(analyses), _sinks(block.get("sinks"), where), _seed(block.get("seed"), where), base or Path(), where
+    )
+
+
+def _planned(kind: type[Analysis[Any]], value: Any, defaults: Mapping[str, Any], where: str) -> Planned:
+    if value is None or value is True:
+        value = {}
+    if not isinstance(value, Mapping):
+        raise OptionError(f"{where} must be a mapping of options, e.g. {{every: 5000}}, not {value!r}")
+    shared = {f.name for f in dataclasses.fields(Schedule)}
+    options_type = kind.watch_options_type or kind.options_type
+    with blamed(kind, "options"):
+        own = {f.name for f in dataclasses.fields(options_type)} - shared
+    mine: dict[str, Any] = {}
+    schedule = dict(defaults)
+    for key, given in value.items():
+        if key in shared:
+            _refuse_bool(key, given, where)
+            other = {"image": "images", "images": "image"}.get(key)
+            if other is not None and other not in value:
+                schedule.pop(other, None)  # a default under the key's other name
+            schedule[key] = given
+            continue
+        name = kind.watch_names.get(key, key)
+        if name not in own:
+            raise OptionError(f"{where}: unknown key {key!r}; {nearest(str(key), [*own, *kind.watch_names, *shared])}")
+        if name in mine:
+            raise OptionError(f"{where}: {key} and {name} are the same key: give one of them")
+        mine[name] = given
+    with located(where):
+        options = options_of(kind, mine, where=where, options_type=options_type)
+        return Planned(kind, options, from_mapping(Schedule, schedule, where=where), where)
+
+
+def _refuse_bool(key: str, value: Any, where: str) -> None:
+    """A yes is no number, though Python takes it for 1."""
+    if key in ("every", "at", "limit") and isinstance(value, bool):
+        raise OptionError(f"{where}: {key} is {value!r}: it must be a number")
+
+
+def _sinks(value: Any, where: str) -> tuple[str, ...]:
+    if value is None:
+        return DEFAULT_SINKS
+    names = [value] if isinstance(value, str) else value
+    known = plugins.contributions("register_sinks")
+    if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
+        raise OptionError(f"{where}: sinks is {value!r}: give names, e.g. [folder, log]")
+    for name in names:
+        if name not in known:
+            raise OptionError(f"{where}: no sink {name!r}; {nearest(name, known)}")
+    return tuple(names)
+
+
+def _seed(value: Any, where: str) -> int | None:
+    try:
+        return None if value is None else int(value)
+    except (TypeError, ValueError):
+        raise OptionError(f"{where}: seed is {value!r}: it must be a whole number") from None
+
+
+@contextmanager
+def located(where: str) -> Iterator[None]:
+    """Errors inside say where they belong."""
+    try:
+        yield
+    except SRHooksError as error:
+        if where in str(error):
+            raise
+        raise type(error)(f"{where}: {error}") from error

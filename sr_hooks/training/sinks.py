@@ -1,0 +1,194 @@
+"""Where the results of a watched run go: a folder with an index, TensorBoard, the log, and what plugins add."""
+
+from __future__ import annotations
+
+import logging
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from sr_hooks.core import registry as plugins
+from sr_hooks.core.text_tables import cell, label
+from sr_hooks.errors import SRHooksError
+from sr_hooks.figures.style import pixels
+from sr_hooks.hookspecs import hookimpl
+from sr_hooks.results.result import Result
+from sr_hooks.results.run_index import RunIndex
+
+__all__ = ["FolderSink", "LogSink", "Sink", "SinkContext", "Sinks", "TensorBoardSink"]
+
+FAULTS = 3
+
+
+@dataclass(frozen=True)
+class SinkContext:
+    """What a sink may know of the run.
+
+    Attributes:
+        index: the run's index, with its folder; None where nothing is written to disk.
+        tensorboard: gives the run's SummaryWriter, or None where it has none (as yet).
+        log: the run's logger.
+        run: the run's name.
+    """
+
+    index: RunIndex | None
+    tensorboard: Callable[[], Any]
+    log: logging.Logger
+    run: str
+
+
+class Sink(ABC):
+    """Base of sinks. A plugin's `register_sinks` gives name to class; an option file then says `sinks: [folder, name]`.
+
+    A sink is called in one process only, rank 0. One that raises is logged, and set aside at its third fault.
+    """
+
+    def __init__(self, context: SinkContext) -> None:
+        self.context = context
+
+    @abstractmethod
+    def write(self, result: Result, *, iteration: int, place: str) -> None:
+        """Take a result. `place` is its name in the run, such as "5000/lam" or "5000/lam/0"."""
+
+    def close(self) -> None:  # noqa: B027  most have nothing to close
+        """The run has ended."""
+
+
+class Sinks:
+    """The sinks of a run: whatever one of them does wrong is logged, and at its third fault it is set aside."""
+
+    def __init__(self) -> None:
+        self._open: list[tuple[str, Sink]] = []
+        self._faults: dict[str, int] = {}
+        self._log = logging.getLogger("sr_hooks")
+
+    def open(self, names: Sequence[str], context: SinkContext) -> None:
+        """Open those of the registered sinks that are asked for, in order of registration."""
+        self._log = context.log
+        for name, make in plugins.contributions("register_sinks").items():
+            if name in names:
+                with self._isolated(name, "opening"):
+                    self._open.append((name, make(context)))
+
+    def write(self, result: Result, *, iteration: int, place: str) -> None:
+        """Hand a result to each."""
+        for name, sink in self._open:
+            if self._faults.get(name, 0) < FAULTS:
+                with self._isolated(name, place):
+                    sink.write(result, iteration=iteration, place=place)
+
+    def close(self) -> None:
+        """Close them; a second call does nothing."""
+        closing, self._open = self._open, []
+        for name, sink in closing:
+            with self._isolated(name, "closing"):
+                sink.close()
+
+    @contextmanager
+    def _isolated(self, name: str, doing: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            self._faults[name] = count = self._faults.get(name, 0) + 1
+            aside = f"; set aside after {FAULTS} faults" if count >= FAULTS else ""
+            kind = type(error).__name__
+            fault = plugins.registry().failure("register_sinks", name, f"sink {name}, {doing}", error)
+            said = fault or f"the sink {name} failed at {doing}: {kind}: {error}"
+            self._log.error("sr_hooks: %s%s", said, aside)
+
+
+class FolderSink(Sink):
+    """`<folder>/<iteration>/<analysis>/` with result.json, arrays.npz and figure.png, and an index of them all."""
+
+    def write(self, result: Result, *, iteration: int, place: str) -> None:
+        index = self.context.index
+        if index is None:
+            return
+        index.strike(place)
+        self._save(result, index.folder / place)
+        index.add(
+            {
+                "iteration": iteration,
+                "analysis": result.analysis,
+                "folder": place,
+                "network": result.provenance.get("watch", {}).get("network"),
+                "seconds": result.provenance.get("seconds"),
+                "headline": _numbers(result),
+                "verdict": result.verdict,
+            }
+        )
+
+    def _save(self, result: Result, folder: Path) -> None:
+        try:
+            result.save(folder)
+        except SRHooksError:
+            raise
+        except Exception as error:  # in drawing: the numbers are sound
+            result.save(folder, figure=False)
+            kind = type(error).__name__
+            self.context.log.warning("sr_hooks: no figure of %s: %s: %s", result.analysis, kind, error)
+
+
+class TensorBoardSink(Sink):
+    """Scalars `sr_hooks/<analysis>/<name>` and the figure, into the run's own event file, and so into wandb."""
+
+    def write(self, result: Result, *, iteration: int, place: str) -> None:
+        writer = self.context.tensorboard()
+        if writer is None:
+            return
+        tag = "sr_hooks/" + "/".join(place.split("/")[1:])
+        for name, value in _numbers(result).items():
+            writer.add_scalar(f"{tag}/{name}", value, iteration)
+        image = self._picture(result, place)
+        if image is not None:
+            writer.add_image(f"{tag}/figure", image, iteration, dataformats="HWC")
+        writer.flush()
+
+    def _picture(self, result: Result, place: str) -> np.ndarray | None:
+        """What the folder sink drew, or drawn now."""
+        if self.context.index is not None:
+            path = self.context.index.folder / place / "figure.png"
+            drawn = cv2.imread(str(path)) if path.is_file() else None
+            if drawn is not None:
+                return drawn[:, :, ::-1].copy()
+        try:
+            figure = result.figure()
+        except Exception:
+            return None  # no matplotlib, or a plugin that cannot draw: the scalars are there
+        return None if figure is None else pixels(figure)
+
+
+class LogSink(Sink):
+    """One line a result."""
+
+    def write(self, result: Result, *, iteration: int, place: str) -> None:
+        numbers = ", ".join(f"{label(name)} {cell(value)}" for name, value in _numbers(result).items())
+        which = result.provenance.get("watch", {}).get("network", "")
+        said = f"{numbers or 'no numbers'}; {result.verdict}".rstrip("; ")
+        self.context.log.info("sr_hooks: %s (%s): %s", _called(place), which, said)
+
+
+def _called(place: str) -> str:
+    iteration, _, name = place.partition("/")
+    return f"{name} at iteration {iteration}"
+
+
+def _numbers(result: Result) -> dict[str, float]:
+    """Its headline, as far as it is finite numbers: JSON and TensorBoard have no others."""
+    return {
+        name: value
+        for name, value in result.headline().items()
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    }
+
+
+@hookimpl
+def register_sinks() -> Mapping[str, Callable[..., Any]]:
+    return {"folder": FolderSink, "tensorboard": TensorBoardSink, "log": LogSink}

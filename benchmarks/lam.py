@@ -31,7 +31,7 @@ import torch
 import sr_hooks
 from sr_hooks.analyses.lam.published import PublishedGradient, blurred
 from sr_hooks.attribution.objectives import GradientMagnitude
-from sr_hooks.attribution.receptive_field.proved_cones import Influences
+from sr_hooks.attribution.receptive_field.proved_cones import WindowCones
 from sr_hooks.demo.assets import photographs
 from sr_hooks.images.image import downsample, read_image
 from sr_hooks.images.windows import Window
@@ -125,7 +125,7 @@ def cone_floor(network: sr_hooks.Network, image: torch.Tensor, window: Window, c
     """As many of the cone's alone, in the layout that is calibrated."""
     with network.prepared():
         plan = calibrate(network, tuple(image.shape[1:]), precision)
-        groups = Influences(network, GradientMagnitude(), [window], tuple(image.shape[1:]), precision).groups
+        groups = WindowCones(network, GradientMagnitude(), [window], tuple(image.shape[1:]), precision).groups
         if not groups:
             return
         box, cone = groups[0].inputs, groups[0].cone(1)

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 import sr_hooks
 from sr_hooks.attribution.objectives import GradientMagnitude, make_objective
 from sr_hooks.attribution.receptive_field.cone import Cone
-from sr_hooks.attribution.receptive_field.proved_cones import AGREEMENT, Influences
+from sr_hooks.attribution.receptive_field.proved_cones import AGREEMENT, WindowCones
 from sr_hooks.attribution.receptive_field.trace import record
 from sr_hooks.images.windows import Window
 from tests.networks import Circular, Tiny
@@ -155,7 +155,7 @@ def test_the_cost_does_not_grow_with_the_image(basicsr):
     network = sr_hooks.Network.from_basicsr("MSRResNet", {"num_feat": 16, "num_block": 4, "upscale": 4})
     work = []
     for side in (64, 128, 256):
-        found = Influences(network, GradientMagnitude(), [Window(2 * side, 2 * side, 16, 16)], (3, side, side))
+        found = WindowCones(network, GradientMagnitude(), [Window(2 * side, 2 * side, 16, 16)], (3, side, side))
         work.append(found.cone((0,), 1).work)
     assert work[0] == work[1] == work[2]
 
@@ -163,7 +163,7 @@ def test_the_cost_does_not_grow_with_the_image(basicsr):
 def test_windows_share_a_cone_where_that_is_less_work(lr):
     def groups(*windows):
         network = sr_hooks.Network(Tiny())
-        return [g.indices for g in Influences(network, GradientMagnitude(), windows, tuple(lr.shape[1:])).groups]
+        return [g.indices for g in WindowCones(network, GradientMagnitude(), windows, tuple(lr.shape[1:])).groups]
 
     assert groups(Window(30, 30, 16, 16), Window(32, 30, 16, 16)) == [(0, 1)]
     assert groups(Window(2, 2, 8, 8), Window(100, 100, 8, 8)) == [(0,), (1,)]

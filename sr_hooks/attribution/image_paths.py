@@ -127,25 +127,25 @@ def arc_length(path: ImagePath, image: torch.Tensor, pieces: int = 32) -> Callab
     return time_at
 
 
-def make_path(given: str | ImagePath | Callable[..., Any], *, seed: int = 0) -> ImagePath:
+def make_path(path: str | ImagePath | Callable[..., Any], *, seed: int = 0) -> ImagePath:
     """An ImagePath from `name`, `name:argument`, an ImagePath, or a function (image, t) -> image.
 
     Raises:
         OptionError: no such path, or a bad argument.
     """
-    if isinstance(given, ImagePath):
-        return given
-    if callable(given):
-        return CustomPath(given)
-    name, _, argument = str(given).partition(":")
+    if isinstance(path, ImagePath):
+        return path
+    if callable(path):
+        return CustomPath(path)
+    name, _, argument = str(path).partition(":")
     known = plugins.contributions("register_paths")
     if name not in known:
         raise OptionError(f"no path {name!r}; {nearest(name, known)}")
-    with plugins.blamed("register_paths", name, f"path {given}"):
+    with plugins.blamed("register_paths", name, f"path {path}"):
         try:
             return known[name](argument or None, seed)
         except (ValueError, TypeError) as error:
-            raise OptionError(f"path {given!r}: {error}") from None
+            raise OptionError(f"path {path!r}: {error}") from None
 
 
 def _noise(kind: str, argument: str | None, seed: int) -> ImagePath:

@@ -10,7 +10,7 @@ from functools import partial
 import torch
 
 from sr_hooks.attribution.objectives import Objective
-from sr_hooks.attribution.receptive_field.proved_cones import Influence
+from sr_hooks.attribution.receptive_field.proved_cones import WindowCone
 from sr_hooks.core.torch_errors import is_out_of_memory
 from sr_hooks.errors import NetworkError, OptionError, SRHooksError
 from sr_hooks.hooks.gradient_breaks import severed
@@ -61,7 +61,7 @@ class Gradients:
     place into what its backward needs is run again with its layers' outputs cloned.
 
     Args:
-        influence: where given, only the windows' cone is computed, and inputs and gradients are of its `inputs` box.
+        window_cone: where given, only the windows' cone is computed, and inputs and gradients are of its `inputs` box.
     """
 
     def __init__(
@@ -71,20 +71,20 @@ class Gradients:
         windows: Sequence[Window],
         plan: Plan,
         precision: str,
-        influence: Influence | None = None,
+        window_cone: WindowCone | None = None,
     ) -> None:
         self.network, self.objective, self.windows = network, objective, list(windows)
-        self.plan, self.precision, self.influence = plan, precision, influence
+        self.plan, self.precision, self.window_cone = plan, precision, window_cone
         self._fixed: dict[int, dict[int, torch.Tensor]] = {}
 
     def __call__(self, points: torch.Tensor, wanted: Sequence[Sequence[int]]) -> list[dict[int, Sample]]:
         """For each of the points (K,C,h,w) the samples of the windows wanted there, by the window's index."""
-        with self.network.channels_last(self.plan.channels_last and self.influence is None):
+        with self.network.channels_last(self.plan.channels_last and self.window_cone is None):
             return self._in_batches(points, wanted)
 
     def output(self, points: torch.Tensor) -> torch.Tensor:
         """The output at the points (K,C,h,w), as far as it is computed, without a gradient."""
-        with torch.no_grad(), self.network.channels_last(self.plan.channels_last and self.influence is None):
+        with torch.no_grad(), self.network.channels_last(self.plan.channels_last and self.window_cone is None):
             parts = [self._forward(self.plan.lay_out(to_device(x, self.network.device)))[0] for x in points.split(1)]
         return torch.cat(parts).float().cpu()
 
@@ -121,20 +121,20 @@ class Gradients:
 
     def _forward(self, x: torch.Tensor) -> tuple[torch.Tensor, Callable[[list[int], int], torch.Tensor]]:
         """The output, and a function (rows, window's index) to the objective's values there."""
-        if self.influence is None:
+        if self.window_cone is None:
             with reduced(self.network, self.precision):
                 output = self.network(x).float()
             image = self._image(x)
             return output, lambda rows, index: self._objective(output, image, rows, self.windows[index])
-        cone = self.influence.cone(len(x))
+        cone = self.window_cone.cone(len(x))
         if len(x) not in self._fixed:
-            self._fixed[len(x)] = cone.prepare(self.influence.weights(self.plan))
+            self._fixed[len(x)] = cone.prepare(self.window_cone.weights(self.plan))
         kept = "tf32" if self.precision == "tf32" else "float32"  # the cone's steps say themselves what is bfloat16
         with autocast(self.network.device, kept):
             shown, values = cone(x, self._fixed[len(x)])
         assert shown is not None
-        places = {index: place for place, index in enumerate(self.influence.indices)}
-        return shown, lambda rows, index: self._differentiable(values[places[index]])[rows]
+        positions = {index: position for position, index in enumerate(self.window_cone.indices)}
+        return shown, lambda rows, index: self._differentiable(values[positions[index]])[rows]
 
     def _image(self, x: torch.Tensor) -> torch.Tensor:
         """(N,C,h,w): of clips the frame that stands where the window's does."""

@@ -174,17 +174,17 @@ class Custom(Objective):
         return torch.stack([value.reshape(()) for value in values])
 
 
-def make_objective(given: str | Objective | Callable[..., Any], *, gt: Any = None) -> Objective:
+def make_objective(objective: str | Objective | Callable[..., Any], *, gt: Any = None) -> Objective:
     """An Objective from `name`, `name:argument`, an Objective, or a function of the window's pixels.
 
     Raises:
         OptionError: no such objective, a bad argument, or `loss` without a ground truth.
     """
-    if isinstance(given, Objective):
-        return given
-    if callable(given):
-        return Custom(given)
-    name, _, argument = str(given).partition(":")
+    if isinstance(objective, Objective):
+        return objective
+    if callable(objective):
+        return Custom(objective)
+    name, _, argument = str(objective).partition(":")
     if name == "loss":
         if gt is None:
             raise OptionError("objective loss needs the ground truth: gt=(1,C,H,W) in [0, 1]")
@@ -192,11 +192,11 @@ def make_objective(given: str | Objective | Callable[..., Any], *, gt: Any = Non
     known = plugins.contributions("register_objectives")
     if name not in known:
         raise OptionError(f"no objective {name!r}; {nearest(name, [*known, 'loss'])}")
-    with plugins.blamed("register_objectives", name, f"objective {given}"):
+    with plugins.blamed("register_objectives", name, f"objective {objective}"):
         try:
             return known[name](argument or None)
         except (ValueError, TypeError) as error:
-            raise OptionError(f"objective {given!r}: {error}") from None
+            raise OptionError(f"objective {objective!r}: {error}") from None
 
 
 def _bare(kind: type[Objective]) -> Callable[[str | None], Objective]:

@@ -17,9 +17,9 @@ _WORTH = 0.3  # an interval is bisected in a round only if its term reaches this
 
 @dataclass(frozen=True)
 class Node:
-    """One evaluated point of the path: its place in [0, 1], the point, the gradient there and the objective."""
+    """One evaluated point of the path: its position in [0, 1], the point, the gradient there and the objective."""
 
-    place: float
+    position: float
     point: torch.Tensor
     gradient: torch.Tensor
     value: float
@@ -34,8 +34,8 @@ class Bisection:
     steps from node to node alike, however unlike their lengths. Without m it is the plain trapezoid, whose error
     was a twentieth larger on average, and up to twice on networks that undo the path's blur.
 
-    Starting from 5 equally spread places, a round asks for the middles of up to 4 of the worst intervals; how
-    many does not depend on the batch size, so neither do the places.
+    Starting from 5 equally spread positions, a round asks for the middles of up to 4 of the worst intervals; how
+    many does not depend on the batch size, so neither do the positions.
 
     The integrand of a rectified network is rough, so the error of one interval is taken as that of a random
     walk between its ends, its term over sqrt(12), and intervals as independent.
@@ -53,7 +53,7 @@ class Bisection:
         self._terms: dict[tuple[float, float], float] = {}
 
     def request(self) -> list[float]:
-        """The places at which gradients are wanted next; empty when done."""
+        """The positions at which gradients are wanted next; empty when done."""
         if not self.nodes:
             count = min(START, self.limit)
             return [i / (count - 1) for i in range(count)]
@@ -69,12 +69,12 @@ class Bisection:
 
     def feed(self, nodes: Sequence[Node]) -> None:
         """Take in the gradients that were asked for."""
-        self.nodes = sorted([*self.nodes, *nodes], key=lambda node: node.place)
+        self.nodes = sorted([*self.nodes, *nodes], key=lambda node: node.position)
 
     def _intervals(self) -> list[tuple[tuple[float, float], float]]:
         out = []
         for a, b in zip(self.nodes, self.nodes[1:], strict=False):
-            key = (a.place, b.place)
+            key = (a.position, b.position)
             if key not in self._terms:
                 self._terms[key] = float(((b.gradient - a.gradient) * (b.point - a.point)).double().norm())
             out.append((key, self._terms[key]))

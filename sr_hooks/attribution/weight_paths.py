@@ -54,9 +54,9 @@ class StraightPath:
             NetworkError: the two have not the same parameters, by name and shape, or some are not finite.
         """
         end = {name: p.detach() for name, p in target.named_parameters()}
-        given = {name: p.detach() for name, p in baseline.named_parameters()}
-        _compare(given, end, type(baseline).__name__, type(target).__name__)
-        start = {name: given[name].to(value) for name, value in end.items()}
+        start_weights = {name: p.detach() for name, p in baseline.named_parameters()}
+        _compare(start_weights, end, type(baseline).__name__, type(target).__name__)
+        start = {name: start_weights[name].to(value) for name, value in end.items()}
         broken = [name for name in end if not bool((start[name].isfinite() & end[name].isfinite()).all())]
         if broken:
             raise NetworkError(f"{broken[0]} holds NaN or infinite weights in the baseline or the target")
@@ -74,13 +74,15 @@ class StraightPath:
         return self.end[name] - self.start[name]
 
 
-def _compare(given: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor], baseline: str, target: str) -> None:
-    missing = [name for name in wanted if name not in given]
-    foreign = [name for name in given if name not in wanted]
+def _compare(
+    start_weights: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor], baseline: str, target: str
+) -> None:
+    missing = [name for name in wanted if name not in start_weights]
+    foreign = [name for name in start_weights if name not in wanted]
     shapes = [
-        f"{name} is {tuple(given[name].shape)} in the baseline and {tuple(value.shape)} in the target"
+        f"{name} is {tuple(start_weights[name].shape)} in the baseline and {tuple(value.shape)} in the target"
         for name, value in wanted.items()
-        if name in given and given[name].shape != value.shape
+        if name in start_weights and start_weights[name].shape != value.shape
     ]
     complaints = [f"the baseline lacks {_some(missing)}"] if missing else []
     complaints += [f"the target lacks {_some(foreign)}"] if foreign else []
@@ -143,10 +145,10 @@ class WeightGradients:
         def compute() -> tuple[torch.Tensor, list[torch.Tensor]]:
             with torch.enable_grad():
                 loss = self._loss(view, lr, gt)
-                found = view.gradients(loss, leaves)
+                gradients = view.gradients(loss, leaves)
                 return loss.detach(), [
                     torch.zeros_like(leaf) if gradient is None else gradient
-                    for leaf, gradient in zip(leaves, found, strict=True)
+                    for leaf, gradient in zip(leaves, gradients, strict=True)
                 ]
 
         loss, gradients = view.differentiate(compute)

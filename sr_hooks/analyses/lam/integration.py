@@ -18,7 +18,7 @@ from sr_hooks.attribution.image_paths import ImagePath, PerFrame, Within, arc_le
 from sr_hooks.attribution.input_gradients import Gradients, Sample, Tally
 from sr_hooks.attribution.objectives import make_objective
 from sr_hooks.attribution.quadrature import Bisection, Node
-from sr_hooks.attribution.receptive_field.proved_cones import Influence, Influences
+from sr_hooks.attribution.receptive_field.proved_cones import WindowCone, WindowCones
 from sr_hooks.errors import NetworkError, OptionError
 from sr_hooks.images.image import sha256_of
 from sr_hooks.images.windows import Window
@@ -44,16 +44,16 @@ class Question:
         self.objective = make_objective(options.objective, gt=options.gt)
         path = make_path(options.path, seed=options.seed)
         self.path = PerFrame(path) if network.frames else path
-        self._influences: dict[tuple[Any, ...], Influences] = {}
+        self._window_cones: dict[tuple[Any, ...], WindowCones] = {}
 
-    def influences(self, shape: tuple[int, ...], precision: str) -> Influences | None:
+    def window_cones(self, shape: tuple[int, ...], precision: str) -> WindowCones | None:
         """Of the windows, for images of this shape; None where the option `cone` is off."""
         if self.options.cone == "off" or self.network.frames:
             return None
-        if (shape, precision) not in self._influences:
-            found = Influences(self.network, self.objective, self.windows, shape, precision)
-            self._influences[shape, precision] = found
-        return self._influences[shape, precision]
+        if (shape, precision) not in self._window_cones:
+            found = WindowCones(self.network, self.objective, self.windows, shape, precision)
+            self._window_cones[shape, precision] = found
+        return self._window_cones[shape, precision]
 
     def images_at_once(self, shape: tuple[int, ...]) -> int:
         """How many images are explained together: a batch of an accelerator's; one on a CPU, where it gains nothing."""
@@ -92,21 +92,21 @@ class Explanation:
             return [result for image in self.images for result in self._published(image)]
         shape = tuple(self.images[0].shape[1:])
         plan = calibrate(self.network, shape, self.precision)
-        influences = self.question.influences(shape, self.precision)
-        groups: list[Influence | None] = [*influences.groups] if influences and influences.groups else [None]
+        window_cones = self.question.window_cones(shape, self.precision)
+        groups: list[WindowCone | None] = [*window_cones.groups] if window_cones and window_cones.groups else [None]
         share = sum(group.share for group in groups if group)
         whole = self.options.picture == "whole" or (self.options.picture == "auto" and share >= _WHOLE_PICTURE)
         outputs = [self._output(image, groups, plan, whole=whole or None in groups) for image in self.images]
         found: dict[tuple[int, int], _Found] = {}
         for group in groups:
-            found |= self._integrate(group, plan, influences.reason if influences else "")
+            found |= self._integrate(group, plan, window_cones.reason if window_cones else "")
         return [
             self._result(image, index, found[row, index], outputs[row])
             for row, image in enumerate(self.images)
             for index in range(len(self.windows))
         ]
 
-    def _output(self, image: torch.Tensor, groups: list[Influence | None], plan: Plan, *, whole: bool) -> torch.Tensor:
+    def _output(self, image: torch.Tensor, groups: list[WindowCone | None], plan: Plan, *, whole: bool) -> torch.Tensor:
         """(1,C,H,W), NaN where it is not computed.
 
         Raises:
@@ -119,7 +119,7 @@ class Explanation:
             self._demand_finite(output)
             return output
         output = torch.full((1, 0, height, width), torch.nan)
-        for group in cast("list[Influence]", groups):
+        for group in cast("list[WindowCone]", groups):
             box, shown = group.inputs, group.output
             gradients = self._gradients(plan, group, self.precision)
             part = gradients.output(image[..., box.top : box.bottom, box.left : box.right])
@@ -137,10 +137,10 @@ class Explanation:
                 "image: look at its weights, input_range and precision"
             )
 
-    def _gradients(self, plan: Plan, group: Influence | None, precision: str) -> Gradients:
+    def _gradients(self, plan: Plan, group: WindowCone | None, precision: str) -> Gradients:
         return Gradients(self.network, self.question.objective, self.windows, plan, precision, group)
 
-    def _integrate(self, group: Influence | None, plan: Plan, reason: str) -> dict[tuple[int, int], _Found]:
+    def _integrate(self, group: WindowCone | None, plan: Plan, reason: str) -> dict[tuple[int, int], _Found]:
         indices = group.indices if group else tuple(range(len(self.windows)))
         gradients = self._gradients(plan, group, self.precision)
         path = Within(self.question.path, group.inputs) if group else self.question.path
@@ -162,14 +162,14 @@ class Explanation:
             )
         return found
 
-    def _exactly(self, group: Influence | None, plan: Plan) -> Gradients:
+    def _exactly(self, group: WindowCone | None, plan: Plan) -> Gradients:
         """The same gradients in float32."""
         if group is not None:
-            cones = self.question.influences(tuple(self.images[0].shape[1:]), "float32")
+            cones = self.question.window_cones(tuple(self.images[0].shape[1:]), "float32")
             group = next((g for g in cones.groups if g.indices == group.indices), None) if cones else None
         return self._gradients(plan, group, "float32")
 
-    def _on_canvas(self, attribution: torch.Tensor, group: Influence | None) -> torch.Tensor:
+    def _on_canvas(self, attribution: torch.Tensor, group: WindowCone | None) -> torch.Tensor:
         """Zero wherever the window does not depend on the input."""
         if group is None:
             return attribution
@@ -237,7 +237,7 @@ class Explanation:
             "attribution": attribution[0].numpy(),
             "lr": image[0].numpy(),
             "output": output[0].numpy(),
-            "nodes": np.array([node.place for node in nodes]),
+            "nodes": np.array([node.position for node in nodes]),
         }
         values = measures.attribution_map(arrays["attribution"])
         if self.options.compat:
@@ -280,7 +280,7 @@ def _sample(gradients: Gradients, index: int, point: torch.Tensor) -> Sample:
     return gradients(point, [[index]])[0][index]
 
 
-def _facts(group: Influence) -> dict[str, Any]:
+def _facts(group: WindowCone) -> dict[str, Any]:
     """What a result records of the cone: its input's box, its share of the work, and what it stops at."""
     box = group.inputs
     place = {"top": box.top, "left": box.left, "height": box.size[0], "width": box.size[1]}

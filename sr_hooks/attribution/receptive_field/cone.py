@@ -1,4 +1,4 @@
-"""The cone of influence: of a network and a window, only what the window depends on is computed.
+"""The cone of window_cone: of a network and a window, only what the window depends on is computed.
 
 The operations are written down once (`sr_hooks.tracing`); from the window backwards, each says which part of its
 inputs it needs (`sr_hooks.regions`). For convolutions that is a few pixels more a layer, so the features before the

@@ -22,7 +22,7 @@ from sr_hooks.inference.calibration import Plan, reduced
 from sr_hooks.networks.network import Network
 from sr_hooks.networks.unwrap import derived_weights
 
-__all__ = ["AGREEMENT", "Influence", "Influences", "disagreement"]
+__all__ = ["AGREEMENT", "WindowCone", "WindowCones", "disagreement"]
 
 AGREEMENT = 1e-5  # relative L2 distance between the gradients of the whole network and of the cone
 _SIDES = (40, 72)  # of the images that the proof is given, the first that the network takes
@@ -32,7 +32,7 @@ _traced: WeakKeyDictionary[nn.Module, tuple[str, dict[Any, Any]]] = WeakKeyDicti
 
 
 @dataclass(frozen=True)
-class Influence:
+class WindowCone:
     """The cone of some windows of images of one size.
 
     Attributes:
@@ -48,7 +48,7 @@ class Influence:
     output: Box
     share: float
     barrier: str
-    _owner: Influences
+    _owner: WindowCones
 
     def cone(self, count: int) -> Cone:
         """For batches of `count` images."""
@@ -63,7 +63,7 @@ class Influence:
         return {name: tensor.detach() for name, tensor in tensors.items()}
 
 
-class Influences:
+class WindowCones:
     """What windows of a network's output depend on, for images of one size and one precision.
 
     Args:
@@ -86,7 +86,7 @@ class Influences:
         self.shape, self.precision = tuple(shape), precision
         self._traces: dict[int, Trace] = {}
         self._cones: dict[tuple[tuple[int, ...], int], Cone] = {}
-        self.groups: list[Influence] = []
+        self.groups: list[WindowCone] = []
         try:
             self.reason = _doubts(network)
             if not self.reason:
@@ -108,7 +108,7 @@ class Influences:
             self._cones[indices, count] = Cone(self._traces[count], [1 + i for i in indices], shown=0)
         return self._cones[indices, count]
 
-    def _grouped(self) -> list[Influence]:
+    def _grouped(self) -> list[WindowCone]:
         """A gradient costs a forward and, for each window, about as much again."""
         each = [self.cone((i,), 1) for i in range(len(self.windows))]
         together = self.cone(tuple(range(len(self.windows))), 1)
@@ -126,7 +126,7 @@ class Influences:
             if cone.inputs is None or cone.shown_box is None:
                 raise Untraceable("the objective does not depend on the input")
             share = cone.work / everything.work if everything.work else 1.0
-            groups.append(Influence(indices, cone.inputs, cone.shown_box, share, cone.barrier, self))
+            groups.append(WindowCone(indices, cone.inputs, cone.shown_box, share, cone.barrier, self))
         return groups
 
 

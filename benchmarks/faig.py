@@ -12,7 +12,8 @@ with its default tolerance: one pass, nodes as needed.
 
 One thread; the two sides take turns (ours, half the images of theirs, ours, the other half, ours). Errors are those of
 the mean contrast over all images, relative L2 against 64 Gauss-Legendre nodes an image; where not all of their steps
-were run, theirs is taken from sr_hooks.faig(compat="faig"), which tests/test_faig.py holds to their arrays.
+were run, theirs is taken from sr_hooks.faig(compat="faig"), which tests/analyses/faig/test_faig.py holds to their
+arrays.
 
 Needs BasicSR and the development data (SR_HOOKS_DATA, or shared/data beside or in the repository).
 """

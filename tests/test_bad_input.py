@@ -21,7 +21,7 @@ from sr_hooks.errors import (
     WindowError,
 )
 from sr_hooks.images.image import read_image, write_image
-from tests.networks import Answering, Tiny
+from tests.support.networks import Answering, Tiny
 
 WINDOW = (8, 8, 8)
 
@@ -134,16 +134,18 @@ def test_checkpoints(tmp_path, monkeypatch):
     }
     for name, message in cases.items():
         with pytest.raises(CheckpointError, match=message):
-            sr_hooks.Network.from_import("tests.networks:Tiny", weights=tmp_path / name)
+            sr_hooks.Network.from_import("tests.support.networks:Tiny", weights=tmp_path / name)
     assert not (tmp_path / "hostile_was_here").exists()
-    assert sr_hooks.Network.from_import("tests.networks:Tiny", weights=good).weights.place == "params"
-    assert sr_hooks.Network.from_import("tests.networks:Tiny", weights=tmp_path / "legacy.pth").weights.place == ""
+    assert sr_hooks.Network.from_import("tests.support.networks:Tiny", weights=good).weights.place == "params"
+    assert (
+        sr_hooks.Network.from_import("tests.support.networks:Tiny", weights=tmp_path / "legacy.pth").weights.place == ""
+    )
 
 
 def test_weights_are_found_where_they_are_kept(tmp_path):
     plain, ema = Tiny().state_dict(), {k: v + 1 for k, v in Tiny().state_dict().items()}
     torch.save({"params": plain, "params_ema": {f"module.{k}": v for k, v in ema.items()}}, tmp_path / "both.pth")
-    network = sr_hooks.Network.from_import("tests.networks:Tiny", weights=tmp_path / "both.pth")
+    network = sr_hooks.Network.from_import("tests.support.networks:Tiny", weights=tmp_path / "both.pth")
     assert (network.weights.place, network.weights.prefix) == ("params_ema", "module.")
     assert torch.equal(network.module.head.weight, ema["head.weight"])
 
@@ -213,7 +215,7 @@ def test_unknown_names():
     with pytest.raises(TapError, match="did you mean tail"), sr_hooks.capture(Tiny(), ["tial"]):
         pass
     for target, message in {
-        "tests.networks:Tiney": "did you mean Tiny",
+        "tests.support.networks:Tiney": "did you mean Tiny",
         "tests.nothing:Tiny": "cannot import",
         "Tiny": "names no class",
         "nothing.py:Tiny": "no file",
@@ -221,7 +223,7 @@ def test_unknown_names():
         with pytest.raises(NetworkError, match=message):
             sr_hooks.Network.from_import(target)
     with pytest.raises(NetworkError, match="cannot build Tiny with depth=3"):
-        sr_hooks.Network.from_import("tests.networks:Tiny", {"depth": 3})
+        sr_hooks.Network.from_import("tests.support.networks:Tiny", {"depth": 3})
 
 
 def test_output_folders(tmp_path, lr):

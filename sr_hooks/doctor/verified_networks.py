@@ -93,9 +93,9 @@ def _cell(value: Any) -> str:
 
 _HEAD = """# Networks that are verified
 
-Written by the tests (`tests/test_networks_table.py`), which build each network at a small size with random weights and
-run every analysis on it; `sr-hooks networks` prints it, and a test fails where it no longer holds. Weights are random,
-so what is verified is that the analysis runs and is sound, not what a trained network would show.
+Written by the tests (`tests/doctor/test_verified_networks.py`), which build each network at a small size with random
+weights and run every analysis on it; `sr-hooks networks` prints it, and a test fails where it no longer holds. Weights
+are random, so what is verified is that the analysis runs and is sound, not what a trained network would show.
 
 - Facts (scale, channels, the multiple that inputs are padded to) are inferred, or read from the file by spandrel.
 - *taps*: its layers are listed and `auto` captures the deep feature. *LAM*: a finite, non-zero map of a window in the

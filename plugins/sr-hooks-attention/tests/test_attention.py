@@ -296,7 +296,9 @@ def test_bad_input(photos):
 
 
 def test_watched_in_a_basicsr_training(basicsr, tmp_path: Path):
-    runs = pytest.importorskip("tests.hosts.runs", reason="started outside the repository, whose runs this borrows")
+    runs = pytest.importorskip(
+        "tests.integration.basicsr.runs", reason="started outside the repository, whose runs this borrows"
+    )
     data = runs.make_data(tmp_path / "pictures")
     block = {"attention": {"every": 2, "budget": "off"}}
     content = runs.options(data, runs.NETWORKS["RCAN"], train={"total_iter": 4}, sr_hooks=block)

@@ -144,7 +144,9 @@ def test_bad_input(photo):
 
 
 def test_watched_in_a_basicsr_training(basicsr, tmp_path: Path):
-    runs = pytest.importorskip("tests.hosts.runs", reason="started outside the repository, whose runs this borrows")
+    runs = pytest.importorskip(
+        "tests.integration.basicsr.runs", reason="started outside the repository, whose runs this borrows"
+    )
     block = {"difficulty": {"every": 2, "patch": 12, "step": 12, "budget": "off"}}
     data = runs.make_data(tmp_path / "pictures")
     content = runs.options(data, runs.NETWORKS["RCAN"], train={"total_iter": 4}, sr_hooks=block)

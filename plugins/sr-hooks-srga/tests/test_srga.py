@@ -199,7 +199,9 @@ def test_watched_in_a_basicsr_training(tmp_path: Path):
         import_basicsr()
     except sr_hooks.SRHooksError as error:
         pytest.skip(str(error))
-    runs = pytest.importorskip("tests.hosts.runs", reason="started outside the repository, whose runs this borrows")
+    runs = pytest.importorskip(
+        "tests.integration.basicsr.runs", reason="started outside the repository, whose runs this borrows"
+    )
     data = runs.make_data(tmp_path / "pictures")
     srga = {"every": 2, "patch": 8, "splits": 10, "folders": {"train": "pictures/train/lq"}, "budget": "off"}
     content = runs.options(data, runs.NETWORKS["MSRResNet"], train={"total_iter": 4}, sr_hooks={"srga": srga})

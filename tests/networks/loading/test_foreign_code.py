@@ -1,0 +1,183 @@
+"""Classes out of other people's repositories, and what the doctor says of networks."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+import torch
+
+import sr_hooks
+from sr_hooks import Network
+from sr_hooks.cli.app import main
+from sr_hooks.doctor.diagnosis import examine
+from sr_hooks.errors import NetworkError
+from tests.conftest import REPOSITORY
+from tests.support.networks import Answering, Tiny
+
+CONV = "torch.nn.Conv2d(3, 3, 3, padding=1)"
+
+
+def write(folder: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(text), encoding="utf-8")
+    return folder
+
+
+def test_relative_imports_and_packages_of_the_repository(basicsr, tmp_path):
+    """Packages around the file do not run; its own `basicsr` comes before the installed one, which stays as it was."""
+    before = {name: module for name, module in sys.modules.items() if name.split(".")[0] in ("basicsr", "common")}
+    write(tmp_path, {
+        "basicsr/__init__.py": "raise RuntimeError('not to be run')",
+        "basicsr/models/__init__.py": "raise RuntimeError('nor this')",
+        "basicsr/models/parts.py": f"import torch\ndef conv(): return {CONV}",
+        "basicsr/models/net.py": """
+            import torch
+            from .parts import conv
+            from basicsr.models import parts
+            from common import act
+            class Net(torch.nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.one, self.two = conv(), parts.conv()
+                def forward(self, x):
+                    return x + self.two(act(self.one(x)))
+            """,
+        "basicsr/models/common.py": "import torch\nact = torch.relu",
+    })  # fmt: skip
+    network = Network.from_import(f"{tmp_path}/basicsr/models/net.py:Net")
+    assert network.scale == 1
+    write(tmp_path / "other", {"common.py": "act = 2", "net.py": "from common import act\ndef Net(): return act"})
+    with pytest.raises(NetworkError, match="Net built a int"):  # and not the first repository's common
+        Network.from_import(f"{tmp_path}/other/net.py:Net")
+    after = {name: module for name, module in sys.modules.items() if name.split(".")[0] in ("basicsr", "common")}
+    assert after == before
+
+
+def test_a_repository_without_packages_comes_before_what_is_installed(basicsr, tmp_path):
+    files = {
+        "basicsr/models/archs/parts.py": f"import torch\ndef conv(): return {CONV}",
+        "basicsr/models/archs/net.py": "from basicsr.models.archs.parts import conv as Net",
+    }
+    write(tmp_path, files)
+    assert Network.from_import(f"{tmp_path}/basicsr/models/archs/net.py:Net").scale == 1
+
+
+def test_settings_functions_and_scripts(tmp_path):
+    write(tmp_path, {"net.py": f"""
+        import argparse, torch
+        parser = argparse.ArgumentParser()
+        parser.add_argument("--depth", type=int, default=1)
+        known = parser.parse_args()
+        class Net(torch.nn.Module):
+            def __init__(self, args, kind="plain"):
+                super().__init__()
+                self.body = torch.nn.Sequential(*({CONV} for _ in range(args.depth)))
+                self.factor, self.kind = args.scale[0] * args.inner.gain, kind
+                self.cuda()
+            def forward(self, x):
+                return self.body(x.cuda()) * self.factor
+        def make_model(args):
+            return Net(args)
+        """})  # fmt: skip
+    arguments = {"depth": 2, "scale": [2], "inner": {"gain": 0.5}, "kind": "odd"}
+    for name in ("Net", "make_model"):
+        given = arguments if name == "Net" else {k: v for k, v in arguments.items() if k != "kind"}
+        network = Network.from_import(f"{tmp_path}/net.py:{name}", given)
+        assert len(network.module.body) == 2 and network.module.factor == 1 and network.scale == 1
+    assert Network.from_import(f"{tmp_path}/net.py:Net", arguments).module.kind == "odd"
+    with pytest.raises(NetworkError, match="depth is not among the settings given"):
+        Network.from_import(f"{tmp_path}/net.py:Net", {"scale": [2]})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("import no_such_package_at_all", "Install what it needs .no_such_package_at_all."),
+        ("raise SystemExit(3)", "ends the program when imported"),
+        ("class Nett: pass", "has no Net"),
+    ],
+)
+def test_what_cannot_be_imported(tmp_path, text, message):
+    write(tmp_path, {"net.py": text})
+    with pytest.raises(NetworkError, match=message):
+        Network.from_import(f"{tmp_path}/net.py:Net")
+
+
+def test_a_network_of_one_size(small_lr):
+    class Fixed(Tiny):
+        def forward(self, x):
+            assert x.shape[-2:] == (48, 48), "only 48x48"
+            return super().forward(x)
+
+    network = Network(Fixed())
+    assert (network.multiple, network.minimum, network.square) == (48, 48, True)
+    result = sr_hooks.lam(network, small_lr, window=(8, 8, 8), steps=3)
+    assert result.attribution.shape == (3, 24, 24) and result.map.max() > 0
+    with pytest.raises(NetworkError, match="only 48x48"):
+        network(torch.rand(1, 3, 64, 64))
+
+
+def test_the_range_of_a_trained_network(tmp_path, target):
+    """Biases of the size of 8-bit values tell that it was trained on [0, 255]; 1 where nothing does."""
+    source = REPOSITORY / "tests/support/networks.py"
+
+    def save(gain: float) -> Path:
+        module = Tiny()
+        with torch.no_grad():
+            module.tail.weight.zero_()
+            module.tail.bias.fill_(gain)
+        torch.save(module.state_dict(), tmp_path / "net.pth")
+        return tmp_path / "net.pth"
+
+    assert Network.from_import(f"{source}:Tiny", weights=save(5.0)).input_range == 255
+    assert Network.from_import(f"{source}:Tiny", weights=save(0.0)).input_range == 1
+    assert Network.from_import(f"{source}:Tiny", weights=save(5.0), input_range=1).input_range == 1
+    assert target.input_range == 1
+
+
+class TestDoctor:
+    def test_all_works(self, tmp_path, capsys):
+        assert main(["doctor", "demo:baseline"]) == 0
+        said = capsys.readouterr().out
+        for word in ("taps  works", "lam   works: a map", "ddr   works", "faig  works", "scale        4"):
+            assert word in said, said
+
+    def test_not_all_works(self, tmp_path, capsys):
+        write(tmp_path, {"net.py": f"""
+            import torch
+            class Net(torch.nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.conv = {CONV}
+                def forward(self, x):
+                    return self.conv(x).detach()
+            class Judge(Net):
+                def forward(self, x):
+                    return self.conv(x).mean((2, 3))
+            """})  # fmt: skip
+        assert main(["doctor", f"{tmp_path}/net.py:Net"]) == 3
+        said = capsys.readouterr().out
+        assert "lam   does not work: no gradient reaches" in said and "ddr   works" in said
+        assert main(["doctor", f"{tmp_path}/net.py:Judge"]) == 3
+        said = capsys.readouterr().out
+        assert "lam   does not work: no image comes out" in said and "ddr   works" in said and "scale=1" in said
+        assert main(["doctor", f"{tmp_path}/none.py:Net"]) == 2
+        assert "no file" in capsys.readouterr().err
+
+    def test_cautions(self):
+        noisy = examine(Answering(lambda y: y + torch.rand_like(y) * 0.1))
+        assert any("draws random numbers" in text for text in noisy.cautions)
+        mixing = examine(Answering(lambda y: y + y.mean(0, keepdim=True)))
+        assert any("images of one batch change each other's output" in text for text in mixing.cautions)
+
+        class Partly(Tiny):
+            def forward(self, x):
+                return super().forward(x) + self.act(self.head(x)).detach().mean()
+
+        assert not any("gradient ends" in text for text in examine(Tiny()).cautions)
+        assert examine(Partly()).works

@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from sr_hooks.core.yaml_files import read_yaml, value_or_text
 from sr_hooks.errors import OptionError
 from sr_hooks.training.config import BLOCK, merge
 
@@ -54,7 +53,7 @@ def forced(flags: Sequence[str], content: Any) -> Forced:
         keys = [key.strip() for key in path.split(":")[1:]]
         if not equals or not all(keys) or len(keys) > 2:
             raise OptionError(f"{_FLAG} {text} is not understood: write {BLOCK}:analysis:key=value")
-        change = {keys[0]: _value(value)} if len(keys) == 1 else {keys[0]: {keys[1]: _value(value)}}
+        change = {keys[0]: value_or_text(value.strip())} if len(keys) == 1 else {keys[0]: {keys[1]: value_or_text(value.strip())}}
         ours = merge(ours, change)
         if isinstance(block, Mapping) and (len(keys) == 1 or isinstance(block.get(keys[0]), Mapping)):
             kept.append(text)
@@ -69,8 +68,8 @@ def without_ours(file: Path | None) -> Iterator[dict[str, Any]]:
     """Take from the process's arguments, for a while, what BasicSR could not do; yields it as a block."""
     before = sys.argv
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8")) if file is not None else None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        content = read_yaml(file) if file is not None else None
+    except OptionError:
         content = None  # BasicSR will say so
     split = forced(sys.argv[1:], content) if content is not None else Forced(sys.argv[1:])
     sys.argv = [*before[:1], *split.flags]
@@ -78,10 +77,3 @@ def without_ours(file: Path | None) -> Iterator[dict[str, Any]]:
         yield split.taken
     finally:
         sys.argv = before
-
-
-def _value(text: str) -> Any:
-    try:
-        return yaml.safe_load(text.strip())
-    except yaml.YAMLError:
-        return text

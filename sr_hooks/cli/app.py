@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
-import yaml
 
 from sr_hooks.analyses.base import blamed, execute, joined
 from sr_hooks.analyses.lam.result import LamResult
@@ -31,6 +30,7 @@ from sr_hooks.cli import (
 from sr_hooks.core import registry as plugins
 from sr_hooks.core.options import add_flags, from_flags
 from sr_hooks.core.text_tables import label, text_table
+from sr_hooks.core.yaml_files import parse_yaml
 from sr_hooks.errors import ImageError, OptionError, SRHooksError, nearest
 from sr_hooks.faithfulness.check import check
 from sr_hooks.hooks import taps
@@ -169,10 +169,7 @@ def _selector(text: str) -> int | str:
 def _mapping(text: str | None, flag: str, example: str) -> dict[str, Any]:
     if not text:
         return {}
-    try:
-        given = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise OptionError(f"{flag} is not sound YAML: {str(error).splitlines()[0]}") from None
+    given = parse_yaml(text, name=flag)
     if not isinstance(given, dict):
         raise OptionError(f"{flag} must be a mapping, e.g. {example}")
     return given

@@ -6,10 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from sr_hooks.core.text_tables import cell, label
-from sr_hooks.errors import OptionError
+from sr_hooks.core.yaml_files import parse_yaml
 from sr_hooks.images.image import downsample, read_image
 from sr_hooks.networks.network import Network
 from sr_hooks.results.result import check_folder
@@ -66,8 +64,5 @@ def _opened(name: str, arguments: argparse.Namespace) -> Any:
         return name
     if arguments.arch is None:
         return Network.load(name)
-    try:
-        built = yaml.safe_load(arguments.arguments) if arguments.arguments else None
-    except yaml.YAMLError as error:
-        raise OptionError(f"--arguments is not sound YAML: {str(error).splitlines()[0]}") from None
+    built = parse_yaml(arguments.arguments, name="--arguments") if arguments.arguments else None
     return Network.load(arguments.arch, built, weights=name)

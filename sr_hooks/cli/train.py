@@ -11,10 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from sr_hooks.adapters.basicsr_force_yml import forced
 from sr_hooks.adapters.watch import watched_run
+from sr_hooks.core.yaml_files import read_yaml
 from sr_hooks.errors import OptionError, RunStopped, SRHooksError
 from sr_hooks.networks.loading.loaders import import_basicsr
 from sr_hooks.training.config import BLOCK, merge, option_file, parse_block
@@ -93,12 +92,7 @@ def _pipeline() -> Any:
 
 
 def _content(file: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise OptionError(f"cannot read the option file {file}: {error.strerror or error}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise OptionError(f"{file} is not a sound YAML file: {str(error).splitlines()[0]}") from None
+    content = read_yaml(file, name="the option file")
     if not isinstance(content, dict):
         raise OptionError(f"{file} is no option file of BasicSR: it holds no mapping")
     return content

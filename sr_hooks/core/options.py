@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import pydantic
-import yaml
 
+from sr_hooks.core.yaml_files import value_or_text
 from sr_hooks.errors import OptionError, nearest
 
 __all__ = ["add_flags", "as_plain", "from_flags", "from_mapping", "option"]
@@ -123,10 +123,7 @@ def _takes_many(hint: Any) -> bool:
 
 def _token(token: str) -> Any:
     """Numbers as numbers, the rest as the text it is."""
-    try:
-        value = yaml.safe_load(token)
-    except yaml.YAMLError:
-        return token
+    value = value_or_text(token)
     return value if isinstance(value, (int, float)) and not isinstance(value, bool) else token
 
 

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from sr_hooks.analyses.base import find_analysis
+from sr_hooks.core.yaml_files import read_yaml
 from sr_hooks.errors import OptionError, WindowError, nearest
 from sr_hooks.images.windows import parse_windows
 
@@ -75,12 +74,7 @@ def read_asked(path: str | Path) -> Asked:
         OptionError: no such file, no sound YAML, an unknown key, or something missing.
     """
     path = Path(path)
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise OptionError(f"cannot read the grid file {path}: {error.strerror or error}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise OptionError(f"{path} is not a sound YAML file: {str(error).splitlines()[0]}") from None
+    content = read_yaml(path, name="the grid file")
     return parse_asked(content, where=str(path), base=path.parent)
 
 

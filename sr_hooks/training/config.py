@@ -10,11 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from sr_hooks.analyses.base import Analysis, blamed, options_of
 from sr_hooks.core import registry as plugins
 from sr_hooks.core.options import from_mapping
+from sr_hooks.core.yaml_files import read_yaml
 from sr_hooks.errors import OptionError, SRHooksError, nearest
 from sr_hooks.training.schedule import Schedule
 
@@ -62,13 +61,7 @@ def read_block(path: str | Path) -> dict[str, Any]:
     Raises:
         OptionError: no such file, no sound YAML, or no mapping.
     """
-    path = Path(path)
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise OptionError(f"cannot read {path}: {error.strerror or error}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise OptionError(f"{path} is not a sound YAML file: {str(error).splitlines()[0]}") from None
+    content = read_yaml(path)
     if isinstance(content, Mapping) and BLOCK in content:
         content = content[BLOCK]
     if content is None:

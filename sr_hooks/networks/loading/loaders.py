@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from torch import nn
 
 from sr_hooks.core.torch_errors import hint, without_cuda
+from sr_hooks.core.yaml_files import read_yaml
 from sr_hooks.errors import CheckpointError, NetworkError, nearest
 from sr_hooks.networks.calling import Forward
 from sr_hooks.networks.loading.checkpoints import Weights, load_weights, read_weights
@@ -89,12 +89,7 @@ def from_basicsr(
 
 
 def _from_option_file(path: Path) -> tuple[dict[str, Any], str | None, str | None]:
-    try:
-        options = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise NetworkError(f"cannot read the option file {path}: {error.strerror or error}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise NetworkError(f"{path} is not a sound YAML file: {str(error).splitlines()[0]}") from None
+    options = read_yaml(path, name="the option file", error=NetworkError)
     described = options.get("network_g") if isinstance(options, dict) else None
     if not isinstance(described, dict):
         raise NetworkError(f"{path} has no network_g block: it is not a BasicSR option file for a generator")

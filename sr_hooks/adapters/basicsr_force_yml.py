@@ -53,7 +53,8 @@ def forced(flags: Sequence[str], content: Any) -> Forced:
         keys = [key.strip() for key in path.split(":")[1:]]
         if not equals or not all(keys) or len(keys) > 2:
             raise OptionError(f"{_FLAG} {text} is not understood: write {BLOCK}:analysis:key=value")
-        change = {keys[0]: value_or_text(value.strip())} if len(keys) == 1 else {keys[0]: {keys[1]: value_or_text(value.strip())}}
+        setting = value_or_text(value.strip())
+        change = {keys[0]: setting} if len(keys) == 1 else {keys[0]: {keys[1]: setting}}
         ours = merge(ours, change)
         if isinstance(block, Mapping) and (len(keys) == 1 or isinstance(block.get(keys[0]), Mapping)):
             kept.append(text)

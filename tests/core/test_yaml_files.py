@@ -10,13 +10,13 @@ from sr_hooks.errors import NetworkError, OptionError
 
 
 def test_errors_name_the_file_and_have_the_class_that_the_caller_wants(tmp_path):
-    with pytest.raises(OptionError, match="cannot read the grid file .*no.yml: No such file"):
+    with pytest.raises(OptionError, match=r"cannot read the grid file .*no\.yml: No such file"):
         read_yaml(tmp_path / "no.yml", name="the grid file")
     (tmp_path / "broken.yml").write_text("{a")
-    with pytest.raises(NetworkError, match="broken.yml is not a sound YAML file"):
+    with pytest.raises(NetworkError, match=r"broken\.yml is not a sound YAML file"):
         read_yaml(tmp_path / "broken.yml", error=NetworkError)
     (tmp_path / "latin.yml").write_bytes(b"a: \xe9")
-    with pytest.raises(OptionError, match="latin.yml is not a sound YAML file"):
+    with pytest.raises(OptionError, match=r"latin\.yml is not a sound YAML file"):
         read_yaml(tmp_path / "latin.yml")
     with pytest.raises(OptionError, match="--arguments is not sound YAML"):
         parse_yaml("{a", name="--arguments")

@@ -70,12 +70,12 @@ def ours(net: nn.Module, data: Any) -> np.ndarray:
     """(n,50) scores as sr_hooks computes them."""
     from sr_hooks import Network
     from sr_hooks.analyses.ddr.features import Features, gram_matrices
-    from sr_hooks.hooks import taps
+    from sr_hooks.hooks.taps import parse_tap
     from sr_hooks.statistics.gram_pca import principal_components
 
     wrapped = Network(net, scale=2, multiple=1, channels=3)
     with wrapped.prepared():
-        gram = gram_matrices(Features(wrapped, data, [taps.parse_tap(TAP)]), memory=1.5, store="auto")[TAP]
+        gram = gram_matrices(Features(wrapped, data, [parse_tap(TAP)]), memory=1.5, store="auto")[TAP]
     found = principal_components(gram)
     assert found is not None
     return found.scores

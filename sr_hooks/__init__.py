@@ -13,7 +13,7 @@ from sr_hooks.comparison.compare import CompareResult, compare
 from sr_hooks.core.options import option
 from sr_hooks.errors import SRHooksError
 from sr_hooks.faithfulness.check import check
-from sr_hooks.hooks.taps import capture, intervene
+from sr_hooks.hooks.activations import capture, intervene
 from sr_hooks.hookspecs import hookimpl
 from sr_hooks.networks.network import Network
 from sr_hooks.results.card import Card

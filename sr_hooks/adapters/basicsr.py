@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from sr_hooks.errors import ImageError, NetworkError
-from sr_hooks.networks.unwrap import bare
+from sr_hooks.networks.unwrap import unwrap
 from sr_hooks.training.config import WatchPlan
 from sr_hooks.training.distributed import stopping
 from sr_hooks.training.session import Session
@@ -112,9 +112,9 @@ class Attached:
     # -- the session -------------------------------------------------------------------------------
 
     def _begin(self, coming: int | None) -> Session:
-        networks = {"raw": bare(self.model.net_g)}
+        networks = {"raw": unwrap(self.model.net_g)}
         if getattr(self.model, "net_g_ema", None) is not None:
-            networks["ema"] = bare(self.model.net_g_ema)
+            networks["ema"] = unwrap(self.model.net_g_ema)
         options = self.options
         root = (options.get("path") or {}).get("experiments_root")
         train = options.get("train") or {}
@@ -138,7 +138,7 @@ class Attached:
         return session
 
     def _optimizer(self) -> torch.optim.Optimizer:
-        mine = {id(p) for p in bare(self.model.net_g).parameters()}
+        mine = {id(p) for p in unwrap(self.model.net_g).parameters()}
         known = [getattr(self.model, "optimizer_g", None), *getattr(self.model, "optimizers", [])]
         for optimizer in known:
             if optimizer is not None and any(id(p) in mine for g in optimizer.param_groups for p in g["params"]):

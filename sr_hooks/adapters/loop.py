@@ -14,7 +14,7 @@ from torch import nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from sr_hooks.errors import NetworkError, OptionError, nearest
-from sr_hooks.networks.unwrap import bare
+from sr_hooks.networks.unwrap import unwrap
 from sr_hooks.training.session import Session
 
 __all__ = ["Watch", "first_step", "trained_variable", "trains", "variable"]
@@ -168,7 +168,7 @@ def variable(name: str, frame: FrameType | None, until: CodeType | None, *, call
             value = local[head]
             for attribute in attributes:
                 value = getattr(value, attribute, None)
-            if called != "tensorboard" and not isinstance(bare(value), nn.Module):
+            if called != "tensorboard" and not isinstance(unwrap(value), nn.Module):
                 raise NetworkError(f"{called}={name!r} is a {type(value).__name__}, not a torch.nn.Module")
             return value
         networks += [key for key, value in local.items() if isinstance(value, nn.Module) and key != "self"]

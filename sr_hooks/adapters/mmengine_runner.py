@@ -15,7 +15,7 @@ from sr_hooks.errors import ImageError, NetworkError, OptionError
 from sr_hooks.networks.loading.mmagic import part_of
 from sr_hooks.networks.loading.mmengine_preprocessor import facts_of, order_of, transforms_of, white_of
 from sr_hooks.networks.network import Network
-from sr_hooks.networks.unwrap import bare
+from sr_hooks.networks.unwrap import unwrap
 from sr_hooks.training.watch_images import Validation
 
 __all__ = ["VisualizerWriter", "check_order", "networks_of", "optimizer_of", "validation_images"]
@@ -45,7 +45,7 @@ def networks_of(runner: Any, path: str, stated: Mapping[str, Any]) -> dict[str, 
         NetworkError: the model has no part of that name.
         OptionError: the average is brought up to date after our hook has looked at it.
     """
-    model = bare(runner.model)
+    model = unwrap(runner.model)
     try:
         found = {"raw": part_of(model, path)}
     except NetworkError as error:
@@ -54,14 +54,14 @@ def networks_of(runner: Any, path: str, stated: Mapping[str, Any]) -> dict[str, 
     if average is not None:
         found["ema"] = average
     transforms = transforms_of(runner.train_dataloader.dataset)
-    facts = facts_of(bare(getattr(model, "data_preprocessor", None)), transforms, stated)
+    facts = facts_of(unwrap(getattr(model, "data_preprocessor", None)), transforms, stated)
     return {which: Network(module, **facts) for which, module in found.items()}
 
 
 def _average(runner: Any, model: nn.Module, path: str) -> nn.Module | None:
     """`generator_ema`, which validation uses where a model has one; else that of EMAHook."""
     head, _, rest = path.partition(".")
-    own = bare(getattr(model, f"{head}_ema", None))
+    own = unwrap(getattr(model, f"{head}_ema", None))
     if isinstance(own, nn.Module):
         own = _unaveraged(own)
         return part_of(own, rest, called=f"{head}_ema.{rest}") if rest else own
@@ -73,7 +73,7 @@ def _average(runner: Any, model: nn.Module, path: str) -> nn.Module | None:
 
 def _unaveraged(module: nn.Module) -> nn.Module:
     """The module itself out of mmengine's BaseAveragedModel, which counts its steps beside it."""
-    return bare(module.module) if hasattr(module, "avg_parameters") else module
+    return unwrap(module.module) if hasattr(module, "avg_parameters") else module
 
 
 def check_order(runner: Any, mine: Any) -> None:

@@ -22,7 +22,7 @@ from sr_hooks.adapters.basicsr_force_yml import without_ours
 from sr_hooks.adapters.loop import Watch, first_step, trained_variable, trains, variable
 from sr_hooks.errors import NetworkError, OptionError, SRHooksError
 from sr_hooks.networks.loading.loaders import import_basicsr
-from sr_hooks.networks.unwrap import bare
+from sr_hooks.networks.unwrap import unwrap
 from sr_hooks.training.config import BLOCK, WatchPlan, merge, option_file, parse_block, read_block
 from sr_hooks.training.distributed import stopping
 from sr_hooks.training.session import Session
@@ -181,12 +181,12 @@ def _watch_loop(
 ) -> Watch:
     if not plan.analyses:
         raise OptionError("nothing to watch: name an analysis, e.g. lam={'windows': [[96, 120, 16]], 'every': 1000}")
-    module = bare(network)
+    module = unwrap(network)
     if not isinstance(module, nn.Module):
         raise NetworkError(f"watch takes a torch.nn.Module, not a {type(module).__name__}")
     if not isinstance(optimizer, torch.optim.Optimizer) or not trains(optimizer, module):
         raise OptionError("give the optimizer that holds the network's weights: watch(network, optimizer, ...)")
-    networks = {"raw": module} if ema is None else {"raw": module, "ema": bare(ema)}
+    networks = {"raw": module} if ema is None else {"raw": module, "ema": unwrap(ema)}
     name = name or type(module).__name__
     session = Session(
         plan,
@@ -213,7 +213,7 @@ def _plain_loop(
     def begin(optimizer: torch.optim.Optimizer, frame: FrameType) -> bool:
         with stopping():
             module = variable(network, frame, code) if network else trained_variable(optimizer, frame, code)
-            if module is None or not trains(optimizer, bare(module)):
+            if module is None or not trains(optimizer, unwrap(module)):
                 return False
             given = dict(loop)
             for key in ("ema", "tensorboard"):

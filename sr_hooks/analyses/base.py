@@ -19,7 +19,7 @@ from sr_hooks.core import registry as plugins
 from sr_hooks.core.options import as_plain, from_mapping
 from sr_hooks.core.torch_errors import is_out_of_memory
 from sr_hooks.errors import OptionError, PluginError, nearest
-from sr_hooks.hooks import taps
+from sr_hooks.hooks.layer_list import resolve
 from sr_hooks.images.clips import by_frames
 from sr_hooks.images.image import downsample
 from sr_hooks.images.windows import parse_windows
@@ -121,7 +121,7 @@ class Watcher:
             small = lr[..., :64, :64].to(network.device)
             for name in ("layer", "layers"):
                 if getattr(self.options, name, None) is not None:
-                    taps.resolve(network.module, getattr(self.options, name), lambda: network(small))
+                    resolve(network.module, getattr(self.options, name), lambda: network(small))
 
     def due(self, network: Network, iteration: int) -> Result | Sequence[Result] | None:
         """The answer at this iteration, by default what `execute` gives: LR images one by one, HR images together.

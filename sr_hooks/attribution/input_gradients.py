@@ -13,7 +13,7 @@ from sr_hooks.attribution.objectives import Objective
 from sr_hooks.attribution.receptive_field.proved_cones import WindowCone
 from sr_hooks.core.torch_errors import is_out_of_memory
 from sr_hooks.errors import NetworkError, OptionError, SRHooksError
-from sr_hooks.hooks.gradient_breaks import severed
+from sr_hooks.hooks.gradient_breaks import find_gradient_breaks
 from sr_hooks.images.windows import Window
 from sr_hooks.inference.calibration import Plan, autocast, reduced, to_cpu, to_device
 from sr_hooks.networks.network import Network
@@ -145,7 +145,7 @@ class Gradients:
         return x[:, round(positions[frame if isinstance(frame, int) else len(positions) // 2])]
 
     def _no_gradient(self, x: torch.Tensor) -> NetworkError:
-        lost = severed(self.network.module, lambda: self.network(x.requires_grad_()))
+        lost = find_gradient_breaks(self.network.module, lambda: self.network(x.requires_grad_()))
         where = f"it is lost {lost[0]}" if lost else "its output does not come from its input"
         return NetworkError(f"no gradient reaches the input of {self.network.name}: {where}")
 

@@ -33,7 +33,7 @@ from sr_hooks.core.text_tables import label, text_table
 from sr_hooks.core.yaml_files import parse_yaml
 from sr_hooks.errors import ImageError, OptionError, SRHooksError, nearest
 from sr_hooks.faithfulness.check import check
-from sr_hooks.hooks import taps
+from sr_hooks.hooks.layer_list import deep_feature, layers
 from sr_hooks.images.clips import by_frames, read_input
 from sr_hooks.images.image import downsample
 from sr_hooks.networks.network import Network
@@ -253,7 +253,7 @@ def _layers(arguments: argparse.Namespace) -> None:
     network = _network(arguments)
     x = network.sample(arguments.size)
     with network.prepared():
-        found = taps.layers(network.module, lambda: network.feed(x))
+        found = layers(network.module, lambda: network.feed(x))
     rows = [
         {
             "tap": layer.name if layer.calls == 1 else f"{layer.name}#0..{layer.calls - 1}",
@@ -264,7 +264,7 @@ def _layers(arguments: argparse.Namespace) -> None:
         for layer in found
     ]
     print(text_table(rows))
-    print(f"auto is {taps.deep_feature(network.module, found)}")
+    print(f"auto is {deep_feature(network.module, found)}")
 
 
 def _shape(shape: tuple[int, ...] | None) -> str:

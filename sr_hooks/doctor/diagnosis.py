@@ -18,7 +18,8 @@ from sr_hooks.core.torch_errors import one_line
 from sr_hooks.demo.assets import photographs
 from sr_hooks.doctor.warnings import cautions_of
 from sr_hooks.errors import NetworkError, NoImage, SRHooksError
-from sr_hooks.hooks import taps
+from sr_hooks.hooks.activations import features
+from sr_hooks.hooks.layer_list import deep_feature, layers
 from sr_hooks.images.image import downsample, read_image
 from sr_hooks.inference.calibration import uncalibrated
 from sr_hooks.networks.network import Network
@@ -163,9 +164,9 @@ def _taps(patient: _Patient) -> str:
     network = patient.network
     x = patient.lr.to(network.device)
     with network.prepared():
-        found = taps.layers(network.module, lambda: network.feed(x))
-        deep = taps.deep_feature(network.module, found)
-        passed = taps.features(network.module, lambda: network.feed(x), [deep])
+        found = layers(network.module, lambda: network.feed(x))
+        deep = deep_feature(network.module, found)
+        passed = features(network.module, lambda: network.feed(x), [deep])
     shape = "x".join(map(str, passed[str(deep)].shape))
     return f"{len(found)} layers run; auto is {deep}, {shape}"
 

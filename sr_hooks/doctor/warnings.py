@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from sr_hooks.hooks.gradient_breaks import severed
+from sr_hooks.hooks.gradient_breaks import find_gradient_breaks
 from sr_hooks.networks.network import Network
 
 __all__ = ["cautions_of"]
@@ -42,7 +42,7 @@ def _far(one: torch.Tensor, other: torch.Tensor) -> bool:
 
 def _severed(network: Network, x: torch.Tensor) -> list[str]:
     with network.prepared():
-        lost = severed(network.module, lambda: network(x.clone().requires_grad_()))
+        lost = find_gradient_breaks(network.module, lambda: network(x.clone().requires_grad_()))
     if not lost:
         return []
     more = f" and {len(lost) - 3} more" if len(lost) > 3 else ""

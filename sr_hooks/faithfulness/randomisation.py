@@ -11,7 +11,7 @@ import torch
 from sr_hooks.core.seeds import torch_generator
 from sr_hooks.errors import NetworkError
 from sr_hooks.faithfulness.subject import Subject
-from sr_hooks.hooks.taps import layers
+from sr_hooks.hooks.layer_list import layers
 from sr_hooks.networks.network import Network
 from sr_hooks.networks.unwrap import plain_copy
 from sr_hooks.results.card import FAILS, PASSES, UNDECIDED, Verdict

@@ -11,11 +11,11 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_leaves
 
-__all__ = ["Severed", "severed"]
+__all__ = ["GradientBreak", "find_gradient_breaks"]
 
 
 @dataclass(frozen=True)
-class Severed:
+class GradientBreak:
     """A part of a network through which no gradient passes, "" for the whole, and whether gradients are off there."""
 
     name: str
@@ -34,7 +34,7 @@ class _Run:
     turned_off: bool = False
 
 
-def severed(module: nn.Module, run: Callable[[], Any]) -> list[Severed]:
+def find_gradient_breaks(module: nn.Module, run: Callable[[], Any]) -> list[GradientBreak]:
     """Run run() once, with an input that requires a gradient, and tell the innermost parts that lose it.
 
     A part loses it when something it was given requires a gradient and nothing of floating point that it gives does.
@@ -42,7 +42,7 @@ def severed(module: nn.Module, run: Callable[[], Any]) -> list[Severed]:
     is the surroundings'. In the order in which they end; the first is where it was lost first.
     """
     stack: list[_Run] = []
-    found: list[Severed] = []
+    found: list[GradientBreak] = []
 
     def enter(name: str) -> Callable[..., None]:
         def hook(_: nn.Module, args: Any, kwargs: Any) -> None:
@@ -60,7 +60,7 @@ def severed(module: nn.Module, run: Callable[[], Any]) -> list[Severed]:
         inside = f"{this.name}." if this.name else ""
         if any(other.name.startswith(inside) and other.name != this.name for other in found) and not this.turned_off:
             return
-        found.append(Severed(this.name, this.turned_off))
+        found.append(GradientBreak(this.name, this.turned_off))
 
     with ExitStack() as handles:
         for name, part in module.named_modules():

@@ -16,9 +16,10 @@ import torch
 from torch import nn
 
 from sr_hooks.errors import OptionError, TapError
-from sr_hooks.hooks.taps import intervene, module_named, tensor_of
+from sr_hooks.hooks.activations import intervene
+from sr_hooks.hooks.taps import module_named, tensor_of
 
-__all__ = ["Change", "Stand", "bypass", "drop", "drop_each", "healed", "intervene", "replace", "scale"]
+__all__ = ["Change", "Stand", "bypass", "cloning_outputs", "drop", "drop_each", "intervene", "replace", "scale"]
 
 Change = Callable[[torch.Tensor], torch.Tensor]
 """From what passes a tap to what takes its place, as `intervene` takes it."""
@@ -135,7 +136,7 @@ def _stand_in(name: str, stand: Stand) -> Callable[..., Any]:
 
 
 @contextmanager
-def healed(module: nn.Module) -> Iterator[None]:
+def cloning_outputs(module: nn.Module) -> Iterator[None]:
     """Clone every leaf module's output, for networks that write in place into what autograd saved."""
 
     def clone(_: nn.Module, args: Any, out: Any) -> Any:

@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from sr_hooks.hooks.taps import Tap, capture, features, parse_tap
+from sr_hooks.hooks.activations import capture, features
+from sr_hooks.hooks.taps import Tap, parse_tap
 from sr_hooks.images.image import as_batch
 from sr_hooks.inference.batches import groups, in_batches
 from sr_hooks.networks.network import Network

@@ -12,8 +12,9 @@ import torch
 from torch import nn
 
 from sr_hooks.errors import ImageError, TapError
+from sr_hooks.hooks.activations import capture
 from sr_hooks.hooks.interventions import intervene, replace
-from sr_hooks.hooks.taps import Tap, capture, module_named, parse_tap
+from sr_hooks.hooks.taps import Tap, module_named, parse_tap
 from sr_hooks.networks.network import Network
 
 __all__ = ["Tail"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, nullcontext
+from traceback import walk_tb
 from typing import Any
 from weakref import WeakSet
 
@@ -15,6 +16,7 @@ from torch.func import functional_call
 from sr_hooks.core.options import as_plain
 from sr_hooks.core.torch_errors import hint, is_out_of_memory, one_line, wants_cuda, without_cuda
 from sr_hooks.errors import ForwardError, NetworkError, SRHooksError
+from sr_hooks.hooks import activations, interventions, layer_list
 
 __all__ = [
     "IMAGE",
@@ -45,6 +47,7 @@ _OWN = (
     NameError,
 )
 
+_HOOKS = tuple(map(vars, (activations, interventions, layer_list)))  # the global names of each module that hooks
 
 _wanting_cuda: WeakSet[nn.Module] = WeakSet()  # those that call .cuda() where there is no CUDA
 
@@ -99,21 +102,17 @@ def call_module(
         if module not in _wanting_cuda and wants_cuda(error):
             _wanting_cuda.add(module)
             return call_module(module, x, forward=forward, weights=weights, name=name)
-        if is_out_of_memory(error) or _in_a_hook(error):
+        if is_out_of_memory(error) or _raised_in_hook(error):
             raise
         size = "x".join(map(str, x.shape))
         said = f"{one_line(error)}{unstated(module, error) or hint(error)}"
         raise ForwardError(f"{name or type(module).__name__} fails on an input of {size}: {said}") from error
 
 
-def _in_a_hook(error: BaseException) -> bool:
-    """Whether what was put between layers raised, and not the network."""
-    step = error.__traceback__
-    while step is not None:
-        if step.tb_frame.f_globals.get("__name__") in ("sr_hooks.hooks.taps", "sr_hooks.hooks.interventions"):
-            return True
-        step = step.tb_next
-    return False
+def _raised_in_hook(error: BaseException) -> bool:
+    """Whether a hook of this package raised, or a function that it called, and not the network."""
+    frames = (frame for frame, _ in walk_tb(error.__traceback__))
+    return any(frame.f_globals is namespace for frame in frames for namespace in _HOOKS)
 
 
 def unstated(module: nn.Module, error: BaseException) -> str:

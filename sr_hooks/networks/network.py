@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from sr_hooks.errors import ForwardError, ImageError, NetworkError
-from sr_hooks.hooks.interventions import healed
-from sr_hooks.hooks.taps import convolutions, layers
+from sr_hooks.hooks.interventions import cloning_outputs
+from sr_hooks.hooks.layer_list import convolutions, layers
 from sr_hooks.images.clips import clip_of, one_frame
 from sr_hooks.images.image import missing, reflect_pad
 from sr_hooks.networks.backward import NetworkGradients
@@ -25,7 +25,7 @@ from sr_hooks.networks.inferred_facts import number, probe, range_of, range_seen
 from sr_hooks.networks.loading.checkpoints import Weights, sha256_of_weights, write_weights
 from sr_hooks.networks.outputs import Selector, pick_image
 from sr_hooks.networks.pixel_range import PixelValues
-from sr_hooks.networks.unwrap import compiled_parts, uncompiled
+from sr_hooks.networks.unwrap import as_module, compiled_parts
 
 __all__ = ["Network"]
 
@@ -81,7 +81,7 @@ class Network(NetworkSources, NetworkClips, NetworkGradients):
         name: str | None = None,
         weights: Weights | None = None,
     ) -> None:
-        self.module = uncompiled(module)
+        self.module = as_module(module)
         self.output = output
         self.forward = check_forward(forward) or forward_of(self.module)
         self.minimum, self.square = max(int(minimum), 1), bool(square)
@@ -249,7 +249,7 @@ class Network(NetworkSources, NetworkClips, NetworkGradients):
         inside = self.pixels.inside(inside).to(self.dtype)
         inside = inside.contiguous() if x.ndim == 5 else inside
         inside = x.clone() if inside is x else inside  # some networks write into their input
-        with healed(self.module) if self.clones_outputs else nullcontext():
+        with cloning_outputs(self.module) if self.clones_outputs else nullcontext():
             return call_module(self.module, inside, forward=self.forward, weights=self._stand_ins, name=self.name)
 
     def _run(self, x: torch.Tensor, multiple: int, scale: float | None) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""The network itself, out of what trainers wrap it in, and copies of it."""
+"""Unwrap a network from DataParallel, DistributedDataParallel and torch.compile, and copy a network."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from torch.nn.utils.weight_norm import WeightNorm
 
 from sr_hooks.errors import NetworkError
 
-__all__ = ["bare", "compiled_parts", "derived_weights", "plain_copy", "settled", "twin_of", "uncompiled"]
+__all__ = ["as_module", "compiled_parts", "deep_copy", "derived_weights", "fold_weights", "plain_copy", "unwrap"]
 
 
-def bare(module: Any) -> Any:
-    """The network out of DistributedDataParallel, DataParallel and torch.compile, whose weights it shares."""
+def unwrap(module: Any) -> Any:
+    """Return the module inside DistributedDataParallel, DataParallel and torch.compile; weights are shared."""
     while True:
         if isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
             module = module.module
@@ -28,20 +28,20 @@ def bare(module: Any) -> Any:
             return module
 
 
-def twin_of(module: nn.Module, memo: Mapping[int, Any] | None = None) -> nn.Module:
-    """copy.deepcopy, also of modules that keep what they computed, such as weights that are normalised."""
-    kept = {
+def deep_copy(module: nn.Module, memo: Mapping[int, Any] | None = None) -> nn.Module:
+    """Return a copy.deepcopy, also of modules that hold computed tensors, such as normalised weights."""
+    computed = {
         id(value): value.detach().clone()
         for part in module.modules()
         for value in vars(part).values()
         if isinstance(value, torch.Tensor) and not value.is_leaf
     }
-    return copy.deepcopy(module, {**kept, **(memo or {})})
+    return copy.deepcopy(module, {**computed, **(memo or {})})
 
 
 def plain_copy(module: nn.Module) -> nn.Module:
-    """A module of the same architecture and weights, without hooks or gradients, in evaluation mode."""
-    other = twin_of(module)
+    """Return a deep copy in evaluation mode, without hooks and gradients."""
+    other = deep_copy(module)
     for part in other.modules():
         for kind in ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks"):
             hooks = getattr(part, kind)
@@ -53,15 +53,15 @@ def plain_copy(module: nn.Module) -> nn.Module:
 
 
 def derived_weights(module: nn.Module) -> list[str]:
-    """Parts whose weights are computed from other tensors: weight and spectral normalisation, parametrisations."""
+    """Names of the parts with weight norm, spectral norm or another parametrization."""
     return [name for name, part in module.named_modules() if parametrize.is_parametrized(part) or _old_norms(part)]
 
 
-def settled(module: nn.Module) -> nn.Module:
-    """The module itself; or, of one with derived weights, a copy that has what they come to as plain parameters."""
+def fold_weights(module: nn.Module) -> nn.Module:
+    """Return a copy with weight norm and parametrizations folded into plain weights, or the module if it has none."""
     if not derived_weights(module):
         return module
-    other = twin_of(module).eval()
+    other = deep_copy(module).eval()
     for part in other.modules():
         if parametrize.is_parametrized(part):
             _fold(part)
@@ -74,7 +74,10 @@ def settled(module: nn.Module) -> nn.Module:
 
 
 def _fold(part: nn.Module) -> None:
-    """As torch's remove_parametrizations, which would take the weight from all copies: they share a class."""
+    """Replace the parametrizations of a part by plain parameters.
+
+    torch's remove_parametrizations would also change the other copies, because they share one class.
+    """
     values = {name: getattr(part, name).detach().clone() for name in part.parametrizations}  # type: ignore[union-attr]
     part.__class__ = type(part).__mro__[1]
     del part.parametrizations
@@ -83,12 +86,12 @@ def _fold(part: nn.Module) -> None:
 
 
 def _old_norms(part: nn.Module) -> list[Any]:
-    """The hooks by which torch normalised weights before there were parametrisations."""
+    """The hooks of the older torch functions nn.utils.weight_norm and nn.utils.spectral_norm."""
     return [hook for hook in part._forward_pre_hooks.values() if isinstance(hook, (WeightNorm, SpectralNorm))]
 
 
 def compiled_parts(module: nn.Module) -> list[str]:
-    """Names of the parts that torch.compile runs in their stead; "" is the whole."""
+    """Names of the parts that torch.compile has compiled; "" names the whole module."""
     return [
         name
         for name, part in module.named_modules()
@@ -96,24 +99,24 @@ def compiled_parts(module: nn.Module) -> list[str]:
     ]
 
 
-def uncompiled(module: Any) -> nn.Module:
-    """The network itself, out of DataParallel, DistributedDataParallel and torch.compile.
+def as_module(module: Any) -> nn.Module:
+    """Return the module inside DataParallel, DistributedDataParallel and torch.compile.
 
-    Parts that are compiled stay: `Network.prepared` has torch run them as they were written, so that hooks fire.
+    Compiled parts stay inside it: `Network.prepared` has torch run them uncompiled, so that hooks fire.
 
     Raises:
-        NetworkError: a class, no module, or compiled in part where torch cannot be told to leave that off.
+        NetworkError: a class, no module, or a module with compiled parts where torch cannot run them uncompiled.
     """
     if isinstance(module, type) and issubclass(module, nn.Module):
         raise NetworkError(f"{module.__name__} is a class; give an instance: {module.__name__}(...)")
     if not isinstance(module, nn.Module):
         raise NetworkError(f"a network is a torch.nn.Module or a sr_hooks.Network, not a {type(module).__name__}")
-    module = bare(module)
+    module = unwrap(module)
     parts = compiled_parts(module)
     if parts and not hasattr(torch.compiler, "set_stance"):
-        where = f"its part {parts[0]}" if parts[0] else type(module).__name__
+        part = f"its part {parts[0]}" if parts[0] else type(module).__name__
         raise NetworkError(
-            f"{where} is compiled by torch.compile, and in this version of torch hooks added to it do not fire: give "
+            f"{part} is compiled by torch.compile, and in this version of torch hooks added to it do not fire: give "
             "the module as it was before (compiled._orig_mod), or use torch 2.6 or later"
         )
     return module

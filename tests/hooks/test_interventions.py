@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from sr_hooks.errors import OptionError, TapError
+from sr_hooks.hooks.activations import features
 from sr_hooks.hooks.interventions import bypass, drop, drop_each, intervene, replace, scale
-from sr_hooks.hooks.taps import features
 from tests.conftest import hooks_on
 from tests.support.networks import Tiny
 

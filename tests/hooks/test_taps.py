@@ -9,7 +9,9 @@ from torch.utils.checkpoint import checkpoint
 
 import sr_hooks
 from sr_hooks.errors import TapError
-from sr_hooks.hooks.taps import deep_feature, features, layers, parse_tap, resolve
+from sr_hooks.hooks.activations import features
+from sr_hooks.hooks.layer_list import deep_feature, layers, resolve
+from sr_hooks.hooks.taps import parse_tap
 from tests.conftest import hooks_on
 from tests.support.networks import Tiny
 

@@ -9,7 +9,7 @@ import torch
 from sr_hooks.core.seeds import generator, torch_generator
 from sr_hooks.demo.assets import photographs
 from sr_hooks.errors import ImageError, OptionError, TapError, WindowError
-from sr_hooks.hooks.taps import features
+from sr_hooks.hooks.activations import features
 from sr_hooks.images.windows import Window
 from sr_hooks.inference.batches import groups, in_batches
 from sr_hooks.inference.perturbation import blocks_of, replace_blocks, run_perturbed

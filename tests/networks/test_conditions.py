@@ -17,7 +17,8 @@ import sr_hooks
 from sr_hooks import Network
 from sr_hooks.analyses.faig.filters import Filters
 from sr_hooks.errors import NetworkError
-from sr_hooks.networks.unwrap import settled
+from sr_hooks.hooks.activations import features
+from sr_hooks.networks.unwrap import fold_weights
 from tests.conftest import hooks_on
 from tests.support.networks import Tiny
 
@@ -138,11 +139,11 @@ def test_derived_weights(small_lr, photo, kind):
         for name, parameter in baseline.named_parameters():
             parameter.mul_(0.95 if "tail" in name else 1.0)
     before = {name: value.clone() for name, value in target.state_dict().items()}
-    fixed = settled(target)
+    fixed = fold_weights(target)
     assert same(attribution(target, small_lr), attribution(fixed, small_lr))
     hr = photo[..., :32, :32]
     found = sr_hooks.faig(baseline, target, images=hr, steps=3, any_order=True)
-    known = sr_hooks.faig(settled(baseline), fixed, images=hr, steps=3, any_order=True)
+    known = sr_hooks.faig(fold_weights(baseline), fixed, images=hr, steps=3, any_order=True)
     assert found.scalars["filters"] == Filters.of(Tiny()).count
     assert np.array_equal(found.arrays["scores"], known.arrays["scores"]) and found.arrays["scores"].max() > 0
     assert all(torch.equal(value, before[name]) for name, value in target.state_dict().items())
@@ -328,5 +329,5 @@ def test_compiled_networks_are_looked_at_as_they_were_written(small_lr, plain, w
     looked = Network(network)
     assert looked.scale == 2
     with looked.prepared():
-        kept = sr_hooks.taps.features(looked.module, lambda: looked.feed(small_lr), ["act"])
+        kept = features(looked.module, lambda: looked.feed(small_lr), ["act"])
     assert kept["act"].shape == (1, 8, 24, 24)

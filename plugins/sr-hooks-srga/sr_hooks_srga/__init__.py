@@ -15,7 +15,7 @@ import numpy as np
 
 import sr_hooks
 from sr_hooks.analyses import Analysis, WatchContext, Watcher
-from sr_hooks.hooks import taps
+from sr_hooks.hooks import resolve
 from sr_hooks.images import parse_folders, sha256_of
 from sr_hooks_srga.measure import Measured, measure
 from sr_hooks_srga.sets import Set, draw_sets
@@ -95,7 +95,7 @@ class Srga(Analysis[SrgaOptions]):
     def run(self, network: sr_hooks.Network, images: Any, options: SrgaOptions) -> sr_hooks.Result:
         sets = _sets(network, images, options)
         first = sets[0].inputs[:1].to(network.device)
-        found = taps.resolve(network.module, options.layer, lambda: network(first))
+        found = resolve(network.module, options.layer, lambda: network(first))
         if len(found) > 1:
             raise sr_hooks.SRHooksError(f"layer {options.layer!r} means {len(found)} taps: give one")
         measured = measure(network, sets, str(found[0]), options)

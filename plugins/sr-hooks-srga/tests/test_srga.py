@@ -14,7 +14,7 @@ from torch import nn
 
 import sr_hooks
 from sr_hooks.demo import demo_network, photographs
-from sr_hooks.hooks import taps
+from sr_hooks.hooks import features
 from sr_hooks.images import read_image, write_image
 from sr_hooks.networks import import_basicsr
 
@@ -82,7 +82,7 @@ def test_equal_to_the_published_procedure(photos, found):
     fits = []
     for each in sets:
         with torch.no_grad(), network.prepared():
-            kept = taps.features(network.module, lambda each=each: network(each.inputs), ["conv_last:in"])
+            kept = features(network.module, lambda each=each: network(each.inputs), ["conv_last:in"])
         fits.append(published(kept["conv_last:in"].flatten(1).numpy(), found.scalars["components"]))
     assert found.scalars["components"] == 59 and found.scalars["layer"] == "conv_last:in"
     for row, (sigma, shape) in zip(found.scalars["sets"], fits[1:], strict=True):

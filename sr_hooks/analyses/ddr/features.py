@@ -12,7 +12,8 @@ import torch
 from sr_hooks.analyses.ddr.samples import Samples
 from sr_hooks.core.torch_errors import is_out_of_memory
 from sr_hooks.errors import ForwardError, NetworkError, ResultError, TapError
-from sr_hooks.hooks import taps
+from sr_hooks.hooks.activations import Captured, features
+from sr_hooks.hooks.taps import Tap
 from sr_hooks.inference.calibration import Plan, calibrate
 from sr_hooks.networks.network import Network
 from sr_hooks.results.result import write_folder
@@ -31,9 +32,7 @@ class Features:
     time, so that no sample's features are mixed with another's. Memory running out halves the batch.
     """
 
-    def __init__(
-        self, network: Network, samples: Samples, wanted: Sequence[taps.Tap], *, frame: int | None = None
-    ) -> None:
+    def __init__(self, network: Network, samples: Samples, wanted: Sequence[Tap], *, frame: int | None = None) -> None:
         self.frame = frame
         self.network, self.samples, self.wanted = network, samples, [str(tap) for tap in wanted]
         self.plan = replace(_plan(network, samples.inputs), batch=4 if network.device.type == "cpu" else 16)
@@ -53,10 +52,10 @@ class Features:
         except (ForwardError, TapError):  # it is written for one image at a time
             return False
 
-    def _forward(self, inputs: torch.Tensor) -> taps.Captured:
+    def _forward(self, inputs: torch.Tensor) -> Captured:
         x = self.plan.lay_out(inputs.to(self.network.device))
         with torch.no_grad():
-            return taps.features(self.network.module, lambda: self.network.feed(x), self.wanted)
+            return features(self.network.module, lambda: self.network.feed(x), self.wanted)
 
     def __call__(self, start: int, stop: int) -> dict[str, torch.Tensor]:
         parts: list[dict[str, torch.Tensor]] = []

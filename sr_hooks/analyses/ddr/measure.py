@@ -13,7 +13,7 @@ from sr_hooks.analyses.ddr.result import DdrResult, LayerSeparability, as_scalar
 from sr_hooks.analyses.ddr.samples import Samples
 from sr_hooks.analyses.ddr.verdict import judge
 from sr_hooks.errors import OptionError
-from sr_hooks.hooks import taps
+from sr_hooks.hooks.layer_list import resolve
 from sr_hooks.hooks.taps import parse_layers
 from sr_hooks.images.image import sha256_of
 from sr_hooks.networks.network import Network
@@ -31,7 +31,7 @@ def measure(network: Network, samples: Samples, options: DdrOptions, look: Look 
             "t-SNE and the probe need scikit-learn: pip install 'sr_hooks[ddr]', or go without: tsne=0, identify=False"
         )
     first = samples.inputs[:1].to(network.device)
-    wanted = taps.resolve(network.module, parse_layers(options.layers), lambda: network.feed(first))
+    wanted = resolve(network.module, parse_layers(options.layers), lambda: network.feed(first))
     if options.frame is not None:
         count = samples.inputs.shape[1] if network.frames else 0
         if options.frame not in range(count):

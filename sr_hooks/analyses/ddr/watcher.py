@@ -15,7 +15,7 @@ from sr_hooks.analyses.ddr.options import DdrOptions
 from sr_hooks.analyses.ddr.result import DdrResult
 from sr_hooks.analyses.ddr.samples import Samples, draw_samples
 from sr_hooks.degradations.parsing import parse_degradations
-from sr_hooks.hooks import taps
+from sr_hooks.hooks.layer_list import resolve
 from sr_hooks.hooks.taps import parse_layers
 from sr_hooks.images.image_sets import parse_folders
 from sr_hooks.networks.network import Network
@@ -71,7 +71,7 @@ class DdrWatcher(Watcher):
         )
         first = self.samples.inputs[:1].to(network.device)
         with torch.no_grad():
-            taps.resolve(network.module, parse_layers(o.layers), lambda: network(first))
+            resolve(network.module, parse_layers(o.layers), lambda: network(first))
 
     def _folder(self, value: Any) -> Any:
         beside = self.context.base / value if isinstance(value, str) else None

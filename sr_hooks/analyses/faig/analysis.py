@@ -24,7 +24,7 @@ from sr_hooks.degradations.parsing import parse_degradations
 from sr_hooks.errors import OptionError
 from sr_hooks.hookspecs import hookimpl
 from sr_hooks.networks.network import Network
-from sr_hooks.networks.unwrap import derived_weights, settled
+from sr_hooks.networks.unwrap import derived_weights, fold_weights
 from sr_hooks.results.result import Result
 
 __all__ = ["Faig", "FaigOptions", "FaigResult", "faig"]
@@ -119,7 +119,7 @@ class Faig(Analysis[FaigOptions]):
 
 def _settled(network: Network) -> Network:
     """With plain weights: filters are what convolves, whatever it is computed from."""
-    module = settled(network.module)
+    module = fold_weights(network.module)
     if module is network.module:
         return network
     twin = copy.copy(network)

@@ -11,7 +11,7 @@ import torch
 from sr_hooks.errors import CheckpointError, NetworkError, OptionError, SRHooksError
 from sr_hooks.networks.loading.checkpoints import load_weights, read_weights
 from sr_hooks.networks.network import Network
-from sr_hooks.networks.unwrap import twin_of
+from sr_hooks.networks.unwrap import deep_copy
 
 __all__ = ["baseline_of"]
 
@@ -37,7 +37,7 @@ def baseline_of(given: Any, target: Network) -> Network:
         return Network.load(str(given))
     weights = read_weights(given)
     twin = copy.copy(target)
-    twin.module = twin_of(target.module)
+    twin.module = deep_copy(target.module)
     try:
         load_weights(twin.module, weights)
     except CheckpointError as mismatch:

@@ -11,7 +11,7 @@ from sr_hooks.analyses.faig.filters import Filters
 from sr_hooks.attribution.weight_paths import StraightPath
 from sr_hooks.errors import OptionError
 from sr_hooks.networks.network import Network
-from sr_hooks.networks.unwrap import twin_of
+from sr_hooks.networks.unwrap import deep_copy
 
 __all__ = ["blend", "count_of", "masked_weights", "pick"]
 
@@ -53,7 +53,7 @@ def blend(
     """A Network of its own with those weights, which can be run and saved; the target stays as it is."""
     weights = masked_weights(path, filters, chosen, strength)
     operated = copy.copy(target)
-    operated.module = twin_of(target.module)
+    operated.module = deep_copy(target.module)
     with torch.no_grad():
         for key, parameter in operated.module.named_parameters():
             parameter.copy_(weights[key])

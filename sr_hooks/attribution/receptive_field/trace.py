@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_flatten, tree_map_only
 
-from sr_hooks.networks.unwrap import twin_of
+from sr_hooks.networks.unwrap import deep_copy
 
 __all__ = ["Ref", "Step", "Trace", "Untraceable", "check_hooks", "record", "sharing_copy"]
 
@@ -112,7 +112,7 @@ def sharing_copy(module: nn.Module) -> nn.Module:
     memo: dict[int, Any] = {id(p): nn.Parameter(p.detach(), p.requires_grad) for p in module.parameters()}
     memo |= {id(buffer): buffer.detach() for buffer in module.buffers()}
     try:
-        return twin_of(module, memo)
+        return deep_copy(module, memo)
     except Exception as error:
         raise Untraceable(f"it cannot be copied: {_line(error)}") from error
 

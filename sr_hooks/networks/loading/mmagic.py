@@ -15,7 +15,7 @@ from sr_hooks.errors import CheckpointError, NetworkError, nearest
 from sr_hooks.networks.loading.checkpoints import Weights, load_weights, read_weights
 from sr_hooks.networks.loading.loaders import Loaded
 from sr_hooks.networks.loading.mmengine_preprocessor import facts_of, transforms_of
-from sr_hooks.networks.unwrap import bare
+from sr_hooks.networks.unwrap import unwrap
 
 __all__ = ["from_mmagic", "part_of"]
 
@@ -62,9 +62,9 @@ def part_of(model: nn.Module, path: str, *, called: str = "") -> nn.Module:
     Raises:
         NetworkError: there is none, with those that there are.
     """
-    part: Any = bare(model)
+    part: Any = unwrap(model)
     for step in path.split("."):
-        found = bare(getattr(part, step, None))
+        found = unwrap(getattr(part, step, None))
         if not isinstance(found, nn.Module):
             names = [name for name, _ in part.named_children()]
             raise NetworkError(f"{type(part).__name__} has no part {step!r} ({called or path}); {nearest(step, names)}")

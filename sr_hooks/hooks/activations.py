@@ -1,0 +1,166 @@
+"""Capture what passes taps, or put something else in its place; every handle is removed, always."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any
+
+import torch
+from torch import nn
+
+from sr_hooks.errors import TapError, nearest
+from sr_hooks.hooks.taps import Tap, module_named, parse_tap, tensor_of
+
+__all__ = ["Captured", "capture", "features", "intervene"]
+
+
+class _Stop(BaseException):
+    """The last tap has fired; no Exception, so that a network's own `except` lets it pass."""
+
+
+def _recomputing() -> bool:
+    """Activation checkpointing runs forwards again inside the backward; they are no new calls."""
+    return torch._C._current_graph_task_id() != -1
+
+
+class _Counter:
+    """How often each hooked module has run since the root's forward began."""
+
+    def __init__(self, root: nn.Module, stack: ExitStack) -> None:
+        self.counts: dict[str, int] = {}
+        stack.callback(root.register_forward_pre_hook(self._reset).remove)
+
+    def _reset(self, *_: Any) -> None:
+        if not _recomputing():
+            self.counts.clear()
+
+    def next(self, key: str) -> int:
+        self.counts[key] = self.counts.get(key, -1) + 1
+        return self.counts[key]
+
+
+def _attach(
+    root: nn.Module, taps: Iterable[Tap], act: Callable[[Tap, torch.Tensor], torch.Tensor | None], stack: ExitStack
+) -> None:
+    """Call act(tap, tensor) wherever a tap fires; a tensor that it returns takes the place of the one it was given."""
+    counter = _Counter(root, stack)
+    for tap in taps:
+        stack.callback(_hook(module_named(root, tap.name), tap, counter, act).remove)
+
+
+def _hook(
+    module: nn.Module, tap: Tap, counter: _Counter, act: Callable[[Tap, torch.Tensor], torch.Tensor | None]
+) -> torch.utils.hooks.RemovableHandle:
+    def fire(value: Any) -> torch.Tensor | None:
+        if _recomputing():
+            wanted = tap.call is None
+        else:
+            call = counter.next(str(tap))
+            wanted = tap.call in (None, call)
+            if tap.call is None and call > 0:
+                raise TapError(
+                    f"{tap.name} runs more than once in a forward: say which with {tap.name}#0, {tap.name}#1, ..."
+                )
+        tensor = tensor_of(value) if wanted else None
+        if wanted and tensor is None:
+            raise TapError(f"nothing to tap at {tap}: no tensor passes there (a {type(value).__name__})")
+        return None if tensor is None else act(tap, tensor)
+
+    if tap.at_input:
+
+        def before(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            new = fire(args if args else kwargs)
+            if new is None:
+                return None
+            if not args or not isinstance(args[0], torch.Tensor):
+                raise TapError(f"{tap}: only a first positional tensor can be replaced")
+            return (new, *args[1:]), kwargs
+
+        return module.register_forward_pre_hook(before, with_kwargs=True)
+
+    def after(_: nn.Module, args: Any, out: Any) -> Any:
+        new = fire(out)
+        if new is not None and not isinstance(out, torch.Tensor):
+            raise TapError(f"{tap}: the layer returns a {type(out).__name__}; only a tensor can be replaced")
+        return new
+
+    return module.register_forward_hook(after)
+
+
+class Captured(dict[str, torch.Tensor]):
+    """Tap as written to tensor, of the latest forward."""
+
+    def __missing__(self, key: str) -> torch.Tensor:
+        raise TapError(f"{key} has not fired; {nearest(key, self)}")
+
+
+@contextmanager
+def capture(
+    module: nn.Module, taps: Iterable[str | Tap], *, keep_graph: bool = False, stop: bool = False
+) -> Iterator[Captured]:
+    """Keep what passes each tap while the context lasts.
+
+    Args:
+        taps: as written, or Tap.
+        keep_graph: keep the tensors in the autograd graph, for gradients with respect to features.
+        stop: end the forward pass once every tap has fired; `features` does this and catches the end.
+
+    Yields:
+        A mapping from tap to tensor, cloned: a later in-place operation does not change what was kept.
+    """
+    parsed = [parse_tap(tap) for tap in taps]
+    kept = Captured()
+    left: set[str] = set()
+
+    def act(tap: Tap, tensor: torch.Tensor) -> torch.Tensor | None:
+        key = str(tap)
+        if keep_graph:
+            # What follows must flow through what is kept, or its gradient would be zero after an in-place change.
+            kept[key] = tensor.clone()
+            replaced: torch.Tensor | None = kept[key].clone() if kept[key].requires_grad else None
+        else:
+            kept[key], replaced = tensor.detach().clone(), None
+        left.discard(key)
+        if stop and not left:
+            raise _Stop
+        return replaced
+
+    def begin(*_: Any) -> None:
+        if not _recomputing():
+            kept.clear()
+            left.update(map(str, parsed))
+
+    with ExitStack() as stack:
+        stack.callback(module.register_forward_pre_hook(begin).remove)
+        _attach(module, parsed, act, stack)
+        yield kept
+
+
+def features(
+    module: nn.Module, forward: Callable[[], Any], taps: Iterable[str | Tap], *, keep_graph: bool = False
+) -> Captured:
+    """Run forward() only as far as the deepest tap and return what passed each.
+
+    Raises:
+        TapError: the forward ended and some tap had not fired.
+    """
+    wanted = [str(parse_tap(tap)) for tap in taps]
+    with capture(module, wanted, keep_graph=keep_graph, stop=True) as kept, suppress(_Stop):
+        forward()
+    silent = [tap for tap in wanted if tap not in kept]
+    if silent:
+        raise TapError(f"{', '.join(silent)} did not fire in the forward pass")
+    return kept
+
+
+@contextmanager
+def intervene(module: nn.Module, changes: Mapping[str | Tap, Callable[[torch.Tensor], torch.Tensor]]) -> Iterator[None]:
+    """Put change(tensor) in the place of what passes each tap while the context lasts.
+
+    For instance {"body.3": lambda f: f * 0} silences a block and {"body.3#0:in": ...} changes its input.
+    """
+    functions = {parse_tap(tap): change for tap, change in changes.items()}
+    with ExitStack() as stack:
+        _attach(module, functions, lambda tap, tensor: functions[tap](tensor.clone()), stack)
+        yield

@@ -1,0 +1,125 @@
+"""The layers that run in a forward: their names, numbers of calls and shapes, and the taps that patterns name."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from sr_hooks.errors import NetworkError, TapError, nearest
+from sr_hooks.hooks.taps import Tap, module_named, parse_tap, tensor_of
+
+__all__ = ["Layer", "convolutions", "deep_feature", "layers", "resolve"]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What one forward showed of one module: `calls` runs, shapes of the first."""
+
+    name: str
+    kind: str
+    calls: int
+    input_shape: tuple[int, ...] | None
+    output_shape: tuple[int, ...] | None
+    order: int
+
+
+def layers(module: nn.Module, forward: Callable[[], Any]) -> list[Layer]:
+    """Every module that ran during forward(), in order of its first run, with its number of runs and shapes."""
+    seen: dict[str, Layer] = {}
+    ran: dict[str, int] = {}
+
+    def begin(*_: Any) -> None:
+        ran.clear()  # a tap counts within a call of the network, of which there may be several
+
+    def note(name: str) -> Callable[..., None]:
+        def hook(part: nn.Module, args: Any, out: Any) -> None:
+            before = seen.get(name)
+            shapes = [None if t is None else tuple(t.shape) for t in (tensor_of(args), tensor_of(out))]
+            first = before or Layer(name, type(part).__name__, 0, shapes[0], shapes[1], len(seen))
+            ran[name] = ran.get(name, 0) + 1
+            calls = max(first.calls, ran[name])
+            seen[name] = Layer(name, first.kind, calls, first.input_shape, first.output_shape, first.order)
+
+        return hook
+
+    with ExitStack() as stack:
+        stack.callback(module.register_forward_pre_hook(begin).remove)
+        for name, part in module.named_modules():
+            if name:
+                stack.callback(part.register_forward_hook(note(name)).remove)
+        with torch.no_grad():
+            forward()
+    return sorted(seen.values(), key=lambda layer: layer.order)
+
+
+def deep_feature(module: nn.Module, found: Iterable[Layer]) -> Tap:
+    """`auto`: the deep feature before reconstruction, the input of the last convolution that ran."""
+    ran = convolutions(module, list(found))
+    if not ran:
+        raise NetworkError(f"{type(module).__name__} ran no convolution, so `auto` has no meaning: name the layers")
+    last = ran[-1]
+    return Tap(last.name, last.calls - 1 if last.calls > 1 else None, at_input=True)
+
+
+def convolutions(module: nn.Module, found: list[Layer]) -> list[Layer]:
+    """The convolutions that ran; where none did, the innermost layers that own a kernel.
+
+    ECBSR, like other networks that fold branches into one kernel, runs its convolutions as functions when evaluated.
+    """
+    modules = dict(module.named_modules())
+    ran = [layer for layer in found if isinstance(modules[layer.name], (nn.Conv1d, nn.Conv2d, nn.Conv3d))]
+    if ran:
+        return ran
+    owners = [layer for layer in found if any(p.ndim >= 4 for p in modules[layer.name].parameters())]
+    return [layer for layer in owners if not any(other.name.startswith(layer.name + ".") for other in owners)]
+
+
+def resolve(module: nn.Module, wanted: str | Iterable[str | Tap], forward: Callable[[], Any]) -> list[Tap]:
+    """Taps from names, patterns (`body.*`), `auto` and `all` (every convolution's output), checked against one forward.
+
+    Raises:
+        TapError: no such layer, one that does not run, or one that runs several times without `#k`.
+    """
+    found = {layer.name: layer for layer in layers(module, forward)}
+    taps: list[Tap] = []
+    for item in [wanted] if isinstance(wanted, (str, Tap)) else wanted:
+        if item == "auto":
+            taps.append(deep_feature(module, found.values()))
+        elif item == "all":
+            ran = convolutions(module, list(found.values()))
+            taps += [t for layer in ran for t in _every_call(layer, at_input=False)]
+        else:
+            tap = parse_tap(item)
+            if any(c in tap.name for c in "*?["):
+                matching = [n for n in found if fnmatch.fnmatchcase(n, tap.name)]
+                if not matching:
+                    raise TapError(f"no layer matches {tap.name!r}; {nearest(tap.name, found)}")
+                taps += [t for n in matching for t in _every_call(found[n], at_input=tap.at_input)]
+            else:
+                taps.append(_checked(tap, module, found))
+    return list(dict.fromkeys(taps))
+
+
+def _every_call(layer: Layer, *, at_input: bool) -> list[Tap]:
+    calls = [None] if layer.calls == 1 else range(layer.calls)
+    return [Tap(layer.name, call, at_input) for call in calls]
+
+
+def _checked(tap: Tap, module: nn.Module, found: Mapping[str, Layer]) -> Tap:
+    module_named(module, tap.name)
+    layer = found.get(tap.name)
+    if layer is None:
+        raise TapError(f"{tap.name} does not run in a forward pass of this {type(module).__name__}")
+    if tap.call is None and layer.calls > 1:
+        raise TapError(
+            f"{tap.name} runs {layer.calls} times in a forward: say which with {tap.name}#0 to #{layer.calls - 1}"
+        )
+    if tap.call is not None and tap.call >= layer.calls:
+        raise TapError(f"{tap} does not exist: {tap.name} runs {layer.calls} time(s), the last is #{layer.calls - 1}")
+    return tap

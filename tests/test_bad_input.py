@@ -241,7 +241,7 @@ def test_output_folders(tmp_path, lr):
 def test_unwritable_folder(tmp_path, lr, monkeypatch):
     """As root every folder is writable, so the refusal is forced."""
     result = sr_hooks.lam(Tiny(), lr, window=WINDOW, steps=3)
-    monkeypatch.setattr("sr_hooks.results.result.os.access", lambda *a: False)
+    monkeypatch.setattr(os, "access", lambda *a: False)
     with pytest.raises(ResultError, match="no permission"):
         result.save(tmp_path / "out")
     monkeypatch.undo()
@@ -249,7 +249,7 @@ def test_unwritable_folder(tmp_path, lr, monkeypatch):
     def refuse(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("sr_hooks.results.result.np.savez_compressed", refuse)
+    monkeypatch.setattr(np, "savez_compressed", refuse)
     with pytest.raises(ResultError, match="No space left"):
         result.save(tmp_path / "out")
     assert list(tmp_path.iterdir()) == []

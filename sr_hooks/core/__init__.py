@@ -2,7 +2,8 @@
 
 from sr_hooks.core.disk_cache import cache_folder
 from sr_hooks.core.progress import progress_bar
+from sr_hooks.core.registry import registered
 from sr_hooks.core.seeds import generator, torch_generator
 from sr_hooks.core.text_tables import text_table
 
-__all__ = ["cache_folder", "generator", "progress_bar", "text_table", "torch_generator"]
+__all__ = ["cache_folder", "generator", "progress_bar", "registered", "text_table", "torch_generator"]

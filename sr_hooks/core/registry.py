@@ -17,7 +17,7 @@ import pluggy
 from sr_hooks import hookspecs
 from sr_hooks.errors import PluginError, SRHooksError
 
-__all__ = ["Fault", "Registry", "blamed", "check_name", "contributions", "is_strict", "registry"]
+__all__ = ["Fault", "Registry", "blamed", "check_name", "contributions", "is_strict", "registered", "registry"]
 
 GROUP = "sr_hooks"
 _log = logging.getLogger("sr_hooks")
@@ -53,7 +53,7 @@ class Registry:
         self.faults: list[Fault] = []
         self._origin: dict[str, tuple[str, str]] = {}
         self._contributions: dict[str, dict[str, tuple[str, Any]]] = {}
-        self._aside: set[tuple[str, str]] = set()
+        self._aside: dict[tuple[str, str], str] = {}  # (hook, name) of a contribution to its plugin
 
     def load_entry_points(self) -> None:
         """Register every entry point of the group, ours first, then by distribution and name."""
@@ -106,6 +106,15 @@ class Registry:
             return
         self._contributions.clear()
 
+    def unregister(self, name: str) -> None:
+        """Take a plugin out again, with its faults and its contributions, as if it had never been registered."""
+        if self.manager.has_plugin(name):
+            self.manager.unregister(name=name)
+        self._origin.pop(name, None)
+        self.faults[:] = [fault for fault in self.faults if fault.plugin != name]
+        self._aside = {contribution: plugin for contribution, plugin in self._aside.items() if plugin != name}
+        self._contributions.clear()
+
     def _mend(self, plugin: str) -> str:
         distribution, version = self._origin.get(plugin, ("", "-"))
         return "Mend it" if version == "-" else f"Mend or uninstall it: pip uninstall {distribution}"
@@ -139,7 +148,7 @@ class Registry:
     def set_aside(self, hook: str, name: str, where: str, error: BaseException) -> None:
         """Leave out one contribution that cannot be used, and say so once; the plugin's others stay."""
         plugin = self._owned(hook)[name][0]
-        self._aside.add((hook, name))
+        self._aside[hook, name] = plugin
         self._contributions.clear()
         self._fault(plugin, where, error, self._mend(plugin))
 
@@ -222,6 +231,27 @@ def registry() -> Registry:
     found = Registry()
     found.load_entry_points()
     return found
+
+
+@contextmanager
+def registered(plugin: Any, *, name: str | None = None) -> Iterator[Registry]:
+    """Register a plugin object for the length of a `with` block, for tests and notebooks; the registry is yielded.
+
+        with registered(MyPlugin()):
+            sr_hooks.run("mine", network, image)
+
+    The plugin's name is its class's name unless `name` says otherwise; PluginError if another plugin has that name.
+    A faulty plugin is set aside with a warning, or raises with SR_HOOKS_STRICT=1, as one that is installed.
+    """
+    name = name or type(plugin).__name__
+    plugins = registry()
+    if name in plugins._origin:
+        raise PluginError(f"a plugin cannot be registered as {name!r}: the name is taken; give another `name`")
+    try:
+        plugins.register(plugin, name)
+        yield plugins
+    finally:
+        plugins.unregister(name)
 
 
 def contributions(hook: str) -> dict[str, Callable[..., Any]]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from sr_hooks.core import registry as plugins
+from sr_hooks.core.registry import registered
 from sr_hooks.degradations.parsing import make_lr, parse_degradation, parse_degradations
 from sr_hooks.degradations.step import Degradation, Step
 from sr_hooks.errors import ImageError, OptionError
@@ -163,12 +163,7 @@ def test_a_plugin_adds_a_kind(hr: torch.Tensor) -> None:
         def register_degradations(self) -> dict[str, object]:
             return {"negative": lambda argument: Step("negative", lambda image, rng, size: 1 - image, "hr")}
 
-    registry = plugins.registry()
-    plugin = Plugin()
-    registry.register(plugin, "negatives")
-    try:
+    with registered(Plugin()):
         assert torch.allclose(make_lr(hr, "negative", scale=2), 1 - downsample(hr, 2), atol=1e-5)
-    finally:
-        registry.manager.unregister(plugin)
-        registry._contributions.clear()
-        registry._origin.pop("negatives")
+    with pytest.raises(OptionError, match="negative"):
+        make_lr(hr, "negative", scale=2)

@@ -12,7 +12,7 @@ import torch
 import sr_hooks
 from sr_hooks.cli.app import main
 from sr_hooks.errors import OptionError, ResultError, SRHooksError, WindowError
-from sr_hooks.grid import read_asked, run_grid
+from sr_hooks.grid import compute, read_asked, run_grid
 from sr_hooks.grid.default_windows import liveliest
 from sr_hooks.grid.folder import Place
 from sr_hooks.grid.plan import make_plan
@@ -128,7 +128,7 @@ def test_cells_are_what_every_other_door_gives_and_are_not_computed_twice(tmp_pa
     def nothing(*_, **__):
         raise AssertionError("computed again")
 
-    monkeypatch.setattr("sr_hooks.grid.compute.execute", nothing)
+    monkeypatch.setattr(compute, "execute", nothing)
     again = run_grid(asked, tmp_path / "out", jobs=2)
     assert again.computed == 0 and before == {n: (tmp_path / "out" / n).stat().st_mtime_ns for n in before}
     steps = [line["event"] for line in Place(tmp_path / "out").journal()]
@@ -144,8 +144,6 @@ def test_a_grid_that_grows_computes_what_is_new(tmp_path):
 
 
 def test_one_cell_that_fails_costs_no_other(tmp_path, monkeypatch):
-    from sr_hooks.grid import compute
-
     asked, real = small(tmp_path), compute.execute
 
     def failing(kind, network, images, options):

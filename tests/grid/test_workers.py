@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from sr_hooks.grid import read_asked, run_grid
 from sr_hooks.grid.folder import Place
@@ -158,8 +159,8 @@ def test_how_many_processes_there_are_by_default(monkeypatch):
     assert default_jobs("cpu") >= 1
     monkeypatch.setenv("WORLD_SIZE", "1")  # torchrun starts what there is to start
     assert default_jobs("cpu") == 1
-    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     monkeypatch.setenv("LOCAL_RANK", "6")
     assert default_device() == "cuda:2" and [default_device(n) for n in (1, 2, 5)] == ["cuda:1", "cuda:2", "cuda:1"]
 

@@ -23,7 +23,7 @@ import sr_hooks
 from sr_hooks import Analysis, Result, option
 from sr_hooks.adapters.loop import Watch
 from sr_hooks.analyses.base import Watcher
-from sr_hooks.core import registry as plugins
+from sr_hooks.core.registry import registered
 from sr_hooks.errors import OptionError, RunStopped, SRHooksError, TapError, WindowError
 from sr_hooks.hookspecs import hookimpl
 from sr_hooks.results.run_index import RunIndex, read_index
@@ -166,15 +166,10 @@ class Plugin:
 
 @pytest.fixture(autouse=True)
 def third_party(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    found = plugins.registry()
-    plugin = Plugin()
-    found.register(plugin, "third_party")
     Poke.calls.clear()
     monkeypatch.chdir(tmp_path)
-    yield
-    found.manager.unregister(plugin)
-    found._contributions.clear()
-    found._origin.pop("third_party", None)
+    with registered(Plugin(), name="third_party"):
+        yield
 
 
 IMAGE = torch.linspace(0, 1, 3 * 16 * 16).view(1, 3, 16, 16)

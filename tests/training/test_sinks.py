@@ -14,7 +14,7 @@ import torch
 
 import sr_hooks
 from sr_hooks import Result
-from sr_hooks.core import registry as plugins
+from sr_hooks.core.registry import registered
 from sr_hooks.errors import ResultError
 from sr_hooks.hookspecs import hookimpl
 from sr_hooks.results.run_index import RunIndex, read_index
@@ -48,13 +48,9 @@ class Plugin:
 
 @pytest.fixture(autouse=True)
 def third_party() -> Iterator[None]:
-    found, plugin = plugins.registry(), Plugin()
-    found.register(plugin, "post_office")
     Postcard.received.clear()
-    yield
-    found.manager.unregister(plugin)
-    found._contributions.clear()
-    found._origin.pop("post_office", None)
+    with registered(Plugin(), name="post_office"):
+        yield
 
 
 def context(folder: Path | None, writer: Any = None) -> SinkContext:

@@ -10,6 +10,7 @@ import torch
 from torch.nn import functional as F
 
 import sr_hooks
+from sr_hooks.analyses.lam import integration
 from sr_hooks.images.image import blur
 from tests.support.networks import Answering, Circular, LinearUp, Tiny
 
@@ -156,7 +157,7 @@ def test_batching_does_not_change_the_answer(baseline, small_lr, monkeypatch):
 
     found = []
     for plan in (Plan(False, 1), Plan(True, 4), Plan(False, 64)):
-        monkeypatch.setattr("sr_hooks.analyses.lam.integration.calibrate", lambda *a, plan=plan: plan)
+        monkeypatch.setattr(integration, "calibrate", lambda *a, plan=plan: plan)
         found.append(sr_hooks.lam(baseline, small_lr, window=(40, 40, 16), steps=13).attribution)
     for other in found[1:]:
         assert np.linalg.norm(other - found[0]) < 1e-4 * np.linalg.norm(found[0])
@@ -166,7 +167,7 @@ def test_out_of_memory_halves_the_batch(baseline, small_lr, monkeypatch):
     from sr_hooks.inference.calibration import Plan
     from sr_hooks.networks.network import Network
 
-    monkeypatch.setattr("sr_hooks.analyses.lam.integration.calibrate", lambda *a: Plan(False, 8))
+    monkeypatch.setattr(integration, "calibrate", lambda *a: Plan(False, 8))
     plain = Network.__call__
 
     def scarce(self, x):
@@ -184,7 +185,7 @@ def test_out_of_memory_halves_the_cones_batch(baseline, small_lr, monkeypatch):
     from sr_hooks.inference.calibration import Plan
 
     alone = sr_hooks.lam(baseline, small_lr, window=(40, 40, 16), steps=9)
-    monkeypatch.setattr("sr_hooks.analyses.lam.integration.calibrate", lambda *a: Plan(False, 8))
+    monkeypatch.setattr(integration, "calibrate", lambda *a: Plan(False, 8))
     plain = Cone.__call__
 
     def scarce(self, x, fixed):
@@ -292,7 +293,7 @@ def test_images_explained_together_are_what_each_is_alone(baseline, small_lr, mo
     windows = [(40, 40, 16), (8, 20, 16)]
     alone = [sr_hooks.lam(baseline, image[None], window=windows) for image in images]
     monkeypatch.setattr(Question, "images_at_once", lambda self, shape: 2)
-    monkeypatch.setattr("sr_hooks.analyses.lam.integration.calibrate", lambda *a: Plan(False, 7))
+    monkeypatch.setattr(integration, "calibrate", lambda *a: Plan(False, 7))
     together = sr_hooks.lam(baseline, images, window=windows)
     for found, expected in zip(together, [result for each in alone for result in each], strict=True):
         assert found.steps == expected.steps and found.window == expected.window

@@ -14,6 +14,7 @@ import pytest
 import sr_hooks
 from sr_hooks.adapters import basicsr as adapter
 from sr_hooks.cli.app import main as command_line
+from sr_hooks.core.registry import registered
 from sr_hooks.errors import RunStopped
 from sr_hooks.results.run_index import read_index
 from tests.conftest import hooks_on
@@ -463,19 +464,13 @@ def test_auto_resume_takes_up_index_and_running_sums(
         return state
 
     monkeypatch.setattr(module, "load_resume_state", load_resume_state)
-    plugin, registry = Plugin(), sr_hooks.plugins.registry()
-    registry.register(plugin, "sums_of_tests")
-    try:
+    with registered(Plugin()):
         block = {"lam": {**LAM, "every": 4}, "sums": {"every": 2, "budget": "off", "image": 1}, "poke": False}
         changes = {"logger": {"save_checkpoint_freq": 5}, "val": {"val_freq": 100}}
         for total in (7, 12):  # the first dies at 7, two iterations past its checkpoint
             file = option_file(block, train={"total_iter": total}, **changes)
             runs.train(file, tmp_path / "run", sr_hooks.analyze)
             (tmp_path / "run/experiments/tiny/models/net_g_latest.pth").unlink()
-    finally:
-        registry.manager.unregister(plugin)
-        registry._contributions.clear()
-        registry._origin.pop("sums_of_tests", None)
     entries = read_index(results(tmp_path / "run"))
     assert [(e["iteration"], e["run"]) for e in entries if e["analysis"] == "lam"] == [(4, 0), (8, 1), (12, 1)]
     sums = {e["iteration"]: (e["headline"]["steps"], e["run"]) for e in entries if e["analysis"] == "sums"}

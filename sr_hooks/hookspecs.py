@@ -9,8 +9,8 @@ import pluggy
 
 __all__ = ["API_VERSION", "RESERVED_NAMES", "hookimpl", "hookspec"]
 
-API_VERSION = 1
-"""A plugin that needs a newer contract says so by an attribute `sr_hooks_api = 2`; older hosts set it aside."""
+API_VERSION = 2
+"""A plugin that needs a newer contract says so by an attribute `sr_hooks_api = 3`; older hosts disable it."""
 
 _COMMANDS = ["card", "check", "compare", "demo", "doctor", "grid", "layers", "networks", "new-plugin", "plugins"]
 _COMMANDS += ["report", "show", "train"]
@@ -52,7 +52,7 @@ def register_network_loaders() -> Mapping[str, Callable[..., Any]]:  # type: ign
 
 @hookspec
 def register_sinks() -> Mapping[str, Callable[..., Any]]:  # type: ignore[empty-body]
-    """Name to class (or factory) of a `sr_hooks.sinks.Sink`: where results of a watched training run go."""
+    """Name to class (or factory) of a `sr_hooks.training.Sink`: where results of a watched training run go."""
 
 
 @hookspec

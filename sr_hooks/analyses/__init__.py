@@ -1,6 +1,13 @@
-"""What an analysis is, and those that come with sr_hooks."""
+"""What an analysis is, the images that it is given, and one folder for each analysis of sr_hooks."""
 
 from sr_hooks.analyses.base import Analysis, WatchContext, Watcher
-from sr_hooks.analyses.degraded_pairs import make_inputs, one_input_each
+from sr_hooks.analyses.degraded_pairs import Inputs, make_inputs, one_input_each
 
-__all__ = ["Analysis", "WatchContext", "Watcher", "make_inputs", "one_input_each"]
+__all__ = [
+    "Analysis",
+    "Inputs",
+    "WatchContext",
+    "Watcher",
+    "make_inputs",
+    "one_input_each",
+]

@@ -1,7 +1,21 @@
-"""What is explained, along which path, and its gradients."""
+"""What is explained, the path from a baseline to the input or the weights, and the gradients along it."""
 
-from sr_hooks.attribution.image_paths import ImagePath, make_path
+from sr_hooks.attribution.image_paths import BlurPath, ImagePath, LinearPath, make_path
 from sr_hooks.attribution.objectives import Objective, make_objective
 from sr_hooks.attribution.weight_paths import StraightPath, at_weights
+from sr_hooks.attribution.weight_quadrature import Level, Settling, levels, nodes
 
-__all__ = ["ImagePath", "Objective", "StraightPath", "at_weights", "make_objective", "make_path"]
+__all__ = [
+    "BlurPath",
+    "ImagePath",
+    "Level",
+    "LinearPath",
+    "Objective",
+    "Settling",
+    "StraightPath",
+    "at_weights",
+    "levels",
+    "make_objective",
+    "make_path",
+    "nodes",
+]

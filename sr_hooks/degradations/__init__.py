@@ -1,6 +1,12 @@
-"""Blur, noise, JPEG and others, from text, seeded."""
+"""Blur, noise, JPEG and other degradations: parsed from text, drawn from a seed."""
 
 from sr_hooks.degradations.parsing import make_lr, parse_degradation, parse_degradations
-from sr_hooks.degradations.step import Step
+from sr_hooks.degradations.step import Degradation, Step
 
-__all__ = ["Step", "make_lr", "parse_degradation", "parse_degradations"]
+__all__ = [
+    "Degradation",
+    "Step",
+    "make_lr",
+    "parse_degradation",
+    "parse_degradations",
+]

@@ -1,6 +1,11 @@
-"""Networks x images x windows x analyses: computed once, shared by workers, shown as figure, tables and report."""
+"""Many networks, images, windows and analyses: computed once, shared by workers, shown together."""
 
 from sr_hooks.grid.request import Asked, read_asked
-from sr_hooks.grid.run import run_grid
+from sr_hooks.grid.run import Summary, run_grid
 
-__all__ = ["Asked", "read_asked", "run_grid"]
+__all__ = [
+    "Asked",
+    "Summary",
+    "read_asked",
+    "run_grid",
+]

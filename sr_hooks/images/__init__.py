@@ -1,20 +1,36 @@
 """Images, clips, sets of them and windows: read, check, resize, compare."""
 
 from sr_hooks.images.clips import as_clips, by_frames, camera_pan, read_clip
-from sr_hooks.images.image import as_batch, blur, downsample, read_image, sha256_of, upsample, write_image
+from sr_hooks.images.image import (
+    as_batch,
+    blur,
+    check_range,
+    downsample,
+    gaussian_kernel,
+    read_image,
+    reflect_pad,
+    sha256_of,
+    to_numpy,
+    upsample,
+    write_image,
+)
 from sr_hooks.images.image_sets import cut_patches, image_files, parse_folders, single_images
-from sr_hooks.images.metrics import luma, make_metric, psnr, quantise, ssim
-from sr_hooks.images.windows import Window, parse_window, parse_windows
+from sr_hooks.images.metrics import Metric, luma, make_metric, psnr, quantise, ssim
+from sr_hooks.images.windows import Box, Window, parse_window, parse_windows
 
 __all__ = [
+    "Box",
+    "Metric",
     "Window",
     "as_batch",
     "as_clips",
     "blur",
     "by_frames",
     "camera_pan",
+    "check_range",
     "cut_patches",
     "downsample",
+    "gaussian_kernel",
     "image_files",
     "luma",
     "make_metric",
@@ -25,9 +41,11 @@ __all__ = [
     "quantise",
     "read_clip",
     "read_image",
+    "reflect_pad",
     "sha256_of",
     "single_images",
     "ssim",
+    "to_numpy",
     "upsample",
     "write_image",
 ]

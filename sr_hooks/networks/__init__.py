@@ -1,6 +1,9 @@
-"""A network with what an analysis must know of it, and where networks come from."""
+"""A torch module with the facts that an analysis needs: scale, value range, padding, channels."""
 
 from sr_hooks.networks.loading.loaders import import_basicsr
 from sr_hooks.networks.network import Network
 
-__all__ = ["Network", "import_basicsr"]
+__all__ = [
+    "Network",
+    "import_basicsr",
+]

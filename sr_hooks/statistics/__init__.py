@@ -1,15 +1,27 @@
-"""Numbers that sum up maps and features."""
+"""Numbers that sum up maps and features, and say how certain they are."""
 
-from sr_hooks.statistics.gram_pca import Gram, accumulate, principal_components
-from sr_hooks.statistics.measures import diffusion_index, gini, interval, kde, rank_correlation
+from sr_hooks.statistics.gram_pca import Components, Gram, accumulate, principal_components
+from sr_hooks.statistics.linear_probe import Identification, identify
+from sr_hooks.statistics.measures import attribution_map, diffusion_index, gini, interval, kde, rank_correlation
+from sr_hooks.statistics.separability import Separability, calinski_harabasz, permutation_null, separability
+from sr_hooks.statistics.tsne import tsne
 
 __all__ = [
+    "Components",
     "Gram",
+    "Identification",
+    "Separability",
     "accumulate",
+    "attribution_map",
+    "calinski_harabasz",
     "diffusion_index",
     "gini",
+    "identify",
     "interval",
     "kde",
+    "permutation_null",
     "principal_components",
     "rank_correlation",
+    "separability",
+    "tsne",
 ]

@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import sr_hooks
-from sr_hooks.cli.app import main
+from sr_hooks.cli import main
 from sr_hooks.degradations import make_lr
 from sr_hooks.demo import photographs
 from sr_hooks.hooks import bypass

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import sr_hooks
-from sr_hooks.cli.app import main
+from sr_hooks.cli import main
 from sr_hooks.demo import demo_network, photographs
 from sr_hooks.images import downsample, read_image
 from sr_hooks.networks import import_basicsr

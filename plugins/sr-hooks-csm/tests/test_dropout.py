@@ -10,7 +10,7 @@ from sr_hooks_csm.dropout import DropoutOptions, Drops
 from torch import nn
 
 import sr_hooks
-from sr_hooks.cli.app import main
+from sr_hooks.cli import main
 from sr_hooks.degradations import make_lr
 from sr_hooks.demo import demo_network, photographs
 from sr_hooks.images import read_image

@@ -9,7 +9,7 @@ from sr_hooks_erf import side_of
 from torch import nn
 
 import sr_hooks
-from sr_hooks.cli.app import main
+from sr_hooks.cli import main
 from sr_hooks.demo import demo_network, photographs
 from sr_hooks.images import downsample, read_image, write_image
 

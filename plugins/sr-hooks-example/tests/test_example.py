@@ -12,7 +12,7 @@ from sr_hooks_example import DIRECTIONS, EdgeDirections
 
 import sr_hooks
 from sr_hooks.attribution import make_objective, make_path
-from sr_hooks.cli.app import main
+from sr_hooks.cli import main
 from sr_hooks.degradations import make_lr
 from sr_hooks.demo import photographs
 from sr_hooks.images import downsample, parse_window, read_image, upsample, write_image

@@ -1,7 +1,7 @@
-"""A grid as one HTML file that opens from disk: nothing is fetched, nothing outside of it is run."""
-
-from __future__ import annotations
+"""A computed grid as a figure, tables and one HTML file."""
 
 from sr_hooks.grid.report.html_page import make_report
 
-__all__ = ["make_report"]
+__all__ = [
+    "make_report",
+]

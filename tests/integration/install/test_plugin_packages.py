@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 import importlib
-import importlib.util
 import json
+import pkgutil
 import re
 import shutil
 from collections.abc import Iterator
@@ -30,6 +30,7 @@ except ModuleNotFoundError:  # Python 3.10, where pytest brings it
 
 PACKAGES = sorted(path.parent for path in (REPOSITORY / "plugins").glob("*/pyproject.toml"))
 NAMES = {"csm", "erf", "cem", "srga", "attention", "difficulty", "example"}
+PUBLIC_MODULES = {"sr_hooks.errors", "sr_hooks.hookspecs", "sr_hooks.figures.style"}
 PAGE = REPOSITORY / "docs/write_your_own.md"
 
 
@@ -62,13 +63,22 @@ def test_a_package_uses_public_names_alone(package):
 @pytest.mark.parametrize(
     "line",
     [
-        "from sr_hooks.taps import _Counter",
+        "from sr_hooks.hooks.taps import _Counter",
+        "from sr_hooks.hooks.taps import Tap",
         "from sr_hooks.images import F",
-        "from sr_hooks.taps import *",
+        "from sr_hooks.images import clips",
+        "from sr_hooks.hooks import *",
+        "from sr_hooks.hooks import taps",
+        "from sr_hooks.taps import Tap",
+        "from sr_hooks import taps",
         "from sr_hooks._secret import x",
-        "from sr_hooks import taps\ntaps._hook",
-        "import sr_hooks\nsr_hooks.taps.re",
-        "import sr_hooks.network as n\nn.T",
+        "from sr_hooks import hooks\nhooks._hook",
+        "from sr_hooks import hooks\nhooks.taps.Tap",
+        "import sr_hooks\nsr_hooks.hooks.taps",
+        "import sr_hooks\nsr_hooks.errors.difflib",
+        "import sr_hooks.networks as n\nn.network",
+        "import sr_hooks.networks.network",
+        "import sr_hooks.networks.network as n",
         "def f(tail):\n    return tail._answers",
         "from tests.conftest import hooks_on",
     ],
@@ -77,7 +87,21 @@ def test_private_names_are_found(tmp_path, line):
     path = tmp_path / "module.py"
     path.write_text(line)
     assert private_names(path)
-    path.write_text("import sr_hooks\nfrom sr_hooks import taps\nfrom sr_hooks.taps import Tap\nsr_hooks.run, taps.Tap")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import sr_hooks\nfrom sr_hooks import hooks\nfrom sr_hooks.hooks import Tap\nsr_hooks.run, hooks.Tap",
+        "import sr_hooks\nsr_hooks.errors.SRHooksError, sr_hooks.hooks.Tap, sr_hooks.analyses.lam.LamOptions",
+        "from sr_hooks.figures import style\nfrom sr_hooks.figures.style import panel\nstyle.panel",
+        "from sr_hooks import errors, hookspecs\nerrors.ImageError, hookspecs.API_VERSION",
+        "from sr_hooks.statistics import separability, tsne",
+    ],
+)
+def test_public_names_pass(tmp_path, line):
+    path = tmp_path / "module.py"
+    path.write_text(line)
     assert not private_names(path)
 
 
@@ -85,89 +109,139 @@ def private_names(path: Path) -> list[str]:
     """What a source takes of sr_hooks that is not public, or of anybody's insides."""
     tree = ast.parse(path.read_text())
     bound: dict[str, ModuleType] = {}
-    found = list(_imports(tree, bound))
+    problems = list(_imports(tree, bound))
     for node in ast.walk(tree):
         if not isinstance(node, ast.Attribute):
             continue
         owner = _module_at(node.value, bound)
         if owner is not None and not _is_public(owner, node.attr):
-            found.append((node, f"{owner.__name__}.{node.attr}"))
+            problems.append((node, f"{owner.__name__}.{node.attr}"))
         own = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
         if node.attr.startswith("_") and not node.attr.endswith("__") and not own and "tests" not in path.parts:
-            found.append((node, f"the private attribute {node.attr}"))
-    return [f"{path}:{node.lineno}: {what}" for node, what in found]
+            problems.append((node, f"the private attribute {node.attr}"))
+    return [f"{path}:{node.lineno}: {what}" for node, what in problems]
 
 
 def _imports(tree: ast.AST, bound: dict[str, ModuleType]) -> Iterator[tuple[Any, str]]:
-    """Private imports; modules of sr_hooks that are imported are put into `bound` under their names."""
+    """Private imports; public modules of sr_hooks that are imported are put into `bound` under their names."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for name in node.names:
                 if name.name.split(".")[0] == "sr_hooks":
-                    bound[name.asname or "sr_hooks"] = importlib.import_module(name.name if name.asname else "sr_hooks")
-                if _is_inside(name.name):
-                    yield node, name.name
+                    module = _public_module(name.name)
+                    if module is None:
+                        yield node, name.name
+                    else:
+                        bound[name.asname or "sr_hooks"] = module if name.asname else sr_hooks
         elif isinstance(node, ast.ImportFrom) and node.module:
-            if node.module.split(".")[0] == "tests" or _is_inside(node.module):
+            if node.module.split(".")[0] == "tests":
                 yield node, node.module
             elif node.module.split(".")[0] == "sr_hooks":
-                module = importlib.import_module(node.module)
+                module = _public_module(node.module)
                 for name in node.names:
-                    value = getattr(module, name.name, None) or _submodule(module, name.name)
-                    if isinstance(value, ModuleType):
-                        bound[name.asname or name.name] = value
-                    if not _is_public(module, name.name):
+                    if module is None or not _is_public(module, name.name):
                         yield node, f"{node.module}.{name.name}"
+                    elif (below := _public_module(f"{node.module}.{name.name}")) is not None:
+                        bound[name.asname or name.name] = below
 
 
-def _is_inside(name: str) -> bool:
-    return name.split(".")[0] == "sr_hooks" and any(part.startswith("_") for part in name.split("."))
-
-
-def _submodule(module: ModuleType, name: str) -> ModuleType | None:
-    there = not name.startswith("_") and hasattr(module, "__path__")
-    full = f"{module.__name__}.{name}"
-    return importlib.import_module(full) if there and importlib.util.find_spec(full) else None
+def _public_module(name: str) -> ModuleType | None:
+    """sr_hooks, the face of a folder, or one of the three other modules that are public; None for any other name."""
+    if any(part.startswith("_") for part in name.split(".")):
+        return None
+    try:
+        module = importlib.import_module(name)
+    except ModuleNotFoundError:
+        return None
+    is_face = hasattr(module, "__path__") and hasattr(module, "__all__")
+    return module if is_face or name in PUBLIC_MODULES else None
 
 
 def _is_public(module: ModuleType, name: str) -> bool:
-    return name in getattr(module, "__all__", ()) or _submodule(module, name) is not None
+    return name in module.__all__ or _public_module(f"{module.__name__}.{name}") is not None
 
 
 def _module_at(node: ast.AST, bound: dict[str, ModuleType]) -> ModuleType | None:
-    """The module of sr_hooks that an expression like `sr_hooks.taps` stands for."""
+    """The public module of sr_hooks that an expression like `sr_hooks.hooks` stands for."""
     if isinstance(node, ast.Name):
         return bound.get(node.id)
     if isinstance(node, ast.Attribute):
         owner = _module_at(node.value, bound)
-        return _submodule(owner, node.attr) if owner is not None else None
+        return _public_module(f"{owner.__name__}.{node.attr}") if owner is not None else None
     return None
 
 
-def test_the_page_of_the_public_api_names_what_is_public():
-    """Each `room.name` and each name after `room`: is in that room's __all__."""
+def faces() -> list[str]:
+    """Every folder of sr_hooks with Python modules, as a name to import."""
+    root = REPOSITORY / "sr_hooks"
+    return sorted(".".join(path.parent.relative_to(root.parent).parts) for path in root.rglob("__init__.py"))
+
+
+@pytest.mark.parametrize("face", faces())
+def test_a_face_has_public_names_alone(face):
+    """It says in one line what belongs in the folder, and gives the names of `__all__` and nothing else."""
+    module = importlib.import_module(face)
+    assert module.__doc__ is not None and module.__all__ and all(hasattr(module, name) for name in module.__all__)
+    first = module.__doc__.splitlines()[0]
+    assert first.endswith("."), first
+    tree = ast.parse(Path(str(module.__file__)).read_text())
+    is_lazy = any(isinstance(node, ast.FunctionDef) and node.name == "__dir__" for node in tree.body)
+    assert is_lazy or all(
+        isinstance(node, (ast.ImportFrom, ast.Assign)) or (isinstance(node, ast.Expr) and node is tree.body[0])
+        for node in tree.body
+    ), "imports and __all__ alone"
+
+
+@pytest.mark.parametrize("face", ["sr_hooks", "sr_hooks.core"])
+def test_a_lazy_face_tells_python_and_the_type_checker_the_same(face):
+    """The table of sources, the imports for the type checker, `__all__` and `dir` name the same things."""
+    module = importlib.import_module(face)
+    tree = ast.parse(Path(str(module.__file__)).read_text())
+    typed = {
+        name.asname or name.name: f"{node.module}:{name.name}"
+        for block in tree.body
+        if isinstance(block, ast.If)
+        for node in ast.walk(block)
+        if isinstance(node, ast.ImportFrom)
+        for name in node.names
+    }
+    assert typed == module._SOURCES
+    assert dir(module) == sorted(module.__all__) == sorted({*typed, *(["__version__"] if face == "sr_hooks" else [])})
+    for name, source in typed.items():
+        assert getattr(module, name) is pkgutil.resolve_name(source)
+
+
+def public_page() -> dict[str, set[str]]:
+    """The table of docs/plugins.md: public module to its names."""
     page = (REPOSITORY / "docs/plugins.md").read_text()
-    rooms = {path.stem for path in (REPOSITORY / "sr_hooks").glob("*.py")} | {"sr_hooks"}
-    named = [(room, name) for room, name in re.findall(r"`(\w+)\.(\w+)", page) if room in rooms]
-    for room, rest in re.findall(r"\| `(\w+)`: ([^|]*)\|", page):
-        named += [(room, name) for name in re.findall(r"`(\w+)`", rest)]
-    assert len(named) > 40
-    for room, name in named:
-        module = importlib.import_module(room if room == "sr_hooks" else f"sr_hooks.{room}")
-        assert _is_public(module, name), f"{room}.{name}"
-    for room in sorted({room for room, _ in named}):
-        module = importlib.import_module(room if room == "sr_hooks" else f"sr_hooks.{room}")
-        assert all(hasattr(module, name) for name in module.__all__), room
+    rows = re.findall(r"^\| `(sr_hooks[\w.]*)` \| .* \| ([^|]*) \|$", page, flags=re.MULTILINE)
+    return {module: set(re.findall(r"`(\w+)`", names)) for module, names in rows}
+
+
+def test_the_page_of_the_public_api_names_what_is_public():
+    """Each row of the table holds the public names of its module: all of them, and no other."""
+    table = public_page()
+    assert {"sr_hooks", *PUBLIC_MODULES} <= set(table) and len(table) > 15
+    for module, names in table.items():
+        assert _public_module(module) is not None, module
+        assert names == set(importlib.import_module(module).__all__) - {"__version__"}, module
 
 
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda path: path.name)
-def test_a_package_uses_rooms_of_the_page_alone(package):
-    page = (REPOSITORY / "docs/plugins.md").read_text()
-    rooms = set(re.findall(r"`([a-z_]+(?:\.style)?)[`.]", page)) | {"network"}
+def test_a_package_uses_modules_of_the_page_alone(package):
+    table = public_page()
     for path in sources(package):
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("sr_hooks."):
-                assert str(node.module).removeprefix("sr_hooks.") in rooms, f"{path}:{node.lineno}: {node.module}"
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "sr_hooks":
+                assert node.module in table, f"{path}:{node.lineno}: {node.module}"
+
+
+@pytest.mark.parametrize("page", [*sorted((REPOSITORY / "docs").glob("*.md")), REPOSITORY / "README.md"], ids=str)
+def test_code_of_the_docs_imports_from_faces_alone(tmp_path, page):
+    for number, code in enumerate(re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL)):
+        path = tmp_path / f"block_{number}.py"
+        path.write_text(code)
+        assert not private_names(path)
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,18 @@ from sr_hooks.networks.loading.loaders import import_basicsr
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest chooses by `-m`
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark integration tests by their folder, those in a browser by their fixture, and all that are left as quick."""
+    for item in items:
+        if REPOSITORY / "tests/integration" in item.path.parents:
+            item.add_marker("integration")
+        if "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker("browser")
+        if not any(item.get_closest_marker(name) for name in ("slow", "integration", "browser", "gpu")):
+            item.add_marker("quick")
+
+
 def data_folder() -> Path | None:
     """The development data: SR_HOOKS_DATA, or `shared/data` beside or in the repository."""
     named = os.environ.get("SR_HOOKS_DATA")

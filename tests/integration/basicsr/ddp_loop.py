@@ -18,7 +18,7 @@ from sr_hooks.analyses.base import Watcher
 from sr_hooks.core import registry as plugins
 from sr_hooks.hookspecs import hookimpl
 from tests.support.networks import Tiny
-from tests.training.test_session import PokeOptions
+from tests.support.training import PokeOptions
 
 
 class RankSums(Watcher):

@@ -19,6 +19,7 @@ from sr_hooks.errors import RunStopped
 from sr_hooks.results.run_index import read_index
 from tests.conftest import hooks_on
 from tests.integration.basicsr import runs
+from tests.support.training import Plugin
 
 LAM = {"windows": [[10, 12, 8]], "steps": 5, "budget": "off"}
 
@@ -451,8 +452,6 @@ def test_auto_resume_takes_up_index_and_running_sums(
     import basicsr.train as module
     import torch
     from basicsr.utils import check_resume
-
-    from tests.training.test_session import Plugin
 
     def load_resume_state(opt: dict[str, Any]) -> Any:
         states = sorted(Path("experiments/tiny/training_states").glob("*.state"), key=lambda path: int(path.stem))

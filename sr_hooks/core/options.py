@@ -1,11 +1,14 @@
-"""An analysis's options dataclass as command-line flags and as a block of YAML: one schema, one set of messages."""
+"""One dataclass of options as Python keywords, command-line flags and a block of YAML, with one set of messages."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
+import inspect
+import textwrap
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import pydantic
@@ -13,31 +16,50 @@ import pydantic
 from sr_hooks.core.yaml_files import value_or_text
 from sr_hooks.errors import OptionError, nearest
 
-__all__ = ["add_flags", "as_plain", "from_flags", "from_mapping", "option"]
+__all__ = ["add_flags", "as_plain", "from_flags", "from_mapping", "option", "with_options"]
 
 T = TypeVar("T")
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def option(default: Any = dataclasses.MISSING, help: str = "", *, example: str | None = None, flag: bool = True) -> Any:
-    """A field of an options dataclass with its documentation. `flag=False`: from Python only."""
-    facts = {"help": help, "example": example, "flag": flag}
+def option(
+    default: Any = dataclasses.MISSING,
+    help: str = "",
+    *,
+    example: str | None = None,
+    flag: bool = True,
+    checked: bool = True,
+) -> Any:
+    """A field of an options dataclass with its documentation.
+
+    Args:
+        default: the value where none is given; an option without a default must be given.
+        help: one line for the command line, and for the docstring of the Python function.
+        example: how to give the option, for the message that it is missing.
+        flag: False for an option that can be given from Python only.
+        checked: False where the annotation is for editors and type checkers, and the analysis checks the value itself.
+    """
+    facts = {"help": help, "example": example, "flag": flag, "checked": checked}
     if default is dataclasses.MISSING:
         return dataclasses.field(metadata=facts)
     return dataclasses.field(default=default, metadata=facts)
 
 
-def from_mapping(options_type: type[T], given: Mapping[str, Any], *, where: str = "options") -> T:
+def from_mapping(options_type: type[T], values: Mapping[str, Any], *, where: str = "options") -> T:
     """An options dataclass from names and values, strings coerced ("1e-4", "-1"); `where` names their source.
 
     Raises:
         OptionError: an unknown name (with the nearest), a missing one, or a value of the wrong kind.
     """
     fields = {f.name: f for f in dataclasses.fields(options_type)}  # type: ignore[arg-type]
-    for name in given:
+    for name in values:
         if name not in fields:
             raise OptionError(f"{where}: unknown option {name!r}; {nearest(str(name), fields)}")
     hints = typing.get_type_hints(options_type)
-    checked = {name: _check(name, value, hints[name], where) for name, value in given.items()}
+    checked = {
+        name: _check(name, value, hints[name], where) if fields[name].metadata.get("checked", True) else value
+        for name, value in values.items()
+    }
     missing = [
         n
         for n, f in fields.items()
@@ -69,6 +91,69 @@ def _check(name: str, value: Any, hint: Any, where: str) -> Any:
         raise OptionError(f"{where}: {name} is {value!r}: {problem}") from None
 
 
+def with_options(options_type: type, run: Callable[..., Any], *, where: str) -> Callable[[Function], Function]:
+    """Decorate the declaration of a public function whose keywords are the fields of an options dataclass.
+
+    The declaration is for editors and type checkers; its body never runs. A call checks its keywords as `from_mapping`
+    does and returns `run(..., options)`, where `...` are the other parameters, by name. In the docstring, one line for
+    each option, its name and its help, takes the place of the line that begins with "...".
+
+    Args:
+        options_type: the dataclass.
+        run: the function that does the work.
+        where: what messages call the function.
+    """
+    fields = {field.name: field for field in dataclasses.fields(options_type)}
+
+    def decorate(declaration: Function) -> Function:
+        signature = _with_fields(inspect.signature(declaration), fields)
+
+        @functools.wraps(declaration)
+        def call(*args: Any, **keywords: Any) -> Any:
+            try:
+                bound = signature.bind(*args, **keywords)
+            except TypeError as error:
+                raise TypeError(f"{declaration.__name__}() {error}") from None
+            values = {name: value for name, value in bound.arguments.items() if name in fields}
+            options: Any = from_mapping(options_type, values, where=where)
+            bound.apply_defaults()
+            others = {name: value for name, value in bound.arguments.items() if name not in fields}
+            return run(**others, options=options)
+
+        call.__signature__ = signature  # type: ignore[attr-defined]
+        call.__doc__ = _with_help(declaration.__doc__, fields)
+        return typing.cast("Function", call)
+
+    return decorate
+
+
+def _with_fields(signature: inspect.Signature, fields: Mapping[str, dataclasses.Field[Any]]) -> inspect.Signature:
+    """The signature with the fields that it lacks as keywords, in the place of `**options`."""
+    parameters = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    if len(parameters) == len(signature.parameters):
+        return signature
+    for name, field in fields.items():
+        if name not in signature.parameters:
+            default = inspect.Parameter.empty if field.default is dataclasses.MISSING else field.default
+            parameters.append(
+                inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=field.type)
+            )
+    return signature.replace(parameters=parameters)
+
+
+def _with_help(text: str | None, fields: Mapping[str, dataclasses.Field[Any]]) -> str | None:
+    lines: list[str] = []
+    for line in (text or "").splitlines():
+        indent = line[: len(line) - len(line.lstrip())]
+        if not line.strip().startswith("..."):
+            lines.append(line)
+            continue
+        for name, field in fields.items():
+            entry = f"{name}: {field.metadata.get('help', '')}"
+            lines += textwrap.wrap(entry, 120, initial_indent=indent, subsequent_indent=indent + "    ")
+    return "\n".join(lines) if text is not None else None
+
+
 def add_flags(parser: argparse.ArgumentParser, options_type: type) -> None:
     """One flag a field, with its documentation and default."""
     group = parser.add_argument_group("options of the analysis")
@@ -98,9 +183,9 @@ def add_flags(parser: argparse.ArgumentParser, options_type: type) -> None:
 
 
 def from_flags(options_type: type[T], arguments: argparse.Namespace) -> T:
-    """The options that `add_flags`'s flags were given."""
+    """The options that the flags of `add_flags` state."""
     hints = typing.get_type_hints(options_type)
-    given: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for field in dataclasses.fields(options_type):  # type: ignore[arg-type]
         value = getattr(arguments, f"option_{field.name}", None)
         if value is None:
@@ -109,9 +194,9 @@ def from_flags(options_type: type[T], arguments: argparse.Namespace) -> T:
             value = [_token(token) for token in value]
             if len(value) == 1 and not _takes_many(hints[field.name]):
                 value = value[0]
-        given[field.name] = value
+        values[field.name] = value
     try:
-        return from_mapping(options_type, given, where="command line")
+        return from_mapping(options_type, values, where="command line")
     except OptionError as error:
         raise OptionError(str(error).replace("command line: ", "", 1)) from None
 

@@ -11,7 +11,7 @@ from sr_hooks.analyses.ddr.options import DdrOptions, DdrWatchOptions
 from sr_hooks.analyses.ddr.result import DdrResult
 from sr_hooks.analyses.ddr.samples import draw_samples
 from sr_hooks.analyses.ddr.watcher import DdrWatcher
-from sr_hooks.core.options import from_mapping
+from sr_hooks.core.options import with_options
 from sr_hooks.degradations.parsing import parse_degradations
 from sr_hooks.hookspecs import hookimpl
 from sr_hooks.images.image_sets import parse_folders
@@ -60,6 +60,11 @@ class Ddr(Analysis[DdrOptions]):
         return ddr_film(cast("list[DdrResult]", results))
 
 
+def _ddr(network: Any, images: Any, options: DdrOptions) -> DdrResult:
+    return cast("DdrResult", execute(Ddr, network, images, options))
+
+
+@with_options(DdrOptions, _ddr, where="ddr")
 def ddr(
     network: Any,
     images: Any = None,
@@ -100,24 +105,7 @@ def ddr(
         network: a torch module or a Network.
         images: ground truth (N,C,H,W) float in [0, 1], a file, a folder, or a sequence of those; None with folders. For
             networks over clips: clips (T,C,H,W), (N,T,C,H,W), folders of frames; one image stands still.
-        degradations: each as `sr_hooks.degradations` writes it, a Degradation, or a function.
-        layers: taps, patterns (`body.*`), `auto` (the input of the last convolution), `all` (every convolution's
-            output), or several of them.
-        frame: of a network over clips, whose features are meant in layers that pass all frames at once; a layer that
-            runs frame by frame is tapped at one of its runs, `forward_trunk.main.0#2`.
-        patch: side of a patch in ground-truth pixels.
-        patches: how many, at most; they do not overlap.
-        folders: label to a folder (or images) of your own degraded network inputs; no ground truth is needed.
-        components: principal components that the index is taken on.
-        permutations: shufflings of the labels for the p-value.
-        subsamples: half-samples of the patches for the interval.
-        tsne: how many t-SNE seeds; 0 for none.
-        perplexity: of t-SNE.
-        identify: also cross-validate a linear probe for type and level of the last layer's degradations.
-        seed: of patches, degradations and all other randomness.
-        memory: gigabytes for held features; what does not fit is computed again.
-        store: hold features as float32, as int16 in half the room, or (auto) as their size suggests.
-        keep_features: a folder to write the features themselves to.
+        ...: the options, each described at `DdrOptions`.
 
     Returns:
         DdrResult: per layer the index with interval, p-value, t-SNE's index, coordinates; and a verdict in words.
@@ -125,25 +113,7 @@ def ddr(
     Raises:
         SRHooksError: a subclass that says what is wrong with the layers, images, degradations or network.
     """
-    given = {
-        "degradations": degradations,
-        "layers": layers,
-        "frame": frame,
-        "patch": patch,
-        "patches": patches,
-        "folders": folders,
-        "components": components,
-        "permutations": permutations,
-        "subsamples": subsamples,
-        "tsne": tsne,
-        "perplexity": perplexity,
-        "identify": identify,
-        "seed": seed,
-        "memory": memory,
-        "store": store,
-        "keep_features": keep_features,
-    }
-    return cast("DdrResult", execute(Ddr, network, images, from_mapping(DdrOptions, given, where="ddr")))
+    raise NotImplementedError  # with_options calls _ddr
 
 
 @hookimpl

@@ -1,4 +1,4 @@
-"""Options of DDR, on the command line and in a training run's option file."""
+"""The options of DDR, for Python, the command line and a training run's option file."""
 
 from __future__ import annotations
 
@@ -17,24 +17,40 @@ class DdrOptions:
     """Options of DDR."""
 
     degradations: Any = option(
-        ("clean", "blur:2", "noise:20"), "classes: clean, blur:STD, noise:STD, jpeg:QUALITY, blur:2+noise:10, ..."
+        ("clean", "blur:2", "noise:20"),
+        "classes: clean, blur:STD, noise:STD, jpeg:QUALITY, blur:2+noise:10, ...; in Python also a Degradation or a "
+        "function",
     )
-    layers: Any = option("auto", "taps, patterns such as body.*, auto, or all: every convolution")
+    layers: Any = option(
+        "auto",
+        "taps, patterns such as body.*, auto (the input of the last convolution), all (every convolution's output), or "
+        "several of them",
+    )
     frame: int | None = option(
-        None, "of layers that pass all frames of a clip at once: this frame's features, from 0 (default: all)"
+        None,
+        "of a network over clips: the frame, from 0, whose features are meant in layers that pass all frames at once "
+        "(default: all); a layer that runs frame by frame is tapped at one of its runs, e.g. forward_trunk.main.0#2",
     )
     patch: int = option(128, "side of a patch in ground-truth pixels")
     patches: int = option(100, "patches, at most; they do not overlap")
-    folders: Any = option(None, "more classes: label=folder of network inputs, degraded already")
+    folders: Any = option(
+        None,
+        "more classes: label=folder of network inputs (in Python also label to images), degraded already; no ground "
+        "truth is needed",
+    )
     components: int = option(50, "principal components that the index is taken on")
     permutations: int = option(999, "shufflings of the labels for the p-value")
     subsamples: int = option(200, "half-samples of the patches for the interval")
     tsne: int = option(5, "t-SNE runs, each from its own seed; 0 for none")
     perplexity: float = option(30.0, "of t-SNE")
-    identify: bool = option(False, "cross-validate a linear probe for type and level of the degradation")
+    identify: bool = option(
+        False, "also cross-validate a linear probe for type and level of the last layer's degradations"
+    )
     seed: int = option(0, "of patches, degradations and all other randomness")
     memory: float = option(1.5, "gigabytes for held features; what does not fit is computed again")
-    store: Store = option("auto", "hold features as float32, as int16, or (auto) as their size suggests")
+    store: Store = option(
+        "auto", "hold features as float32, as int16 in half the room, or (auto) as their size suggests"
+    )
     keep_features: str | Path | None = option(None, "folder to write the features themselves to")
 
     def __post_init__(self) -> None:

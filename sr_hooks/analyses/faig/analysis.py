@@ -18,7 +18,7 @@ from sr_hooks.analyses.faig.verdict import judge, notes_on, relative_gap
 from sr_hooks.analyses.faig.watcher import FaigWatcher, FaigWatchOptions
 from sr_hooks.attribution.weight_paths import StraightPath, WeightGradients
 from sr_hooks.attribution.weight_quadrature import centred, overlap
-from sr_hooks.core.options import from_mapping, option
+from sr_hooks.core.options import option, with_options
 from sr_hooks.core.progress import progress_bar
 from sr_hooks.degradations.parsing import parse_degradations
 from sr_hooks.errors import OptionError
@@ -35,27 +35,40 @@ class FaigOptions:
     """Options of FAIG."""
 
     baseline: Any = option(
-        help="the network before fine-tuning: a weights file for the same architecture, or a model as --model takes it",
+        help="the network before fine-tuning: a weights file for the target's architecture, or a model as --model "
+        "takes it; in Python also a Network or a torch module",
         example="baseline='baseline.pth'",
     )
     degradations: Any = option(
         ("blur:2", "noise:25.5"),
-        "what the filters may remove, e.g. blur:2 noise:25.5 jpeg:30; scores are compared between them",
+        "what the filters may remove, e.g. blur:2 noise:25.5 jpeg:30, any number in one pass; scores are compared "
+        "between them",
     )
     steps: Literal["auto"] | int = option(
         "auto",
-        "gradients an image and degradation (the nodes of the path integral), or auto: until the tolerance is met",
+        "gradients an image and degradation (the nodes of the path integral), or auto: 10 to 80, as many as the "
+        "tolerance needs",
     )
-    tolerance: float = option(0.01, "estimated relative error of the mean scores at which auto stops")
+    tolerance: float = option(
+        0.01,
+        "estimated relative L2 error of the mean scores over all images, filters and degradations at which auto stops",
+    )
     crop: int | None = option(None, "centre crop of the images, side in HR pixels (default: whole images)")
     clip: bool = option(False, "clip degraded inputs to [0, 1], as image files are; the paper's noise is not clipped")
-    biases: bool = option(False, "score biases too (experimental)")
+    biases: bool = option(False, "score biases too (experimental, as are Linear rows)")
     precision: Literal["float32", "bfloat16"] = option("float32", "bfloat16 runs the network under autocast")
-    compat: Literal["faig"] | None = option(None, "faig: the published left rule, 100 steps")
-    any_order: bool = option(False, "take a target that does far worse than its baseline")
+    compat: Literal["faig"] | None = option(None, "faig: the published left rule, 100 steps or `steps`")
+    any_order: bool = option(
+        False, "do not refuse a target with more than twice the baseline's loss on every degradation"
+    )
     seed: int = option(0, "of the degradations")
-    degraded: Any = option(None, "ready-made inputs, name to (N,C,h,w), with gt instead of images", flag=False)
-    gt: Any = option(None, "ground truth (N,C,H,W) of the ready-made inputs", flag=False)
+    degraded: Mapping[str, Any] | None = option(
+        None,
+        "instead of images, name to ready-made LR inputs (N,C,h,w), with gt; they may leave [0, 1] as noise does",
+        flag=False,
+        checked=False,
+    )
+    gt: Any = option(None, "ground truth (N,C,H,W) in [0, 1] of the ready-made inputs", flag=False)
 
     def __post_init__(self) -> None:
         if isinstance(self.steps, int) and self.steps < 2:
@@ -174,14 +187,17 @@ def _result(
     return result
 
 
+def _faig(target: Any, images: Any, options: FaigOptions) -> FaigResult:
+    return cast("FaigResult", execute(Faig, target, images, options))
+
+
+@with_options(FaigOptions, _faig, where="faig")
 def faig(
     baseline: Any,
     target: Any,
     *,
     images: Any = None,
     degradations: Any = FaigOptions.degradations,
-    degraded: Mapping[str, Any] | None = None,
-    gt: Any = None,
     steps: Literal["auto"] | int = "auto",
     tolerance: float = FaigOptions.tolerance,
     crop: int | None = None,
@@ -191,6 +207,8 @@ def faig(
     compat: Literal["faig"] | None = None,
     any_order: bool = False,
     seed: int = 0,
+    degraded: Mapping[str, Any] | None = None,
+    gt: Any = None,
 ) -> FaigResult:
     """Score every filter for every degradation: how much its change, from baseline to target, removed of it.
 
@@ -205,24 +223,10 @@ def faig(
     target's buffers all along.
 
     Args:
-        baseline: the network before fine-tuning: a Network, a torch module, a weights file for the target's
-            architecture, or what `sr-hooks --model` takes.
         target: the network after: a Network or a torch module.
         images: HR images in [0, 1]: (N,C,H,W), a file's path, or a list of either, sizes may differ. For networks over
             clips: clips (T,C,H,W), (N,T,C,H,W) or folders of frames; the loss is over all frames that they return.
-        degradations: e.g. ("blur:2", "noise:25.5"); see sr_hooks.degradations. Any number, in one pass.
-        degraded: instead of images, name to ready-made LR inputs (N,C,h,w); they may leave [0, 1] as noise does.
-        gt: their ground truth (N,C,H,W) in [0, 1].
-        steps: gradients an image and degradation, or "auto": 10 to 80, as many as the tolerance needs.
-        tolerance: estimated relative L2 error, over all filters and degradations, at which "auto" stops; the error is
-            that of the mean over all images.
-        crop: side in HR pixels of a centre crop of images.
-        clip: degraded inputs to [0, 1], as image files are; the paper's noise is not clipped.
-        biases: score biases too (experimental, as are Linear rows).
-        precision: "bfloat16" runs the network under autocast.
-        compat: "faig" for the published left rule, 100 steps or `steps`.
-        any_order: do not refuse a target with more than twice the baseline's loss on every degradation.
-        seed: of the degradations.
+        ...: the options, each described at `FaigOptions`; `baseline` comes first.
 
     Returns:
         A FaigResult.
@@ -230,22 +234,7 @@ def faig(
     Raises:
         SRHooksError: a subclass that says what is wrong with the pair, the images or an option.
     """
-    given = {
-        "baseline": baseline,
-        "degradations": degradations,
-        "steps": steps,
-        "tolerance": tolerance,
-        "crop": crop,
-        "clip": clip,
-        "biases": biases,
-        "precision": precision,
-        "compat": compat,
-        "any_order": any_order,
-        "seed": seed,
-        "degraded": degraded,
-        "gt": gt,
-    }
-    return cast("FaigResult", execute(Faig, target, images, from_mapping(FaigOptions, given, where="faig")))
+    raise NotImplementedError  # with_options calls _faig
 
 
 @hookimpl

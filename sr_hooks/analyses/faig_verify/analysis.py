@@ -24,7 +24,7 @@ from sr_hooks.analyses.faig_verify.rival_rankings import (
     weight_change_scores,
 )
 from sr_hooks.attribution.weight_paths import StraightPath
-from sr_hooks.core.options import as_plain, from_mapping, option
+from sr_hooks.core.options import as_plain, option, with_options
 from sr_hooks.core.progress import progress_bar
 from sr_hooks.errors import OptionError
 from sr_hooks.hookspecs import hookimpl
@@ -40,16 +40,30 @@ CLEAN = "clean"
 class VerifyOptions:
     """Options of FAIG's verification."""
 
-    result: Any = option(help="folder of a FAIG result", example="result='faig_result'")
+    result: FaigResult | str | Path = option(
+        help="folder of a FAIG result, which needs baseline; in Python also a FaigResult",
+        example="result='faig_result'",
+        checked=False,
+    )
     baseline: Any = option(None, "the network before fine-tuning, as for faig; needed for a result from a folder")
-    tops: Any = option((0.01, 0.03, 0.05, 0.1), "shares of the filters to mask")
+    tops: Sequence[float] | float = option((0.01, 0.03, 0.05, 0.1), "shares of the filters to mask", checked=False)
     random_seeds: int = option(5, "random choices of filters to compare with")
-    input_points: int = option(8, "gradients an image and degradation for the input-IG control; 0 leaves it out")
+    input_points: int = option(
+        8,
+        "gradients an image and degradation for the input-IG control (the paper: 101), which needs clean inputs: "
+        "images, or ready-made ones under the name clean; 0 leaves it out",
+    )
     input_images: int = option(4, "images that the input-IG control looks at")
     crop: int | None = option(None, "centre crop of the images, side in HR pixels (default: whole images)")
     seed: int = option(1, "of degradations, random filters and intervals; not the result's, so that noise is new")
-    degraded: Any = option(None, "ready-made inputs, name to (N,C,h,w), with gt instead of images", flag=False)
-    gt: Any = option(None, "ground truth (N,C,H,W) of the ready-made inputs", flag=False)
+    degraded: Mapping[str, Any] | None = option(
+        None,
+        "instead of images, ready-made LR inputs (N,C,h,w) under the result's names of degradations, and clean; "
+        "with gt",
+        flag=False,
+        checked=False,
+    )
+    gt: Any = option(None, "ground truth (N,C,H,W) in [0, 1] of the ready-made inputs", flag=False)
 
     def __post_init__(self) -> None:
         tops = [self.tops] if isinstance(self.tops, (int, float)) else list(self.tops)
@@ -81,7 +95,7 @@ class FaigVerify(Analysis[VerifyOptions]):
             seed=options.seed,
             also=(CLEAN,),
         )
-        inputs = inputs.in_the_middle()
+        inputs, tops = inputs.in_the_middle(), cast("Sequence[float]", options.tops)
         degradations = [name for name in found.degradations if name in inputs.names]
         if not degradations:
             raise OptionError(f"none of the inputs is degraded as the result's are: {', '.join(found.degradations)}")
@@ -91,13 +105,13 @@ class FaigVerify(Analysis[VerifyOptions]):
                 *(Choice(FAIG, name, found.ranking(name)) for name in degradations),
                 *_controls(network, path, filters, inputs, degradations, options, progress),
             ]
-            arrays, trials = _trials(network, path, filters, inputs, choices, options.tops, progress)
+            arrays, trials = _trials(network, path, filters, inputs, choices, tops, progress)
         scalars = {
             "images": len(inputs),
             "filters": filters.count,
             "columns": list(inputs.names),
             "degradations": degradations,
-            "tops": list(options.tops),
+            "tops": list(tops),
             "trials": trials,
         }
         result = VerifyResult("faig-verify", arrays, scalars, {"seed": options.seed, **inputs.describe()})
@@ -194,12 +208,23 @@ def _trials(
     return {**arrays, "psnr": np.stack(psnr), "gradient_error": np.stack(gradient)}, trials
 
 
+def _verify(images: Any, target: Any, options: VerifyOptions) -> VerifyResult:
+    if target is None:
+        if not isinstance(options.result, FaigResult):
+            raise OptionError(
+                "a result from a folder holds no networks: verify(folder, images, baseline=..., target=...)"
+            )
+        target = options.result.pair.target
+    return cast("VerifyResult", execute(FaigVerify, target, images, options))
+
+
+@with_options(VerifyOptions, _verify, where="verify")
 def verify(
     result: FaigResult | str | Path,
     images: Any = None,
     *,
-    baseline: Any = None,
     target: Any = None,
+    baseline: Any = None,
     tops: Sequence[float] | float = (0.01, 0.03, 0.05, 0.1),
     random_seeds: int = 5,
     input_points: int = 8,
@@ -219,16 +244,9 @@ def verify(
     Not for: images that FAIG's ranking was made of, where it flatters itself; a single image, which has no interval.
 
     Args:
-        result: of `faig`, or its folder, which needs `baseline` and `target`.
         images: HR images in [0, 1], other than FAIG's; they are degraded as FAIG's were, with this seed.
-        tops: shares of the filters to mask.
-        random_seeds: how many random choices.
-        input_points, input_images: gradients an image and degradation, and images, of the input-IG control (the
-            paper: 101 points); 0 points leaves it out. It needs clean inputs: images, or `degraded` with "clean".
-        crop: side in HR pixels of a centre crop.
-        seed: of degradations, random filters and intervals.
-        degraded: instead of images, ready-made LR inputs under the result's names of degradations, and "clean".
-        gt: their ground truth.
+        target: the network after fine-tuning; needed for a result from a folder.
+        ...: the options, each described at `VerifyOptions`; `result` comes first.
 
     Returns:
         A VerifyResult; its `table()` has PSNR and loss with intervals.
@@ -236,25 +254,7 @@ def verify(
     Raises:
         SRHooksError: a subclass that says what is wrong.
     """
-    if target is None:
-        if not isinstance(result, FaigResult):
-            raise OptionError(
-                "a result from a folder holds no networks: verify(folder, images, baseline=..., target=...)"
-            )
-        target = result.pair.target
-    given = {
-        "result": result,
-        "baseline": baseline,
-        "tops": tops,
-        "random_seeds": random_seeds,
-        "input_points": input_points,
-        "input_images": input_images,
-        "crop": crop,
-        "seed": seed,
-        "degraded": degraded,
-        "gt": gt,
-    }
-    return cast("VerifyResult", execute(FaigVerify, target, images, from_mapping(VerifyOptions, given, where="verify")))
+    raise NotImplementedError  # with_options calls _verify
 
 
 @hookimpl

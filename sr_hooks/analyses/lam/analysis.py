@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Literal, cast, overload
 
 import numpy as np
 import torch
 
 from sr_hooks.analyses.base import Analysis, execute
 from sr_hooks.analyses.lam.integration import Explanation, Question
-from sr_hooks.analyses.lam.options import LamOptions
+from sr_hooks.analyses.lam.options import LamOptions, OneWindow
 from sr_hooks.analyses.lam.result import LamResult
-from sr_hooks.core.options import from_mapping
+from sr_hooks.attribution.image_paths import ImagePath
+from sr_hooks.attribution.objectives import Objective
+from sr_hooks.core.options import with_options
 from sr_hooks.core.progress import progress_bar
 from sr_hooks.errors import ImageError, OptionError
 from sr_hooks.hookspecs import hookimpl
@@ -73,14 +75,19 @@ def _images(network: Network, images: Any, options: LamOptions) -> list[torch.Te
     return list(as_batch(images).split(1))
 
 
+def _lam(network: Any, lr: Any, options: LamOptions) -> LamResult | list[LamResult]:
+    return cast("LamResult | list[LamResult]", execute(Lam, network, lr, options))
+
+
+@overload
 def lam(
     network: Any,
     lr: Any,
     *,
-    window: Any,
+    window: OneWindow,
     frame: Literal["middle"] | int = "middle",
-    objective: Any = "gradient",
-    path: Any = "blur",
+    objective: str | Callable[..., Any] | Objective = "gradient",
+    path: str | Callable[..., Any] | ImagePath = "blur",
     steps: Literal["auto"] | int = "auto",
     tolerance: float = LamOptions.tolerance,
     precision: Literal["float32", "tf32", "bfloat16"] = "float32",
@@ -89,7 +96,13 @@ def lam(
     cone: Literal["auto", "off"] = "auto",
     picture: Literal["auto", "whole", "window"] = "auto",
     gt: Any = None,
-) -> Any:
+) -> LamResult: ...
+@overload
+def lam(network: Any, lr: Any, *, window: Sequence[OneWindow], **options: Any) -> list[LamResult]: ...
+@with_options(LamOptions, _lam, where="lam")
+def lam(
+    network: Any, lr: Any, *, window: OneWindow | Sequence[OneWindow], **options: Any
+) -> LamResult | list[LamResult]:
     """Local attribution map: which input pixels the output's window depends on, with the diffusion index.
 
     The attribution is the integral of dD/dx along a path of images x(t) from a baseline to the input
@@ -104,46 +117,16 @@ def lam(
         network: a torch module or a Network.
         lr: (C,h,w) or (N,C,h,w) float in [0, 1], or an image file's path. For a network over clips: a clip (T,C,h,w)
             or several (N,T,C,h,w), or a folder of frames; one image stands still. See docs/video.md.
-        window: (top, left, size) or (top, left, height, width) in output pixels, or a list of them.
-        frame: of a network over clips, the output frame that the window is in: a number from 0, or "middle". A network
-            that returns one frame alone has that one, by the number of the input frame that it restores.
-        objective: "gradient", "intensity", "channel:K", "gabor:ANGLE", "residual", "loss" (with gt), a plugin's,
-            or a function of the window's pixels (1,C,height,width) to a scalar.
-        path: "blur[:STD]", "linear:black", "linear:mean", "linear:blur", "gaussian[:STD]", "uniform[:WIDTH]", a
-            plugin's, or a function (image, t) to the image at t of [0, 1].
-        steps: gradients to take, or "auto": as many as the tolerance needs, at most 65.
-        tolerance: estimated relative L2 error of the attribution at which "auto" stops.
-        precision: "bfloat16" runs the network under autocast, "tf32" lets a GPU round what it multiplies; the result's
-            `precision_deviation` and `di_deviation` say what that cost, measured.
-        compat: "lam_demo" reproduces the published code, 50 right-end steps and its faults.
-        seed: of the noise paths.
-        cone: "auto" computes only what the window depends on, wherever that is proved to give the same gradients;
-            "off" computes all of the network.
-        picture: how much of the output is computed for the figure: "whole", the "window" and its surroundings (NaN
-            elsewhere), or "auto": whole unless that costs most of the time.
-        gt: ground truth (1,C,H,W) in [0, 1] for objective "loss".
+        ...: the options, each described at `LamOptions`.
 
     Returns:
-        A LamResult; a list of them, image by image and window by window, for a batch or a list of windows.
+        A LamResult; a list of them, image by image and window by window, for a batch or a list of windows. A type
+        checker goes by the windows alone: for a batch of images, give a list of windows.
 
     Raises:
         SRHooksError: a subclass that says what is wrong with the window, image, network or option.
     """
-    given = {
-        "window": window,
-        "frame": frame,
-        "objective": objective,
-        "path": path,
-        "steps": steps,
-        "tolerance": tolerance,
-        "precision": precision,
-        "compat": compat,
-        "seed": seed,
-        "cone": cone,
-        "picture": picture,
-        "gt": gt,
-    }
-    return execute(Lam, network, lr, from_mapping(LamOptions, given, where="lam"))
+    raise NotImplementedError  # with_options calls _lam
 
 
 @hookimpl

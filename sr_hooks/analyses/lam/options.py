@@ -1,49 +1,71 @@
-"""Options of LAM, on the command line, in Python and in option files."""
+"""The options of LAM, for Python, the command line and option files."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from sr_hooks.attribution.image_paths import ImagePath
 from sr_hooks.attribution.objectives import Objective
 from sr_hooks.core.options import option
-from sr_hooks.images.windows import parse_windows
+from sr_hooks.images.windows import Window, parse_windows
 
-__all__ = ["LamOptions"]
+__all__ = ["LamOptions", "OneWindow"]
+
+OneWindow = Window | str | Sequence[int]
+"""A window of output pixels: a Window, "top,left,size", (top, left, size) or (top, left, height, width)."""
 
 
 @dataclass(frozen=True)
 class LamOptions:
     """Options of LAM."""
 
-    window: Any = option(
-        help="top,left,size or top,left,height,width in output pixels; several are several results",
+    window: OneWindow | Sequence[OneWindow] = option(
+        help="top, left, size or top, left, height, width in output pixels; several windows give several results",
         example="window=(96, 120, 16)",
+        checked=False,
     )
     frame: Literal["middle"] | int = option(
-        "middle", "of networks over clips: the output frame, from 0, that the window is in"
+        "middle",
+        "of a network over clips: the output frame that the window is in, a number from 0, or middle; a network that "
+        "returns one frame alone has that one, by the number of the input frame that it restores",
     )
     objective: str | Callable[..., Any] | Objective = option(
         "gradient",
-        "what of the window is explained: gradient, intensity, channel:K, gabor:ANGLE, residual, or a plugin's",
+        "what of the window is explained: gradient, intensity, channel:K, gabor:ANGLE, residual, loss (with gt, from "
+        "Python), a plugin's; in Python also a function of the window's pixels (1,C,height,width) to a scalar",
     )
     path: str | Callable[..., Any] | ImagePath = option(
         "blur",
-        "where the integral starts: blur[:STD], linear:black|mean|blur, gaussian[:STD], uniform[:WIDTH], or a plugin's",
+        "where the integral starts: blur[:STD], linear:black|mean|blur, gaussian[:STD], uniform[:WIDTH], a plugin's; "
+        "in Python also a function (image, t) to the image at t of [0, 1]",
     )
-    steps: Literal["auto"] | int = option("auto", "number of gradients, or auto: until the tolerance is met")
-    tolerance: float = option(0.04, "estimated relative error of the attribution at which auto stops")
-    precision: Literal["float32", "tf32", "bfloat16"] = option("float32", "bfloat16: under autocast; tf32: on a GPU")
-    compat: Literal["lam_demo"] | None = option(None, "lam_demo: the published procedure exactly, faults included")
+    steps: Literal["auto"] | int = option(
+        "auto", "number of gradients, or auto: as many as the tolerance needs, at most 65"
+    )
+    tolerance: float = option(0.04, "estimated relative L2 error of the attribution at which auto stops")
+    precision: Literal["float32", "tf32", "bfloat16"] = option(
+        "float32",
+        "bfloat16 runs the network under autocast, tf32 lets a GPU round what it multiplies; the result's "
+        "precision_deviation and di_deviation say what that cost, measured",
+    )
+    compat: Literal["lam_demo"] | None = option(
+        None, "lam_demo reproduces the published code, 50 right-end steps and its faults"
+    )
     seed: int = option(0, "of the noise paths")
     cone: Literal["auto", "off"] = option(
-        "auto", "off: compute all of the network, not only what the window depends on"
+        "auto",
+        "auto computes only what the window depends on, wherever that is proved to give the same gradients; off "
+        "computes all of the network",
     )
-    picture: Literal["auto", "whole", "window"] = option("auto", "how much of the output to compute for the figure")
-    gt: Any = option(None, "ground truth (1,C,H,W) for the objective loss", flag=False)
+    picture: Literal["auto", "whole", "window"] = option(
+        "auto",
+        "how much of the output is computed for the figure: whole, the window and its surroundings (NaN elsewhere), "
+        "or auto: whole unless that costs most of the time",
+    )
+    gt: Any = option(None, "ground truth (1,C,H,W) in [0, 1] for the objective loss", flag=False)
 
     def __post_init__(self) -> None:
         if isinstance(self.steps, int) and self.steps < 2:

@@ -10,7 +10,7 @@ from sr_hooks.version import __version__
 
 if TYPE_CHECKING:
     from sr_hooks.adapters.watch import analyze, watch
-    from sr_hooks.analyses.base import Analysis, run
+    from sr_hooks.analyses.base import Analysis
     from sr_hooks.analyses.ddr.analysis import ddr
     from sr_hooks.analyses.ddr.result import DdrResult
     from sr_hooks.analyses.faig.analysis import faig
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sr_hooks.analyses.faig_verify.result import VerifyResult
     from sr_hooks.analyses.lam.analysis import lam
     from sr_hooks.analyses.lam.result import LamResult
+    from sr_hooks.analyses.run import run
     from sr_hooks.comparison.compare import compare
     from sr_hooks.comparison.result import CompareResult
     from sr_hooks.core.options import option
@@ -81,7 +82,7 @@ _SOURCES = {
     "lam": "sr_hooks.analyses.lam.analysis:lam",
     "load": "sr_hooks.results.result:read_result",
     "option": "sr_hooks.core.options:option",
-    "run": "sr_hooks.analyses.base:run",
+    "run": "sr_hooks.analyses.run:run",
     "verify": "sr_hooks.analyses.faig_verify.analysis:verify",
     "watch": "sr_hooks.adapters.watch:watch",
 }

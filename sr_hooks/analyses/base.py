@@ -6,15 +6,13 @@ import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar, cast
 
 import numpy as np
 import torch
-from torch import nn
 
+from sr_hooks.analyses.watch_context import WatchContext
 from sr_hooks.core import registry as plugins
 from sr_hooks.core.options import as_plain, from_mapping
 from sr_hooks.core.torch_errors import is_out_of_memory
@@ -29,7 +27,6 @@ from sr_hooks.version import __version__
 
 __all__ = [
     "Analysis",
-    "WatchContext",
     "Watcher",
     "blamed",
     "execute",
@@ -37,52 +34,9 @@ __all__ = [
     "joined",
     "options_of",
     "provenance_of",
-    "run",
 ]
 
 Options = TypeVar("Options")
-
-
-@dataclass(frozen=True)
-class WatchContext:
-    """What a watcher may know of the training run.
-
-    Attributes:
-        images: what the analysis looks at, each (1,C,h,w), or a clip (1,T,C,h,w), float32 in [0, 1]: inputs or ground
-            truth, as `takes` says.
-        image_names: a name for each of them.
-        seed: for whatever randomness the watcher needs; recorded with the results.
-        folder: where the run's results go; None where nothing is written.
-        base: folder of the option file, for relative paths in it.
-        make_network: a new module of the watched architecture with a copy of the weights as they are at the call,
-            in evaluation mode, bare and without hooks: free to be changed.
-        where: how messages call the block that asked for the analysis, e.g. "x.yml: sr_hooks: lam".
-        rank, world_size: of this process in a distributed run.
-        total_iterations: how long the run will be, where that is known.
-    """
-
-    images: tuple[torch.Tensor, ...]
-    image_names: tuple[str, ...]
-    seed: int
-    folder: Path | None
-    base: Path
-    make_network: Callable[[], nn.Module]
-    where: str = ""
-    rank: int = 0
-    world_size: int = 1
-    total_iterations: int | None = None
-
-    def file(self, name: str | Path) -> Path:
-        """A file named in the block: as it stands, or beside the option file.
-
-        Raises:
-            OptionError: it is in neither place.
-        """
-        path = Path(name).expanduser()
-        for found in (path, self.base / path):
-            if found.is_file():
-                return found
-        raise OptionError(f"{self.where}: no file {name}, neither in the working directory nor in {self.base}")
 
 
 class Watcher:
@@ -233,12 +187,6 @@ def find_analysis(name: str) -> type[Analysis[Any]]:
     return known[name]  # type: ignore[return-value]
 
 
-def run(name: str, network: Any, images: Any = None, **options: Any) -> Any:
-    """Run any registered analysis by name: `sr_hooks.run("lam", network, lr, window=(96, 120, 16))`."""
-    kind = find_analysis(name)
-    return execute(kind, network, images, options_of(kind, options, where=name))
-
-
 def options_of(
     kind: type[Analysis[Any]], given: Mapping[str, Any], *, where: str, options_type: type | None = None
 ) -> Any:
@@ -268,30 +216,29 @@ def blamed(kind: type[Analysis[Any]], where: str) -> Iterator[None]:
         raise
 
 
-def execute(kind: type[Analysis[Any]], network: Any, images: Any, options: Any) -> Any:
+def execute(kind: type[Analysis[Any]], network: Any, images: Any, options: Any) -> Result | list[Result]:
     """Run an analysis on a network that is prepared for it and put back after, and complete the provenance."""
     network = Network.of(network)
-    found = plugins.registry()
-    found.call("before_analysis", analysis=kind.name, network=network, options=options)
+    registry = plugins.registry()
+    registry.call("before_analysis", analysis=kind.name, network=network, options=options)
     start = time.perf_counter()
     plain = torch.autocast(network.device.type, enabled=False)  # an analysis says itself what is reduced
     with network.prepared(), torch.inference_mode(False), plain, blamed(kind, "run"):
-        answer = kind().run(network, images, options)
-        results = _results(kind, answer)
+        answer = _checked(kind, kind().run(network, images, options))
     seconds = time.perf_counter() - start
     common = provenance_of(kind, network, options)
-    for result in results:
+    for result in answer if isinstance(answer, list) else [answer]:
         result.provenance = {**common, "seconds": round(seconds, 4), **result.provenance}
-        found.call("after_analysis", result=result)
+        registry.call("after_analysis", result=result)
     return answer
 
 
-def _results(kind: type[Analysis[Any]], answer: Any) -> list[Result]:
-    found: list[Result] = answer if isinstance(answer, list) else [answer]
-    for result in found:
+def _checked(kind: type[Analysis[Any]], answer: Any) -> Result | list[Result]:
+    """A result, or a list of results; anything else is refused."""
+    for result in answer if isinstance(answer, list) else [answer]:
         if not isinstance(result, Result):
             raise PluginError(f"the analysis {kind.name} returned a {type(result).__name__}, not a Result")
-    return found
+    return cast("Result | list[Result]", answer)
 
 
 def provenance_of(kind: type[Analysis[Any]], network: Network, options: Any) -> dict[str, Any]:

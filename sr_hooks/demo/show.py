@@ -13,7 +13,7 @@ from sr_hooks.analyses.lam.analysis import lam
 from sr_hooks.core.text_tables import text_table
 from sr_hooks.demo.assets import demo_network, photographs
 from sr_hooks.images.image import downsample, read_image
-from sr_hooks.results.result import check_folder, write_folder
+from sr_hooks.results.result import Result, check_folder, write_folder
 
 __all__ = ["WINDOWS", "run_demo"]
 
@@ -31,7 +31,7 @@ def run_demo(out: Path) -> None:
     network = demo_network("baseline")
     files = {path.stem: path for path in photographs()}
     rows: list[dict[str, Any]] = []
-    results = {}
+    results: dict[str, Result] = {}
     for name, window in WINDOWS:
         result = lam(network, downsample(read_image(files[name]), network.scale), window=window)
         result.provenance["input_file"] = files[name].name
@@ -43,15 +43,15 @@ def run_demo(out: Path) -> None:
     results |= {f"ddr_{state}": _ddr(state, files.values()) for state in ("baseline", "target")}
 
     def fill(part: Path) -> None:
-        for name, result in results.items():
-            result.save(part / name)
+        for name, shown in results.items():
+            shown.save(part / name)
         table = text_table(rows)
         (part / TABLE).write_text(table + "\n", encoding="utf-8")
 
     write_folder(out, fill, marker=TABLE)
     print(text_table(rows))
-    for name, result in results.items():
-        print(f"{name}: {result.verdict}")
+    for name, shown in results.items():
+        print(f"{name}: {shown.verdict}")
     print(f"figures: {out / '*' / 'figure.png'}")
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import torch
 
-from sr_hooks.analyses.base import WatchContext, Watcher, blamed
+from sr_hooks.analyses.base import Watcher, blamed
+from sr_hooks.analyses.watch_context import WatchContext
 from sr_hooks.errors import OptionError
 from sr_hooks.images.clips import by_frames
 from sr_hooks.images.image import downsample

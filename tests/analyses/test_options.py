@@ -1,4 +1,4 @@
-"""The keywords of lam, ddr, faig and verify are the fields of their options: names, order, defaults, annotations, help."""
+"""The keywords of lam, ddr, faig and verify are the fields of their options: names, order, defaults, types, help."""
 
 from __future__ import annotations
 

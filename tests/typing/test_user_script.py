@@ -39,7 +39,7 @@ MISTAKES = [
     ("lr, patch=8).verdict\\ntext = sr_hooks.check", "lr, patch=8).verdicts\\ntext = sr_hooks.check", "attr-defined"),
     ("network, lr).overall", "network, lr).overal", "attr-defined"),
     ("sr_hooks.ddr(network, lr, patch=8)", "sr_hooks.ddr(network, lr, pacth=8)", "call-arg"),
-    ("window=(8, 8, 8))\\nnumber", "window=(8, 8, 8), stebs=3)\\nnumber", "call-overload"),
+    ("window=(8, 8, 8))\\nnumber", "window=(8, 8, 8), stebs=3)\\nnumber", "arg-type"),
     ("anything.verdict if", "anything.verdikt if", "attr-defined"),
 ]
 

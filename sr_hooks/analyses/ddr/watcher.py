@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 
-from sr_hooks.analyses.base import Analysis, WatchContext, Watcher, execute
+from sr_hooks.analyses.base import Analysis, Watcher, execute
 from sr_hooks.analyses.ddr.measure import measure
 from sr_hooks.analyses.ddr.options import DdrOptions
 from sr_hooks.analyses.ddr.result import DdrResult
 from sr_hooks.analyses.ddr.samples import Samples, draw_samples
+from sr_hooks.analyses.watch_context import WatchContext
 from sr_hooks.degradations.parsing import parse_degradations
 from sr_hooks.hooks.layer_list import resolve
 from sr_hooks.hooks.taps import parse_layers
@@ -93,7 +94,7 @@ class DdrWatcher(Watcher):
             into = sketches.setdefault(tap, np.zeros((count, SIZE), np.float32))
             into[start : start + len(features)] = maps[length](features).numpy()
 
-        result: DdrResult = execute(_ProbeDdr, network, _Probe(self.samples, look), self.asked)
+        result = cast("DdrResult", execute(_ProbeDdr, network, _Probe(self.samples, look), self.asked))
         for index, layer in enumerate(result.layers):
             sketch = sketches[layer.layer].astype(np.float64)
             if layer.layer not in self.frames:

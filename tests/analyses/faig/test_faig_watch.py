@@ -15,9 +15,9 @@ from torch.nn import functional as F
 
 import sr_hooks
 from sr_hooks import FaigResult, Network
-from sr_hooks.analyses.base import WatchContext
 from sr_hooks.analyses.faig.analysis import Faig
 from sr_hooks.analyses.faig.watcher import FaigWatcher, FaigWatchOptions
+from sr_hooks.analyses.watch_context import WatchContext
 from sr_hooks.degradations.parsing import make_lr
 from sr_hooks.errors import ImageError, NetworkError, OptionError
 from sr_hooks.images.image import downsample, read_image, write_image

@@ -1,0 +1,56 @@
+"""What the watcher of an analysis may know of the training run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from sr_hooks.errors import OptionError
+
+__all__ = ["WatchContext"]
+
+
+@dataclass(frozen=True)
+class WatchContext:
+    """What a watcher may know of the training run.
+
+    Attributes:
+        images: what the analysis looks at, each (1,C,h,w), or a clip (1,T,C,h,w), float32 in [0, 1]: inputs or ground
+            truth, as `takes` says.
+        image_names: a name for each of them.
+        seed: for whatever randomness the watcher needs; recorded with the results.
+        folder: where the run's results go; None where nothing is written.
+        base: folder of the option file, for relative paths in it.
+        make_network: a new module of the watched architecture with a copy of the weights as they are at the call,
+            in evaluation mode, bare and without hooks: free to be changed.
+        where: how messages call the block that asked for the analysis, e.g. "x.yml: sr_hooks: lam".
+        rank, world_size: of this process in a distributed run.
+        total_iterations: how long the run will be, where that is known.
+    """
+
+    images: tuple[torch.Tensor, ...]
+    image_names: tuple[str, ...]
+    seed: int
+    folder: Path | None
+    base: Path
+    make_network: Callable[[], nn.Module]
+    where: str = ""
+    rank: int = 0
+    world_size: int = 1
+    total_iterations: int | None = None
+
+    def file(self, name: str | Path) -> Path:
+        """A file named in the block: as it stands, or beside the option file.
+
+        Raises:
+            OptionError: it is in neither place.
+        """
+        path = Path(name).expanduser()
+        for candidate in (path, self.base / path):
+            if candidate.is_file():
+                return candidate
+        raise OptionError(f"{self.where}: no file {name}, neither in the working directory nor in {self.base}")

@@ -28,7 +28,7 @@ import torch
 import yaml
 
 from sr_hooks.demo.assets import demo_network, photographs
-from sr_hooks.grid.folder import Place
+from sr_hooks.grid.folder import GridFolder
 from sr_hooks.images.image import read_image, write_image
 
 CLAIM, FIRST = 0.6, 120.0
@@ -39,11 +39,11 @@ def make_grid(folder: Path, windows: int) -> Path:
     baseline, target = demo_network("baseline"), demo_network("target")
     start, end = baseline.module.state_dict(), target.module.state_dict()
     networks = {}
-    for share in (0.0, 0.5, 1.0, 1.2):
-        state = {key: start[key] + share * (end[key] - start[key]) for key in start}
+    for run_shared in (0.0, 0.5, 1.0, 1.2):
+        state = {key: start[key] + run_shared * (end[key] - start[key]) for key in start}
         target.module.load_state_dict(state)
-        target.save(folder / f"state_{share}.safetensors")
-        networks[f"state {share}"] = f"state_{share}.safetensors"
+        target.save(folder / f"state_{run_shared}.safetensors")
+        networks[f"state {run_shared}"] = f"state_{run_shared}.safetensors"
     images = []
     for number in range(6):
         top = 32 * (number // 4)
@@ -66,13 +66,13 @@ def run(arguments: list[str]) -> float:
     return time.perf_counter() - start
 
 
-def share(file: Path, workers: int) -> tuple[list[float], float]:
+def run_shared(file: Path, workers: int) -> tuple[list[float], float]:
     """CPU seconds of each worker, the longest first, and wall-clock seconds of the whole."""
     out = file.parent / f"out_{workers}"
     shutil.rmtree(out, ignore_errors=True)
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={workers}"]
     wall = run([*launch, "-m", "sr_hooks", "grid", str(file), "--out", str(out), "--jobs", "1"])
-    return sorted((line["cpu"] for line in Place(out).journal() if line["event"] == "ended"), reverse=True), wall
+    return sorted((line["cpu"] for line in GridFolder(out).journal() if line["event"] == "ended"), reverse=True), wall
 
 
 def main() -> int:
@@ -99,7 +99,7 @@ def main() -> int:
 
         ratios = []
         for _ in range(arguments.rounds):
-            one, two = share(file, 1), share(file, 2)
+            one, two = run_shared(file, 1), run_shared(file, 2)
             both = " and ".join(f"{seconds:.1f}" for seconds in two[0])
             print(
                 f"one worker {one[0][0]:.1f} s CPU, {one[1]:.1f} s wall; two {both} s CPU, {two[1]:.1f} s wall",

@@ -1,4 +1,4 @@
-"""sr-hooks grid: networks x images x windows to a figure, tables and a report."""
+"""The command `sr-hooks grid`: networks x images x windows to a figure, tables and a report."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from sr_hooks.core.progress import progress_bar
 from sr_hooks.errors import OptionError, SRHooksError
-from sr_hooks.grid.request import Asked, parse_asked, read_asked
+from sr_hooks.grid.request import GridRequest, parse_request, read_request
 
 __all__ = ["HELP", "add_command"]
 
@@ -22,14 +22,16 @@ def add_command(commands: Any) -> None:
     """Its flags; a file and flags exclude each other, but for where and how it runs."""
     command = commands.add_parser("grid", help=HELP, description=f"{HELP[0].upper()}{HELP[1:]}.")
     command.add_argument("file", nargs="?", type=Path, metavar="GRID.yml", help="what is asked; or the flags below")
-    asked = command.add_argument_group("what is asked, without a file")
-    asked.add_argument("--model", nargs="+", metavar="MODEL", help="networks, as --model takes them elsewhere")
-    asked.add_argument("--image", nargs="+", metavar="FILE", help="8-bit image files, or folders of them: ground truth")
-    asked.add_argument("--lr", action="store_true", help="the images are network inputs, not ground truth")
-    asked.add_argument(
+    request = command.add_argument_group("what is asked, without a file")
+    request.add_argument("--model", nargs="+", metavar="MODEL", help="networks, as --model takes them elsewhere")
+    request.add_argument(
+        "--image", nargs="+", metavar="FILE", help="8-bit image files, or folders of them: ground truth"
+    )
+    request.add_argument("--lr", action="store_true", help="the images are network inputs, not ground truth")
+    request.add_argument(
         "--window", nargs="+", metavar="T,L,SIZE", help="windows, in output pixels (default: where most edges are)"
     )
-    asked.add_argument("--analyses", nargs="+", metavar="NAME", help="which (default: lam)")
+    request.add_argument("--analyses", nargs="+", metavar="NAME", help="which (default: lam)")
     how = command.add_argument_group("how")
     how.add_argument("--check", action="store_true", help="check the faithfulness of every map")
     how.add_argument("--out", type=Path, default=Path("grid"), help="folder (default: grid)")
@@ -43,15 +45,20 @@ def _grid(arguments: argparse.Namespace) -> int:
     from sr_hooks.grid.run import run_grid
 
     first = int(os.environ.get("RANK", 0)) == 0
-    asked = _asked(arguments)
+    request = _request(arguments)
     with progress_bar("grid", unit="cells") as progress:
 
-        def tell(settled: int, total: int) -> None:
+        def show(settled: int, total: int) -> None:
             progress.total = total
             progress.update(settled - progress.n)
 
         summary = run_grid(
-            asked, arguments.out, jobs=arguments.jobs, device=arguments.device, threads=arguments.threads, tell=tell
+            request,
+            arguments.out,
+            jobs=arguments.jobs,
+            device=arguments.device,
+            threads=arguments.threads,
+            progress=show,
         )
     if first:
         done = [
@@ -69,14 +76,16 @@ def _grid(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _asked(arguments: argparse.Namespace) -> Asked:
+def _request(arguments: argparse.Namespace) -> GridRequest:
     flags = {"model": "--model", "image": "--image", "window": "--window", "analyses": "--analyses", "lr": "--lr"}
     given = [flag for name, flag in flags.items() if getattr(arguments, name)]
     if arguments.file is not None:
         if given:
             raise OptionError(f"give the grid file or {given[0]}, not both: what is asked stands in the file")
-        asked = read_asked(arguments.file)
-        return Asked(asked.networks, asked.images, asked.hr, asked.analyses, asked.check or arguments.check)
+        request = read_request(arguments.file)
+        return GridRequest(
+            request.networks, request.images, request.hr, request.analyses, request.check or arguments.check
+        )
     if not arguments.model or not arguments.image:
         raise OptionError("grid needs a grid file, or --model and --image (see sr-hooks grid --help)")
     windows = arguments.window
@@ -90,7 +99,7 @@ def _asked(arguments: argparse.Namespace) -> Asked:
         "analyses": arguments.analyses,
         "check": arguments.check,
     }
-    return parse_asked(content, where="command line")
+    return parse_request(content, where="command line")
 
 
 def _written(folder: Path) -> list[str]:

@@ -1,11 +1,11 @@
 """Many networks, images, windows and analyses: computed once, shared by workers, shown together."""
 
-from sr_hooks.grid.request import Asked, read_asked
-from sr_hooks.grid.run import Summary, run_grid
+from sr_hooks.grid.request import GridRequest, read_request
+from sr_hooks.grid.run import GridSummary, run_grid
 
 __all__ = [
-    "Asked",
-    "Summary",
-    "read_asked",
+    "GridRequest",
+    "GridSummary",
+    "read_request",
     "run_grid",
 ]

@@ -1,4 +1,4 @@
-"""Cells as tasks: each computed where its claim is held, the same way as from every other door."""
+"""Compute one cell: run its analysis, or the check of its map, and store the result in the grid's folder."""
 
 from __future__ import annotations
 
@@ -9,84 +9,86 @@ from sr_hooks.analyses.base import execute, find_analysis, joined
 from sr_hooks.core.options import from_mapping
 from sr_hooks.errors import ImageError, OptionError, ResultError
 from sr_hooks.faithfulness.check import check
-from sr_hooks.grid.folder import Place
-from sr_hooks.grid.plan import Cell, Plan, image_of, inputs_of, load_network
+from sr_hooks.grid.folder import GridFolder
+from sr_hooks.grid.plan import Cell, GridPlan, load_network, network_input, read_cached_image
 from sr_hooks.grid.tasks import Task
 from sr_hooks.images.image import sha256_of
 from sr_hooks.networks.network import Network
 from sr_hooks.results.result import Result, write_file
 
-__all__ = ["Computer"]
+__all__ = ["CellComputer"]
 
 
-class Computer:
-    """Computes a plan's cells into its place, with one network in memory at a time."""
+class CellComputer:
+    """Computes the cells of a plan into the grid's folder. It keeps one network in memory at a time."""
 
-    def __init__(self, plan: Plan, place: Place) -> None:
-        self.plan, self.place = plan, place
+    def __init__(self, plan: GridPlan, folder: GridFolder) -> None:
+        self.plan, self.folder = plan, folder
         self._loaded: tuple[int, Network] | None = None
 
     def tasks(self) -> list[Task]:
-        """One for every different key, in the plan's order."""
-        found: dict[str, Task] = {}
+        """One task for every different cell key, in the plan's order."""
+        tasks: dict[str, Task] = {}
         for cell in self.plan.cells:
-            marker = self.place.cache.path(cell.key) / "result.json"
-            task = Task(cell.key, self.plan.label(cell), marker.is_file, partial(self._put, cell))
-            found.setdefault(cell.key, task)
-        return list(found.values())
+            marker = self.folder.cache.path(cell.key) / "result.json"
+            task = Task(cell.key, self.plan.label(cell), marker.is_file, partial(self._compute_and_store, cell))
+            tasks.setdefault(cell.key, task)
+        return list(tasks.values())
 
     def checks(self) -> list[Task]:
-        """One for every map whose faithfulness is asked about and that is there; its card lies beside the result."""
-        found: dict[str, Task] = {}
+        """One task for every computed map that is to be checked; the card is written beside the result."""
+        checks: dict[str, Task] = {}
         for cell in self.plan.cells:
-            folder = self.place.cache.path(cell.key)
-            if cell.check and (folder / "result.json").is_file():
+            cell_folder = self.folder.cache.path(cell.key)
+            if cell.check and (cell_folder / "result.json").is_file():
                 label = f"the check of {self.plan.label(cell)}"
-                done = (folder / "card.json").is_file
-                found.setdefault(cell.key, Task(f"{cell.key}-check", label, done, partial(self._check, cell)))
-        return list(found.values())
+                done = (cell_folder / "card.json").is_file
+                checks.setdefault(
+                    cell.key, Task(f"{cell.key}-check", label, done, partial(self._check_and_store, cell))
+                )
+        return list(checks.values())
 
     def unchecked(self) -> int:
-        """How many maps are still to be checked, those among them that are not there yet."""
-        cards = {self.place.cache.path(cell.key) / "card.json" for cell in self.plan.cells if cell.check}
+        """How many maps still need a check, counting maps that are not computed yet."""
+        cards = {self.folder.cache.path(cell.key) / "card.json" for cell in self.plan.cells if cell.check}
         return sum(not card.is_file() for card in cards)
 
-    def _check(self, cell: Cell) -> None:
-        result = self.place.cache.get(cell.key)
+    def _check_and_store(self, cell: Cell) -> None:
+        result = self.folder.cache.get(cell.key)
         if result is None or cell.image is None:
             raise ResultError(f"there is no map to check for {self.plan.label(cell)}")
         network = self._network(cell.network)
-        self.place.sweep(self.place.cache.path(cell.key) / "card.json")
-        card = check(result, network, inputs_of(self.plan.asked, cell.image, network))
-        write_file(self.place.cache.path(cell.key) / "card.json", card.write)
+        self.folder.remove_partial_files(self.folder.cache.path(cell.key) / "card.json")
+        card = check(result, network, network_input(self.plan.request, cell.image, network))
+        write_file(self.folder.cache.path(cell.key) / "card.json", card.write)
 
-    def _put(self, cell: Cell) -> None:
-        self.place.sweep(self.place.cache.path(cell.key))
-        self.place.cache.put(cell.key, self.answer(cell))
+    def _compute_and_store(self, cell: Cell) -> None:
+        self.folder.remove_partial_files(self.folder.cache.path(cell.key))
+        self.folder.cache.put(cell.key, self.compute(cell))
 
-    def answer(self, cell: Cell) -> Result:
-        """The cell's result.
+    def compute(self, cell: Cell) -> Result:
+        """Return the cell's result.
 
         Raises:
-            SRHooksError: what the analysis says, or an image file that has changed since the plan was made.
+            SRHooksError: the analysis fails, or an image file has changed since the plan was made.
         """
-        plan, kind, network = self.plan, find_analysis(cell.analysis), self._network(cell.network)
-        numbers = [cell.image] if cell.image is not None else list(range(len(plan.asked.images)))
+        plan, analysis, network = self.plan, find_analysis(cell.analysis), self._network(cell.network)
+        numbers = [cell.image] if cell.image is not None else list(range(len(plan.request.images)))
         for number in numbers:
-            file = plan.asked.images[number].file
-            if sha256_of(image_of(file)) != plan.hashes[number]:
+            file = plan.request.images[number].file
+            if sha256_of(read_cached_image(file)) != plan.hashes[number]:
                 raise ImageError(f"{file} has changed while the grid was running: run it again")
-        images = [inputs_of(plan.asked, number, network, kind.takes) for number in numbers]
-        options: Any = from_mapping(kind.options_type, cell.options, where=cell.analysis)
-        answer = execute(kind, network, images[0] if cell.image is not None else joined(images), options)
-        if not isinstance(answer, Result):
-            raise OptionError(f"{cell.analysis} gives {len(answer)} results where a cell of a grid is one")
+        images = [network_input(plan.request, number, network, analysis.takes) for number in numbers]
+        options: Any = from_mapping(analysis.options_type, cell.options, where=cell.analysis)
+        result = execute(analysis, network, images[0] if cell.image is not None else joined(images), options)
+        if not isinstance(result, Result):
+            raise OptionError(f"{cell.analysis} gives {len(result)} results where a cell of a grid is one")
         if cell.image is not None:
-            answer.provenance["input_file"] = plan.asked.images[cell.image].file.name
-        return answer
+            result.provenance["input_file"] = plan.request.images[cell.image].file.name
+        return result
 
     def _network(self, row: int) -> Network:
         if self._loaded is None or self._loaded[0] != row:
-            self._loaded = None  # let go of the one before the next is loaded
-            self._loaded = (row, load_network(self.plan.asked.networks[row], self.plan.device))
+            self._loaded = None  # free this network before the next one is loaded
+            self._loaded = (row, load_network(self.plan.request.networks[row], self.plan.device))
         return self._loaded[1]

@@ -1,4 +1,4 @@
-"""Where to look in an image when nobody says where: the window with the most edges."""
+"""The default window of an image: the square with the most edges."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from torch.nn import functional as F
 
 from sr_hooks.images.image import blur
 
-__all__ = ["liveliest"]
+__all__ = ["window_with_most_edges"]
 
 _GREY = (0.299, 0.587, 0.114)
 _SIDE = 32  # pixels for every 256 of the shorter side
 
 
-def liveliest(image: torch.Tensor) -> tuple[int, int, int, int]:
-    """(top, left, height, width) of the square in (1,C,H,W) with the largest mean gradient of the grey image.
+def window_with_most_edges(image: torch.Tensor) -> tuple[int, int, int, int]:
+    """Return (top, left, height, width) of the square in (1,C,H,W) with the largest mean gradient of the grey image.
 
-    Its side is 32 pixels for every 256 of the shorter side, its corner on multiples of a quarter of that, and it keeps
-    its own width away from the border where there is room, since a map there is cut off.
+    The side is 32 pixels for every 256 of the shorter side. The corner lies on multiples of a quarter of the side.
+    The square stays one side away from the border if the image is large enough, because the border cuts a map off.
     """
     height, width = image.shape[-2:]
     side = min(_SIDE * max(1, round(min(height, width) / 256)), height, width)

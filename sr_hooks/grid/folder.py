@@ -1,4 +1,4 @@
-"""The folder of a grid: results by content, claims, what failed, and a journal of who did what."""
+"""The folder of a grid on disk: results under their keys, claims (lock files), failures, and a journal of events."""
 
 from __future__ import annotations
 
@@ -19,118 +19,120 @@ from sr_hooks.errors import ResultError
 from sr_hooks.results.cache import Cache
 from sr_hooks.results.result import check_folder, write_file
 
-__all__ = ["MARKER", "Place"]
+__all__ = ["MARKER", "GridFolder"]
 
 MARKER = "grid.json"
 _JOURNAL = "journal.jsonl"
 
 
-class Place:
-    """A grid's folder, shared by all that work on it, on one machine or several.
+class GridFolder:
+    """A grid's folder, shared by all processes that work on the grid, on one machine or several.
 
-    `cells/` holds results by key; `claims/` a lock file for what somebody is at: the operating system lets go of it
-    when its holder dies, however that happens. `failures/` says why a cell has no answer; `outputs/` of which content
-    each figure, table and report was made; `journal.jsonl` has a line for whatever was begun, finished or failed.
+    `cells/` holds results under their keys. `claims/` holds a lock file for each task that a process works on; the
+    operating system releases the lock when the process ends or dies. `failures/` holds the reason for each failed cell.
+    `outputs/` holds a hash of the content that each figure, table and report was made from. `journal.jsonl` has a line
+    for each task that was begun, finished or failed.
     """
 
-    def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
-        self.cache = Cache(self.folder / "cells")
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.cache = Cache(self.path / "cells")
 
     def open(self, record: dict[str, Any]) -> None:
-        """Make the folder, or take up one that a grid was written to before.
+        """Create the folder, or continue in the folder of an earlier grid.
 
         Raises:
-            ResultError: it holds something else, or cannot be written.
+            ResultError: the folder holds other files, or cannot be written.
         """
         if not self._just_begun():
-            check_folder(self.folder, marker=MARKER)
+            check_folder(self.path, marker=MARKER)
         text = json.dumps(record, indent=1, ensure_ascii=False, default=str)
-        write_file(self.folder / MARKER, lambda part: part.write_text(text, encoding="utf-8"))
-        (self.folder / "claims").mkdir(exist_ok=True)
+        write_file(self.path / MARKER, lambda part: part.write_text(text, encoding="utf-8"))
+        (self.path / "claims").mkdir(exist_ok=True)
 
     def _just_begun(self) -> bool:
-        """Whether all that is there is a marker that another worker is writing, or was when it was killed."""
-        names = [path.name for path in self.folder.iterdir()] if self.folder.is_dir() else []
+        """Whether the folder holds nothing but a marker that another worker is writing, or died while writing."""
+        names = [path.name for path in self.path.iterdir()] if self.path.is_dir() else []
         return bool(names) and all(name.startswith(f".{MARKER}.") and name.endswith(".part") for name in names)
 
     @contextmanager
     def claimed(self, key: str) -> Iterator[bool]:
-        """Whether what the key names is this process's to do; it is until the block is left, or the process dies."""
-        lock = FileLock(self.folder / "claims" / f"{key}.lock")
+        """Claim a key; yield whether this process has the claim. The claim ends with the block or with the process."""
+        lock = FileLock(self.path / "claims" / f"{key}.lock")
         try:
             lock.acquire(blocking=False)
         except Timeout:
             yield False
             return
         except OSError as error:
-            raise ResultError(f"cannot lock files in {self.folder}: {error.strerror or error}") from None
+            raise ResultError(f"cannot lock files in {self.path}: {error.strerror or error}") from None
         try:
             yield True
         finally:
             lock.release()
 
-    def sweep(self, path: Path) -> None:
-        """Remove what somebody who was killed had begun to write for a path; only whoever has claimed it may."""
+    def remove_partial_files(self, path: Path) -> None:
+        """Remove partial files that a killed process has left for a path. Only the holder of its claim may do so."""
         for remains in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
             if remains.is_dir():
                 shutil.rmtree(remains, ignore_errors=True)
             else:
                 remains.unlink(missing_ok=True)
 
-    def fail(self, key: str, label: str, message: str) -> None:
-        """Say why a cell has no answer."""
+    def record_failure(self, key: str, label: str, message: str) -> None:
+        """Write down why a cell or output failed."""
         record = {"label": label, "message": message, "time": time.time()}
         write_file(self._failure(key), lambda part: part.write_text(json.dumps(record), encoding="utf-8"))
 
     def failure(self, key: str, since: float = 0.0) -> str | None:
-        """Why, if it failed at that time or later."""
+        """The reason of the failure, if it happened at that time or later, else None."""
         try:
             record = json.loads(self._failure(key).read_text(encoding="utf-8"))
             return str(record["message"]) if record["time"] >= since else None
         except (OSError, ValueError, KeyError):
             return None
 
-    def forgive(self, key: str) -> None:
-        """It has an answer now."""
+    def clear_failure(self, key: str) -> None:
+        """Forget an earlier failure, because the cell or output is there now."""
         self._failure(key).unlink(missing_ok=True)
 
     def _failure(self, key: str) -> Path:
-        return self.folder / "failures" / f"{key}.json"
+        return self.path / "failures" / f"{key}.json"
 
-    def note(self, event: str, key: str, label: str, **more: Any) -> None:
-        """Add a line to the journal, whole: it is one write to a file that is only appended to."""
-        who = {"pid": os.getpid(), "host": socket.gethostname(), "rank": int(os.environ.get("RANK", 0))}
+    def log(self, event: str, key: str, label: str, **more: Any) -> None:
+        """Append a line to the journal. It is one write in append mode, so lines of several processes do not mix."""
+        worker = {"pid": os.getpid(), "host": socket.gethostname(), "rank": int(os.environ.get("RANK", 0))}
         line = (
-            json.dumps({"event": event, "key": key, "what": label, "time": round(time.time(), 3), **who, **more}) + "\n"
+            json.dumps({"event": event, "key": key, "what": label, "time": round(time.time(), 3), **worker, **more})
+            + "\n"
         )
-        handle = os.open(self.folder / _JOURNAL, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        handle = os.open(self.path / _JOURNAL, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         try:
             os.write(handle, line.encode())
         finally:
             os.close(handle)
 
     def journal(self) -> list[dict[str, Any]]:
-        """What was noted so far, in order; a line that a dying machine left half is passed over."""
+        """All entries of the journal, in order. An incomplete line, left by a machine that died, is skipped."""
         try:
-            lines = (self.folder / _JOURNAL).read_text(encoding="utf-8").splitlines()
+            lines = (self.path / _JOURNAL).read_text(encoding="utf-8").splitlines()
         except OSError:
             return []
-        found = []
+        entries = []
         for line in lines:
             try:
-                found.append(json.loads(line))
+                entries.append(json.loads(line))
             except ValueError:
                 continue
-        return found
+        return entries
 
-    def rendered(self, name: str) -> str | None:
-        """Of which content an output was made; None where it was not."""
+    def output_content(self, name: str) -> str | None:
+        """The hash of the content that an output was made from; None if the output was never made."""
         try:
-            return (self.folder / "outputs" / name).read_text(encoding="utf-8")
+            return (self.path / "outputs" / name).read_text(encoding="utf-8")
         except OSError:
             return None
 
-    def render(self, name: str, content: str) -> None:
-        """An output was made of that content."""
-        write_file(self.folder / "outputs" / name, lambda part: part.write_text(content, encoding="utf-8"))
+    def record_output(self, name: str, content: str) -> None:
+        """Write down the hash of the content that an output was made from."""
+        write_file(self.path / "outputs" / name, lambda part: part.write_text(content, encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""A grid from what is asked to what is shown: plan, compute what is missing, show."""
+"""Run a whole grid: plan the cells, compute the missing ones with all workers, write figure, tables and report."""
 
 from __future__ import annotations
 
@@ -13,32 +13,33 @@ import torch
 
 from sr_hooks.core.options import as_plain
 from sr_hooks.errors import OptionError
-from sr_hooks.grid.compute import Computer
-from sr_hooks.grid.folder import Place
-from sr_hooks.grid.plan import Plan, make_plan
+from sr_hooks.grid.compute import CellComputer
+from sr_hooks.grid.folder import GridFolder
+from sr_hooks.grid.plan import GridPlan, make_plan
 from sr_hooks.grid.report.formats import as_text
 from sr_hooks.grid.report.outputs import Outputs
 from sr_hooks.grid.report.tables import make_tables
-from sr_hooks.grid.request import Asked
-from sr_hooks.grid.tasks import Task, share
-from sr_hooks.grid.workers import Crew, default_device, default_jobs, patient
+from sr_hooks.grid.request import GridRequest
+from sr_hooks.grid.tasks import Task, run_shared
+from sr_hooks.grid.workers import Workers, default_device, default_jobs, work_on_when_terminated
 from sr_hooks.version import __version__
 
-__all__ = ["Summary", "run_grid", "work"]
+__all__ = ["GridSummary", "run_grid", "run_worker"]
 
 _log = logging.getLogger("sr_hooks")
 
 
 @dataclass(frozen=True)
-class Summary:
-    """How a grid went.
+class GridSummary:
+    """What a run of a grid has done.
 
     Attributes:
-        cells: different cells of the grid.
-        computed: of them, those that were missing when this run began and were computed since, by any worker.
-        checked: maps whose faithfulness was checked since.
-        tables: one of every analysis, as text.
-        failures: what each cell without an answer is, and why.
+        folder: the grid's folder.
+        cells: number of different cells.
+        computed: number of cells that were missing at the start and were computed in this run, by any worker.
+        checked: number of maps whose faithfulness was checked in this run.
+        tables: the table of every analysis, as text.
+        failures: (label, reason) of each cell or output that failed.
         seconds: wall-clock time.
     """
 
@@ -52,98 +53,104 @@ class Summary:
 
 
 def run_grid(
-    asked: Asked,
+    request: GridRequest,
     out: str | Path = "grid",
     *,
     jobs: int | None = None,
     device: str = "auto",
     threads: int = 1,
-    tell: Callable[[int, int], None] = lambda settled, total: None,
-) -> Summary:
-    """Networks x images x windows x analyses: compute what is not there yet, then draw figure, tables and report.
+    progress: Callable[[int, int], None] = lambda settled, total: None,
+) -> GridSummary:
+    """Compute every missing cell of networks x images x windows x analyses, then write figure, tables and report.
 
-    `out` then holds `figure.pdf` and `figure.png` (and `figure_2`, ... where one page does not take all), `table.csv`,
-    `table.md`, `table.tex` and `report.html`; `cells/` keeps every result under the SHA-256 of what it follows from.
-    Ended at any moment, the same call goes on where it was. Any number of processes may make the same call at once, on
-    machines that share the folder: they divide the cells among them by file locks, and when one dies the others take
-    over what it was at. Under torchrun each worker takes the GPU of its local rank.
+    The folder `out` receives `figure.pdf` and `figure.png` (and `figure_2`, ... when one page is too small),
+    `table.csv`, `table.md`, `table.tex` and `report.html`. `cells/` keeps every result under the SHA-256 of its inputs.
+    A run may be stopped at any moment; the same call continues the run. Several processes may make the same call at
+    once, also on several machines that share the folder. They divide the cells by file locks; when one process dies,
+    the others take over its cell. Under torchrun each worker uses the GPU of its local rank.
 
     Args:
-        asked: from `read_asked` or `parse_asked`.
-        out: a new or empty folder, or one of an earlier grid.
-        jobs: processes of this machine, this one among them; by default one a CPU core or GPU, and one under torchrun.
-        device: cpu, cuda, cuda:1, ...; auto is cuda where there is one.
-        threads: of each process. Results are kept apart by it, since it can change their last bits.
-        tell: called with the number of settled cells and of all.
+        request: from `read_request` or `parse_request`.
+        out: a new or empty folder, or the folder of an earlier grid.
+        jobs: number of processes on this machine, with this one. Default: one for each CPU core or GPU; one under
+            torchrun.
+        device: cpu, cuda, cuda:1, ...; auto is cuda if a GPU is present.
+        threads: threads of each process. The number is part of a cell's key, because it can change the last bits.
+        progress: called with the number of settled cells and the number of all cells.
 
     Raises:
-        SRHooksError: something that cannot be answered, before anything is computed; a folder that cannot be written.
+        SRHooksError: the request cannot be answered (raised before anything is computed), or the folder cannot be
+            written.
     """
     start = time.time()
     if threads < 1 or (jobs is not None and jobs < 1):
         raise OptionError(f"jobs and threads must be at least 1, not {jobs} and {threads}")
-    place = Place(out)
-    place.open({"asked": as_plain(asked), "sr_hooks": __version__, "torch": torch.__version__})
-    patient()
+    folder = GridFolder(out)
+    folder.open({"asked": as_plain(request), "sr_hooks": __version__, "torch": torch.__version__})
+    work_on_when_terminated()
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        plan = make_plan(asked, device=default_device() if device == "auto" else device, threads=threads)
-        _discard_damaged(plan, place)
-        computer = Computer(plan, place)
+        plan = make_plan(request, device=default_device() if device == "auto" else device, threads=threads)
+        _discard_damaged(plan, folder)
+        computer = CellComputer(plan, folder)
         missing = [task for task in computer.tasks() if not task.done()]
         unchecked = computer.unchecked()
         count = min(jobs or default_jobs(plan.device), len(missing) + unchecked) - 1
         others = [default_device(number) if device == "auto" else device for number in range(1, count + 1)]
-        with Crew(plan, place.folder, start, others) as crew:
-            work(plan, place, since=start, tell=tell)
-            for status in crew.wait():
+        with Workers(plan, folder.path, start, others) as workers:
+            run_worker(plan, folder, since=start, progress=progress)
+            for status in workers.wait():
                 _log.warning("a worker ended with status %d; the others did its part", status)
     finally:
         torch.set_num_threads(before)
-    return _summary(plan, place, missing, unchecked, start)
+    return _summary(plan, folder, missing, unchecked, start)
 
 
-def work(
-    plan: Plan, place: Place, *, since: float, tell: Callable[[int, int], None] = lambda settled, total: None
+def run_worker(
+    plan: GridPlan,
+    folder: GridFolder,
+    *,
+    since: float,
+    progress: Callable[[int, int], None] = lambda settled, total: None,
 ) -> None:
-    """What every worker does: its part of the cells, and when all are settled its part of the outputs."""
-    computer = Computer(plan, place)
+    """Run one worker: compute its share of the cells, then of the checks, then of the outputs."""
+    computer = CellComputer(plan, folder)
     cells = computer.tasks()
-    told: list[Task] = []
+    settled: list[Task] = []
 
     def settle(task: Task) -> None:
-        told.append(task)
-        tell(len(told), len(cells))
+        settled.append(task)
+        progress(len(settled), len(cells))
 
-    share(cells, place, since=since, tell=settle)
-    share(computer.checks(), place, since=since)
-    share(Outputs(plan, place, since).tasks(), place, since=since)
-    place.note("ended", "", "a worker", cpu=round(time.process_time(), 3))
+    run_shared(cells, folder, since=since, on_settled=settle)
+    run_shared(computer.checks(), folder, since=since)
+    run_shared(Outputs(plan, folder, since).tasks(), folder, since=since)
+    folder.log("ended", "", "a worker", cpu=round(time.process_time(), 3))
 
 
-def _discard_damaged(plan: Plan, place: Place) -> None:
-    """Results that cannot be read are computed again; no sound one is touched."""
+def _discard_damaged(plan: GridPlan, folder: GridFolder) -> None:
+    """Remove results that cannot be read, so that they are computed again; leave sound results alone."""
     for key in dict.fromkeys(cell.key for cell in plan.cells):
-        path = place.cache.path(key)
-        if path.exists() and place.cache.get(key) is None:
-            with place.claimed(key) as free:
-                if free and place.cache.get(key) is None:
+        path = folder.cache.path(key)
+        if path.exists() and folder.cache.get(key) is None:
+            with folder.claimed(key) as free:
+                if free and folder.cache.get(key) is None:
                     shutil.rmtree(path, ignore_errors=True)
 
 
-def _summary(plan: Plan, place: Place, missing: list[Task], unchecked: int, start: float) -> Summary:
-    computer, outputs = Computer(plan, place), Outputs(plan, place, start)
+def _summary(plan: GridPlan, folder: GridFolder, missing: list[Task], unchecked: int, start: float) -> GridSummary:
+    computer, outputs = CellComputer(plan, folder), Outputs(plan, folder, start)
     failures = {}
     for task in [*computer.tasks(), *computer.checks(), *outputs.tasks()]:
         if not task.done():
-            failures[task.label] = place.failure(task.key, start) or "not done"
-    return Summary(
-        folder=place.folder,
+            failures[task.label] = folder.failure(task.key, start) or "not done"
+    return GridSummary(
+        folder=folder.path,
         cells=len({cell.key for cell in plan.cells}),
         computed=sum(task.done() for task in missing),
         checked=unchecked - computer.unchecked(),
-        tables="\n\n".join(map(as_text, make_tables(outputs.gathered, outputs.cautions))),
+        tables="\n\n".join(map(as_text, make_tables(outputs.rows, outputs.warnings))),
         failures=tuple(failures.items()),
         seconds=time.time() - start,
     )

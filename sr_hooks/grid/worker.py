@@ -1,4 +1,4 @@
-"""python -m sr_hooks.grid.worker: one of the processes of `sr-hooks grid --jobs N`; not for people."""
+"""The program of one worker process, started by `sr-hooks grid --jobs N` as `python -m sr_hooks.grid.worker`."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import sys
 
 import torch
 
-from sr_hooks.grid.folder import Place
-from sr_hooks.grid.run import work
-from sr_hooks.grid.workers import received
+from sr_hooks.grid.folder import GridFolder
+from sr_hooks.grid.run import run_worker
+from sr_hooks.grid.workers import receive_plan
 
 
 def main() -> None:
     logging.basicConfig(format="sr-hooks: %(message)s", level=logging.WARNING)
-    plan, folder, since = received(sys.stdin.buffer)
+    plan, path, since = receive_plan(sys.stdin.buffer)
     torch.set_num_threads(plan.threads)
-    work(plan, Place(folder), since=since)
+    run_worker(plan, GridFolder(path), since=since)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Further processes of this machine that share a grid's tasks with the one that was started."""
+"""Start further worker processes on this machine, and choose how many there are and on which device each runs."""
 
 from __future__ import annotations
 
@@ -16,37 +16,37 @@ from typing import Any, BinaryIO
 
 import torch
 
-from sr_hooks.grid.plan import Plan
+from sr_hooks.grid.plan import GridPlan
 
-__all__ = ["Crew", "default_device", "default_jobs", "patient", "received"]
+__all__ = ["Workers", "default_device", "default_jobs", "receive_plan", "work_on_when_terminated"]
 
 
-class Crew:
-    """Worker processes, each given the plan; they end by themselves, or at once when this process ends.
+class Workers:
+    """Worker processes that share the plan's tasks. They end when all tasks are settled, or when this process ends.
 
-    None of them is needed: what one was at when it died, another claims.
+    A worker that dies does no harm: another worker claims its task.
     """
 
-    def __init__(self, plan: Plan, folder: Path, since: float, devices: Sequence[str]) -> None:
-        """One worker for each of the devices."""
+    def __init__(self, plan: GridPlan, folder: Path, since: float, devices: Sequence[str]) -> None:
+        """Start one worker for each device."""
         command = [sys.executable, "-m", "sr_hooks.grid.worker"]
         self._processes = [subprocess.Popen(command, stdin=subprocess.PIPE) for _ in devices]
-        for process, device in zip(self._processes, devices, strict=True):  # by now all of them are starting
+        for process, device in zip(self._processes, devices, strict=True):  # all processes are starting by now
             self._send(process, (replace(plan, device=device), folder, since))
 
-    def _send(self, process: subprocess.Popen[bytes], message: tuple[Plan, Path, float]) -> None:
+    def _send(self, process: subprocess.Popen[bytes], message: tuple[GridPlan, Path, float]) -> None:
         assert process.stdin is not None
         try:
             process.stdin.write(pickle.dumps(message))
-            process.stdin.flush()  # but it stays open: its end tells the worker that we are gone
+            process.stdin.flush()  # the stream stays open: its end tells the worker that this process has ended
         except BrokenPipeError:
-            pass  # it died at once, and says why itself
+            pass  # the worker died at once, and prints the reason itself
 
     def wait(self) -> list[int]:
-        """Wait for all; the exit statuses that were not 0."""
+        """Wait for all workers; return the exit statuses other than 0."""
         return [status for process in self._processes if (status := process.wait())]
 
-    def __enter__(self) -> Crew:
+    def __enter__(self) -> Workers:
         return self
 
     def __exit__(self, *_: Any) -> None:
@@ -56,20 +56,20 @@ class Crew:
         self.wait()
 
 
-def received(stream: BinaryIO) -> tuple[Plan, Path, float]:
-    """What `Crew` sent to this worker, which from now on ends when the sender does."""
-    sent = pickle.load(stream)
+def receive_plan(stream: BinaryIO) -> tuple[GridPlan, Path, float]:
+    """Read (plan, folder, start time) that `Workers` sent. From now on this process ends when the sender ends."""
+    message = pickle.load(stream)
 
-    def outlive_nobody() -> None:
-        os.read(stream.fileno(), 1)  # not stream.read, whose lock Python wants back when it ends
+    def exit_with_parent() -> None:
+        os.read(stream.fileno(), 1)  # not stream.read: Python waits for that lock at exit
         os._exit(0)
 
-    threading.Thread(target=outlive_nobody, daemon=True).start()
-    return sent
+    threading.Thread(target=exit_with_parent, daemon=True).start()
+    return message
 
 
 def default_device(number: int | None = None) -> str:
-    """cuda where there is one, each process of a machine the next; cpu otherwise."""
+    """A GPU if there is one (process number N of a machine takes GPU number N), else the CPU."""
     if not torch.cuda.is_available():
         return "cpu"
     local = int(os.environ.get("LOCAL_RANK", 0)) if number is None else number
@@ -77,7 +77,7 @@ def default_device(number: int | None = None) -> str:
 
 
 def default_jobs(device: str) -> int:
-    """As many processes as this one may use CPU cores, or as there are GPUs; one under torchrun, which starts them."""
+    """One process for each GPU or each CPU core; one under torchrun, which starts the processes itself."""
     if "WORLD_SIZE" in os.environ:
         return 1
     if device.startswith("cuda"):
@@ -85,15 +85,15 @@ def default_jobs(device: str) -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def patient() -> None:
-    """Under torchrun, work on when asked to stop.
+def work_on_when_terminated() -> None:
+    """Under torchrun, continue after SIGTERM.
 
-    torchrun asks all workers to stop when one has died, and ends them 30 s later. Whatever is finished meanwhile is
-    kept, and being ended at any moment does no harm.
+    When one worker has died, torchrun sends SIGTERM to all others and kills them 30 s later. Cells that are finished in
+    these 30 s are kept. Being killed at any moment does no harm.
     """
 
-    def note(number: int, frame: FrameType | None) -> None:
+    def log_termination(number: int, frame: FrameType | None) -> None:
         print("sr-hooks: another worker has died, or the job ends; working on while it may be", file=sys.stderr)
 
     if "TORCHELASTIC_RUN_ID" in os.environ and threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, note)
+        signal.signal(signal.SIGTERM, log_termination)

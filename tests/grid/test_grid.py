@@ -12,11 +12,11 @@ import torch
 import sr_hooks
 from sr_hooks.cli.app import main
 from sr_hooks.errors import OptionError, ResultError, SRHooksError, WindowError
-from sr_hooks.grid import compute, read_asked, run_grid
-from sr_hooks.grid.default_windows import liveliest
-from sr_hooks.grid.folder import Place
+from sr_hooks.grid import compute, read_request, run_grid
+from sr_hooks.grid.default_windows import window_with_most_edges
+from sr_hooks.grid.folder import GridFolder
 from sr_hooks.grid.plan import make_plan
-from sr_hooks.grid.request import parse_asked
+from sr_hooks.grid.request import parse_request
 from sr_hooks.images.image import downsample, read_image
 from tests.support.grids import NETWORKS, content, small, write_grid, write_images
 from tests.support.networks import Tiny
@@ -51,7 +51,7 @@ def keys(asked):
 )
 def test_a_mistake_is_named(tmp_path, change, message):
     with pytest.raises(OptionError) as caught:
-        parse_asked({**content(tmp_path), **change}, where="grid.yml")
+        parse_request({**content(tmp_path), **change}, where="grid.yml")
     assert message in str(caught.value)
 
 
@@ -59,16 +59,16 @@ def test_names_are_stems_and_distinct(tmp_path):
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         write_images(tmp_path / folder, 2)
-    asked = parse_asked(
+    asked = parse_request(
         {"networks": {"n": "demo"}, "images": ["a", "b/photo_1.png", {"name": "mine", "file": "b/photo_0.png"}]},
         base=tmp_path,
     )
     assert [image.name for image in asked.images] == ["a/photo_0", "a/photo_1", "b/photo_1", "mine"]
     same = [{"name": "x", "file": "a/photo_0.png"}, {"name": "x", "file": "a/photo_1.png"}]
     with pytest.raises(OptionError, match="two are called 'x'"):
-        parse_asked({"networks": ["demo"], "images": same}, base=tmp_path)
+        parse_request({"networks": ["demo"], "images": same}, base=tmp_path)
     with pytest.raises(OptionError, match="is there twice"):
-        parse_asked({"networks": ["demo"], "images": ["a/photo_0.png"] * 2}, base=tmp_path)
+        parse_request({"networks": ["demo"], "images": ["a/photo_0.png"] * 2}, base=tmp_path)
 
 
 def test_the_file_s_own_folder_comes_first(tmp_path, monkeypatch):
@@ -80,7 +80,7 @@ def test_the_file_s_own_folder_comes_first(tmp_path, monkeypatch):
     )
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    plan = plan_of(read_asked("../grid.yml"))
+    plan = plan_of(read_request("../grid.yml"))
     assert plan.networks[0]["file"] == "w.pth" and plan.cells[0].window is not None
 
 
@@ -91,17 +91,17 @@ def test_keys_follow_from_content_alone(tmp_path):
     renamed["networks"] = {f"other {n}": entry for n, entry in renamed["networks"].items()}
     (tmp_path / "moved.png").write_bytes((tmp_path / "photo_0.png").read_bytes())
     renamed["images"][0] = str(tmp_path / "moved.png")
-    assert keys(parse_asked(renamed)) == first
+    assert keys(parse_request(renamed)) == first
     for change in ({"analyses": {"lam": {"steps": 4}}}, {"windows": "16,16,9"}, {"hr": False}):
         assert not set(keys(small(tmp_path, **change))) & set(first)
     torch.save({k: 1.001 * v for k, v in Tiny(features=4).state_dict().items()}, tmp_path / "w.pth")
     other = content(tmp_path)
     other["networks"]["tiny 4"] = {**other["networks"]["tiny 4"], "weights": str(tmp_path / "w.pth")}
-    now = keys(parse_asked(other))
+    now = keys(parse_request(other))
     assert now[2:] == first[2:] and not set(now[:2]) & set(first)
     write_images(tmp_path, 2, side=50)
     photos = {"images": [str(tmp_path / f"photo_{n}.png") for n in (0, 1)]}
-    assert not set(keys(parse_asked({**renamed, **photos}))) & set(first)
+    assert not set(keys(parse_request({**renamed, **photos}))) & set(first)
 
 
 def test_a_file_that_options_name_counts_by_its_content(tmp_path):
@@ -120,7 +120,7 @@ def test_cells_are_what_every_other_door_gives_and_are_not_computed_twice(tmp_pa
     network = sr_hooks.Network.load(str(NETWORKS["tiny 5"]["model"]), {"features": 5})
     lr = downsample(read_image(asked.images[1].file), 2)
     expected = sr_hooks.lam(network, lr, window=(16, 16, 8), steps=3)
-    kept = Place(tmp_path / "out").cache.get(cell.key)
+    kept = GridFolder(tmp_path / "out").cache.get(cell.key)
     assert np.array_equal(kept.attribution, expected.attribution)
     files = ["figure.pdf", "figure.png", "table.csv", "table.md", "table.tex", "report.html", "grid.json"]
     before = {name: ((tmp_path / "out" / name).stat().st_mtime_ns) for name in files[:-1]}
@@ -131,7 +131,7 @@ def test_cells_are_what_every_other_door_gives_and_are_not_computed_twice(tmp_pa
     monkeypatch.setattr(compute, "execute", nothing)
     again = run_grid(asked, tmp_path / "out", jobs=2)
     assert again.computed == 0 and before == {n: (tmp_path / "out" / n).stat().st_mtime_ns for n in before}
-    steps = [line["event"] for line in Place(tmp_path / "out").journal()]
+    steps = [line["event"] for line in GridFolder(tmp_path / "out").journal()]
     assert steps.count("begun") == steps.count("finished") == 4 + 3
 
 
@@ -167,7 +167,7 @@ def test_one_cell_that_fails_costs_no_other(tmp_path, monkeypatch):
 def test_a_damaged_result_is_computed_again(tmp_path):
     asked = small(tmp_path)
     run_grid(asked, tmp_path / "out", jobs=1)
-    place, (key, *_) = Place(tmp_path / "out"), keys(asked)
+    place, (key, *_) = GridFolder(tmp_path / "out"), keys(asked)
     before = place.cache.get(key).attribution
     (place.cache.path(key) / "arrays.npz").write_bytes(b"PK")
     assert run_grid(asked, tmp_path / "out", jobs=1).computed == 1
@@ -183,17 +183,17 @@ def test_what_cannot_be_answered_is_refused_before_anything_is_computed(tmp_path
     with pytest.raises(ResultError, match="holds other files"):
         run_grid(small(tmp_path), tmp_path / "mine")
     with pytest.raises(SRHooksError, match=r"network n: no weights file absent\.pth"):
-        run_grid(parse_asked({**content(tmp_path), "networks": {"n": "absent.pth"}}), tmp_path / "o")
+        run_grid(parse_request({**content(tmp_path), "networks": {"n": "absent.pth"}}), tmp_path / "o")
 
 
 def test_an_image_that_changes_meanwhile_is_refused(tmp_path):
-    from sr_hooks.grid.compute import Computer
+    from sr_hooks.grid.compute import CellComputer
 
     asked = small(tmp_path, networks=1, images=1)
     plan = plan_of(asked)
     write_images(tmp_path, 1, side=52)
     with pytest.raises(SRHooksError, match="has changed while the grid was running"):
-        Computer(plan, Place(tmp_path / "out")).answer(plan.cells[0])
+        CellComputer(plan, GridFolder(tmp_path / "out")).compute(plan.cells[0])
 
 
 def test_all_images_together_and_all_kinds_of_analyses(tmp_path):
@@ -209,7 +209,7 @@ def test_all_images_together_and_all_kinds_of_analyses(tmp_path):
     entries = content(tmp_path)["networks"]
     entries["tiny 4"] = {**entries["tiny 4"], "analyses": {"faig": {"baseline": str(tmp_path / "before.pth")}}}
     entries["tiny 5"] = {**entries["tiny 5"], "analyses": {"faig": False}}
-    asked = parse_asked({**content(tmp_path), "networks": entries, "analyses": asked.analyses})
+    asked = parse_request({**content(tmp_path), "networks": entries, "analyses": asked.analyses})
     summary = run_grid(asked, tmp_path / "out", jobs=1)
     assert summary.cells == 4 + 2 + 1 and not summary.failures
     report = (tmp_path / "out/report.html").read_text()
@@ -221,7 +221,7 @@ def test_every_map_is_checked_once(tmp_path):
     first = run_grid(asked, tmp_path / "out", jobs=1)
     assert (first.computed, first.checked, first.failures) == (1, 1, ())
     (key,) = keys(asked)
-    card = Place(tmp_path / "out").cache.get(key).card
+    card = GridFolder(tmp_path / "out").cache.get(key).card
     assert [verdict.name for verdict in card.verdicts][1:3] == ["model randomisation", "deletion and insertion"]
     assert card.overall in (tmp_path / "out/report.html").read_text()
     assert "maps that pass all checks" in (tmp_path / "out/table.md").read_text()
@@ -233,12 +233,12 @@ def test_every_map_is_checked_once(tmp_path):
 def test_a_folder_that_another_worker_has_just_begun_is_no_stranger_s(tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out/.grid.json.123.part").write_text("{")
-    Place(tmp_path / "out").open({})
+    GridFolder(tmp_path / "out").open({})
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/.grid.json.123.part").write_text("{")
     (tmp_path / "mine/thesis.tex").touch()
     with pytest.raises(ResultError, match="holds other files"):
-        Place(tmp_path / "mine").open({})
+        GridFolder(tmp_path / "mine").open({})
 
 
 def test_the_command(tmp_path, capsys, monkeypatch):
@@ -261,6 +261,6 @@ def test_the_command(tmp_path, capsys, monkeypatch):
 def test_the_window_nobody_named_is_where_the_edges_are():
     image = torch.full((1, 3, 256, 256), 0.5)
     image[..., 100:120, 180:200] = torch.rand(1, 3, 20, 20, generator=torch.Generator().manual_seed(0))
-    top, left, height, width = liveliest(image)
+    top, left, height, width = window_with_most_edges(image)
     assert height == width == 32 and top <= 100 and top + 32 >= 120 and left <= 180 and left + 32 >= 200
-    assert liveliest(torch.full((1, 1, 20, 9), 0.3))[2:] == (9, 9)
+    assert window_with_most_edges(torch.full((1, 1, 20, 9), 0.3))[2:] == (9, 9)

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from sr_hooks.grid import read_asked, run_grid
-from sr_hooks.grid.folder import Place
-from sr_hooks.grid.tasks import Task, share
+from sr_hooks.grid import read_request, run_grid
+from sr_hooks.grid.folder import GridFolder
+from sr_hooks.grid.tasks import Task, run_shared
 from sr_hooks.grid.workers import default_device, default_jobs
 from tests.support.grids import command, environment, write_grid
 
@@ -26,7 +26,7 @@ TABLES = ("table.csv", "table.md", "table.tex")
 
 
 def journal(out: Path, *events: str) -> list[dict]:
-    return [line for line in Place(out).journal() if line["event"] in events]
+    return [line for line in GridFolder(out).journal() if line["event"] in events]
 
 
 def cells_in(out: Path) -> dict[str, tuple[int, int]]:
@@ -67,7 +67,7 @@ def undisturbed(tmp_path_factory):
     """A grid file of 4 networks and 6 images, and the tables of a run that nothing disturbs."""
     folder = tmp_path_factory.mktemp("grid")
     file = write_grid(folder, networks=4, images=6, analyses={"lam": {"steps": 25}})
-    run_grid(read_asked(file), folder / "undisturbed", jobs=1)
+    run_grid(read_request(file), folder / "undisturbed", jobs=1)
     return file, {name: (folder / "undisturbed" / name).read_bytes() for name in TABLES}
 
 
@@ -109,7 +109,7 @@ def test_workers_of_one_machine_share_and_end_with_the_one_that_started_them(und
     while any(alive(pid) for pid in others):
         assert time.monotonic() < end, "a worker outlives the one that started it"
         time.sleep(0.05)
-    summary = run_grid(read_asked(file), out, jobs=2)
+    summary = run_grid(read_request(file), out, jobs=2)
     assert summary.cells == CELLS and not summary.failures
     assert {name: (out / name).read_bytes() for name in TABLES} == expected
     assert_nothing_twice(out)
@@ -168,7 +168,7 @@ def test_how_many_processes_there_are_by_default(monkeypatch):
 # -- claims ------------------------------------------------------------------------------------------
 
 
-def task(place: Place, key: str, run: Callable[[], None]) -> Task:
+def task(place: GridFolder, key: str, run: Callable[[], None]) -> Task:
     done = place.folder / f"{key}.done"
 
     def work() -> None:
@@ -179,47 +179,47 @@ def task(place: Place, key: str, run: Callable[[], None]) -> Task:
 
 
 def test_a_claim_is_one_s_until_it_is_let_go(tmp_path):
-    place = Place(tmp_path / "out")
+    place = GridFolder(tmp_path / "out")
     place.open({})
-    with place.claimed("a") as mine, Place(tmp_path / "out").claimed("a") as theirs:
+    with place.claimed("a") as mine, GridFolder(tmp_path / "out").claimed("a") as theirs:
         assert mine and not theirs
-    with Place(tmp_path / "out").claimed("a") as theirs:
+    with GridFolder(tmp_path / "out").claimed("a") as theirs:
         assert theirs
 
 
 def test_what_workers_died_of_comes_last(tmp_path):
-    place = Place(tmp_path / "out")
+    place = GridFolder(tmp_path / "out")
     place.open({})
     order: list[str] = []
     tasks = [task(place, key, lambda key=key: order.append(key)) for key in "abc"]
-    place.note("begun", "a", "a")  # and never finished: its worker died
-    place.note("begun", "b", "b")
-    place.note("finished", "b", "b")
-    assert share(tasks, place, since=0.0) == 3 and order == ["b", "c", "a"]
-    assert share(tasks, place, since=0.0) == 0
+    place.log("begun", "a", "a")  # and never finished: its worker died
+    place.log("begun", "b", "b")
+    place.log("finished", "b", "b")
+    assert run_shared(tasks, place, since=0.0) == 3 and order == ["b", "c", "a"]
+    assert run_shared(tasks, place, since=0.0) == 0
 
 
 def test_a_failure_is_settled_in_this_run_and_tried_in_the_next(tmp_path):
-    place = Place(tmp_path / "out")
+    place = GridFolder(tmp_path / "out")
     place.open({})
     attempts = []
 
-    def fail() -> None:
+    def raise_error() -> None:
         attempts.append(1)
         raise ValueError("no")
 
     begin = time.time()
-    share([task(place, "a", fail)], place, since=begin)
-    share([task(place, "a", fail)], place, since=begin)
+    run_shared([task(place, "a", raise_error)], place, since=begin)
+    run_shared([task(place, "a", raise_error)], place, since=begin)
     assert len(attempts) == 1 and place.failure("a", begin) == "ValueError: no"
-    share([task(place, "a", lambda: None)], place, since=time.time())
+    run_shared([task(place, "a", lambda: None)], place, since=time.time())
     assert place.failure("a") is None
 
 
 def test_a_journal_that_a_dying_machine_left_half_is_read(tmp_path):
-    place = Place(tmp_path / "out")
+    place = GridFolder(tmp_path / "out")
     place.open({})
-    place.note("begun", "ä\n<", "x")
+    place.log("begun", "ä\n<", "x")
     with (tmp_path / "out/journal.jsonl").open("a") as file:
         file.write('{"event": "fini')
     assert [line["key"] for line in place.journal()] == ["ä\n<"]

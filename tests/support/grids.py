@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from sr_hooks.demo.assets import photographs
-from sr_hooks.grid.request import Asked, parse_asked
+from sr_hooks.grid.request import GridRequest, parse_request
 from sr_hooks.images.image import read_image, write_image
 from tests.conftest import REPOSITORY
 
@@ -43,8 +43,8 @@ def content(folder: Path, networks: int = 2, images: int = 2, **more: Any) -> di
     }
 
 
-def small(folder: Path, networks: int = 2, images: int = 2, **more: Any) -> Asked:
-    return parse_asked(content(folder, networks, images, **more))
+def small(folder: Path, networks: int = 2, images: int = 2, **more: Any) -> GridRequest:
+    return parse_request(content(folder, networks, images, **more))
 
 
 def write_grid(folder: Path, **more: Any) -> Path:

@@ -1,7 +1,7 @@
-"""The figure of a grid in the layout of papers: a block an image and window, in it a row a network.
+"""The figure of a grid in the layout of papers: a block for each image and window, with a row for each network.
 
-At the left the ground truth with the window, the input, the window enlarged; in each row the attribution map with its
-diffusion index, its density over the input, and the window of the network's output.
+The left columns show the ground truth with the window, the input, and the enlarged window. Each row shows the
+attribution map with its diffusion index, the map's density over the input, and the window of the network's output.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from sr_hooks.results.card import PASSES
 
 if TYPE_CHECKING:
     from sr_hooks.analyses.lam.result import LamResult
-    from sr_hooks.grid.plan import Plan
-    from sr_hooks.grid.report.rows import Gathered, Row
-    from sr_hooks.grid.report.warnings import Caution
+    from sr_hooks.grid.plan import GridPlan
+    from sr_hooks.grid.report.rows import GridRows, Row
+    from sr_hooks.grid.report.warnings import ComparisonWarning
 
 __all__ = ["Block", "Page", "draw_page", "pages"]
 
@@ -32,14 +32,14 @@ __all__ = ["Block", "Page", "draw_page", "pages"]
 _MARGIN, _NAME, _GAP = 0.04, 0.2, 0.06
 _UNIT = (WIDTH - 2 * _MARGIN - _NAME - 4 * _GAP) / 5
 _CAPTION, _HEAD, _BARS, _NOTE, _CARD = 0.17, 0.2, 0.42, 0.115, 0.32
-_HIGHEST = 9.2  # of a page
-_MOST_ROWS = 6  # of a block on one page
-_PIXELS = 640  # of the longer side of a picture, at most: papers print no more
+_HIGHEST = 9.2  # the largest height of a page
+_MOST_ROWS = 6  # the largest number of rows of a block on one page
+_PIXELS = 640  # the largest longer side of a picture: papers print no more
 
 
 @dataclass(frozen=True)
 class Block:
-    """Networks that are asked about one window of one image: numbers of cells in the plan."""
+    """The maps of one window of one image: `cells` are indices of cells in the plan, one for each network."""
 
     image: int
     window: tuple[int, int, int, int]
@@ -55,49 +55,49 @@ class Block:
 
 @dataclass(frozen=True)
 class Page:
-    """Blocks that stand on one page."""
+    """The blocks of one page."""
 
     blocks: tuple[Block, ...]
 
 
-def pages(plan: Plan) -> list[Page]:
-    """How the maps of a plan are laid out; none where it asks for none."""
-    from sr_hooks.grid.plan import image_of as read
+def pages(plan: GridPlan) -> list[Page]:
+    """Arrange the maps of a plan on pages; no page if the plan has no maps."""
+    from sr_hooks.grid.plan import read_cached_image
     from sr_hooks.grid.report.rows import is_map
 
-    places: dict[tuple[int, tuple[int, int, int, int]], list[int]] = {}
+    positions: dict[tuple[int, tuple[int, int, int, int]], list[int]] = {}
     for number, cell in enumerate(plan.cells):
         if is_map(cell) and cell.image is not None and cell.window is not None:
-            places.setdefault((cell.image, cell.window), []).append(number)
+            positions.setdefault((cell.image, cell.window), []).append(number)
     blocks = []
-    for (image, window), cells in sorted(places.items(), key=lambda place: place[0][0]):
-        height, width = read(plan.asked.images[image].file).shape[-2:]
+    for (image, window), cells in sorted(positions.items(), key=lambda position: position[0][0]):
+        height, width = read_cached_image(plan.request.images[image].file).shape[-2:]
         aspect = min(max(height / width, 0.5), 1.5)
         for start in range(0, len(cells), _MOST_ROWS):
             blocks.append(Block(image, window, tuple(cells[start : start + _MOST_ROWS]), aspect))
-    found: list[list[Block]] = []
+    pages: list[list[Block]] = []
     room = 0.0
     for block in blocks:
-        if block.height(plan.asked.check) > room:
-            found.append([])
+        if block.height(plan.request.check) > room:
+            pages.append([])
             room = _HIGHEST - _BARS
-        found[-1].append(block)
-        room -= block.height(plan.asked.check)
-    return [Page(tuple(blocks)) for blocks in found]
+        pages[-1].append(block)
+        room -= block.height(plan.request.check)
+    return [Page(tuple(blocks)) for blocks in pages]
 
 
-def draw_page(gathered: Gathered, cautions: Sequence[Caution], page: Page) -> Any:
-    """A matplotlib Figure of one page."""
-    check = gathered.plan.asked.check
+def draw_page(grid: GridRows, warnings: Sequence[ComparisonWarning], page: Page) -> Any:
+    """Draw one page as a matplotlib Figure."""
+    check = grid.plan.request.check
     shown = {number for block in page.blocks for number in block.cells}
-    notes, marks = _notes(cautions, shown)
+    notes, marks = _notes(warnings, shown)
     height = sum(block.height(check) for block in page.blocks) + _BARS + len(notes) * _NOTE + 0.04
     sheet = Sheet(height)
     top = 0.0
     for block in page.blocks:
-        _draw_block(sheet, gathered, block, top, marks)
+        _draw_block(sheet, grid, block, top, marks)
         top += block.height(check)
-    published = gathered.rows[page.blocks[0].cells[0]].provenance.get("options", {}).get("compat")
+    published = grid.rows[page.blocks[0].cells[0]].provenance.get("options", {}).get("compat")
     _bars(sheet, top, PAPER_COLOURS if published else MAP_COLOURS)
     for line, note in enumerate(notes):
         sheet.text(_MARGIN, top + _BARS + line * _NOTE, note, size=SMALL, ha="left")
@@ -108,39 +108,39 @@ def _column(number: int) -> float:
     return _MARGIN + number * (_UNIT + _GAP) + (_NAME if number > 1 else 0)
 
 
-def _draw_block(sheet: Sheet, gathered: Gathered, block: Block, top: float, marks: dict[int, str]) -> None:
-    rows = [gathered.rows[number] for number in block.cells]
-    found = [cast("LamResult | None", gathered.result(row.cell.key)) for row in rows]
-    height, step = _UNIT * block.aspect, block.row(gathered.plan.asked.check)
+def _draw_block(sheet: Sheet, grid: GridRows, block: Block, top: float, marks: dict[int, str]) -> None:
+    rows = [grid.rows[number] for number in block.cells]
+    results = [cast("LamResult | None", grid.result(row.cell.key)) for row in rows]
+    height, step = _UNIT * block.aspect, block.row(grid.plan.request.check)
     _, _, high, wide = block.window
     heads = ["LAM", "density of the map, over LR", "SR, the window"]
     for number, head in enumerate(heads, 2):
         sheet.text(_column(number) + _UNIT / 2, top + 0.055, head)
-    where = f", window {high}×{wide} at ({block.window[0]}, {block.window[1]})"
-    name, size = fitted(rows[0].image, 2 * _UNIT + _GAP, where)
+    position = f", window {high}×{wide} at ({block.window[0]}, {block.window[1]})"
+    name, size = fitted(rows[0].image, 2 * _UNIT + _GAP, position)
     sheet.text(_column(0), top + 0.055, name, size=size, ha="left")
-    first = next((result for result in found if result is not None), None)
+    first = next((result for result in results if result is not None), None)
     if first is not None:
-        _reference(sheet, gathered, rows[0], first, top + _HEAD, height, step, len(rows))
-    for number, (row, result) in enumerate(zip(rows, found, strict=True)):
-        here = top + _HEAD + number * step
+        _reference(sheet, grid, rows[0], first, top + _HEAD, height, step, len(rows))
+    for number, (row, result) in enumerate(zip(rows, results, strict=True)):
+        row_top = top + _HEAD + number * step
         text, size = fitted(row.network, height)
-        sheet.text(_column(2) - 0.04, here + height / 2, text, size=size, ha="right", va="center", rotation=90)
+        sheet.text(_column(2) - 0.04, row_top + height / 2, text, size=size, ha="right", va="center", rotation=90)
         if result is None:
             message = "\n".join(textwrap.wrap(plain(f"failed: {row.failure}", 300), 72))
-            sheet.text(_column(2), here + height / 2, message, ha="left", va="center", size=SMALL)
+            sheet.text(_column(2), row_top + height / 2, message, ha="left", va="center", size=SMALL)
         else:
-            _draw_row(sheet, row, result, here, height, marks.get(row.number, ""))
+            _draw_row(sheet, row, result, row_top, height, marks.get(row.number, ""))
 
 
 def _draw_row(sheet: Sheet, row: Row, result: LamResult, top: float, height: float, mark: str) -> None:
     from matplotlib.colors import PowerNorm
 
-    from sr_hooks.grid.report.rows import shown_of
+    from sr_hooks.grid.report.rows import map_images
 
     boxes = [(_column(number), top, _UNIT, height) for number in (2, 3, 4)]
     colours = PAPER_COLOURS if result.provenance["options"]["compat"] else MAP_COLOURS
-    shown = shown_of(result)
+    shown = map_images(result)
     values = shown.map / max(float(shown.map.max()), 1e-30)
     sup = f" [{mark}]" if mark else ""
     small = _small_window(result)
@@ -161,37 +161,37 @@ def _draw_row(sheet: Sheet, row: Row, result: LamResult, top: float, height: flo
 
 
 def _card(sheet: Sheet, card: Any, top: float) -> None:
-    """The verdicts in words, and the overall sentence."""
-    told = card.overall
-    if card.word != PASSES:  # or else the sentence names them all
-        told += " (" + ", ".join(f"{verdict.name} {verdict.word}" for verdict in card.verdicts) + ")"
-    lines = textwrap.wrap(plain(told, 330), 105)[:3]
+    """Write the card's overall sentence, and its verdicts unless all checks pass."""
+    sentence = card.overall
+    if card.word != PASSES:  # the overall sentence of a passed card names all checks
+        sentence += " (" + ", ".join(f"{verdict.name} {verdict.word}" for verdict in card.verdicts) + ")"
+    lines = textwrap.wrap(plain(sentence, 330), 105)[:3]
     sheet.text(_column(2), top + 0.02, "\n".join(lines), size=5.4, ha="left", linespacing=1.15)
 
 
 def _reference(
-    sheet: Sheet, gathered: Gathered, row: Row, result: LamResult, top: float, height: float, step: float, rows: int
+    sheet: Sheet, grid: GridRows, row: Row, result: LamResult, top: float, height: float, step: float, rows: int
 ) -> None:
-    """What all rows of a block have in common, in the two columns at the left."""
-    from sr_hooks.grid.report.rows import shown_of
+    """Draw the images that all rows of a block share, in the two columns at the left."""
+    from sr_hooks.grid.report.rows import map_images
 
-    truth = gathered.truth(row.cell)
-    shown = shown_of(result)
+    truth = grid.truth(row.cell)
+    shown = map_images(result)
     output, lr = shown.output, shown.lr
     whole = output if truth is None else truth[0, :, : output.shape[-2], : output.shape[-1]].numpy()
     enlarged = upsample(torch.from_numpy(lr)[None], (output.shape[-2], output.shape[-1]))[0].numpy()
     whole_name = "HR with the window" if truth is not None else f"SR of {plain(row.network, 20)}"
     patch = ("HR, the window", _cut(whole, result.window)) if truth is not None else None
     interpolated = ("bicubic, the window", _cut(enlarged, result.window))
-    scale = f"{gathered.plan.networks[row.cell.network]['scale']:g}"
+    scale = f"{grid.plan.networks[row.cell.network]['scale']:g}"
     lr_name = f"LR, {lr.shape[-2]}×{lr.shape[-1]}, for ×{scale}"
 
     def box(line: int, column: int, span: int = 1) -> tuple[float, float, float, float]:
         return (_column(column), top + line * step, span * _UNIT + (span - 1) * _GAP, (span - 1) * step + height)
 
-    def show(image: np.ndarray, place: tuple[float, float, float, float], name: str, window: Any = None) -> None:
+    def show(image: np.ndarray, place_box: tuple[float, float, float, float], name: str, window: Any = None) -> None:
         picture, shrunk = _printed(image)
-        axes = sheet.picture(picture, place, name)
+        axes = sheet.picture(picture, place_box, name)
         if window is not None:
             window_box(axes, tuple(side * shrunk for side in window))
 
@@ -225,7 +225,7 @@ def _cut(image: np.ndarray, window: tuple[int, int, int, int]) -> np.ndarray:
 
 
 def _printed(image: np.ndarray) -> tuple[np.ndarray, float]:
-    """(C,H,W) as (H,W,3) with no more pixels than print shows, and by how much it was shrunk."""
+    """Return a (C,H,W) image as (H,W,3) with no more pixels than print shows, and the factor of its shrinking."""
     shown = image_of(image)
     shrunk = min(1.0, _PIXELS / max(shown.shape[:2]))
     if shrunk < 1:
@@ -235,7 +235,7 @@ def _printed(image: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def _bars(sheet: Sheet, top: float, colours: str) -> None:
-    """One colour bar under the maps, one under the densities."""
+    """Draw a colour bar under the maps and one under the densities."""
     from matplotlib import colormaps
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize, PowerNorm
@@ -254,17 +254,17 @@ def _bars(sheet: Sheet, top: float, colours: str) -> None:
         bar.ax.tick_params(labelsize=SMALL, width=0.4, length=2, pad=1.5)
 
 
-def _notes(cautions: Sequence[Caution], shown: set[int]) -> tuple[list[str], dict[int, str]]:
-    """Lines for the foot of the page, and the mark of each row that one of them is about."""
+def _notes(warnings: Sequence[ComparisonWarning], shown: set[int]) -> tuple[list[str], dict[int, str]]:
+    """The lines at the foot of the page, and the mark of each row that a line concerns."""
     lines: list[str] = []
     marks: dict[int, str] = {}
-    for caution in cautions:
-        if not caution.applies(shown):
+    for warning in warnings:
+        if not warning.applies(shown):
             continue
-        text = caution.sentence
-        if caution.single:
+        text = warning.sentence
+        if warning.single:
             mark = str(len(set(marks.values())) + 1)
-            marks.update(dict.fromkeys(caution.rows & shown, mark))
+            marks.update(dict.fromkeys(warning.rows & shown, mark))
             text = f"[{mark}] {text}"
         lines += textwrap.wrap(plain(text, 600), 150)
     return lines, marks

@@ -1,4 +1,4 @@
-"""Tables as Markdown and as LaTeX with booktabs."""
+"""Write a table as plain text, as Markdown, or as LaTeX with booktabs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PREAMBLE = r"""% Made by sr-hooks grid. Needs \usepackage{booktabs}; with pdfLa
 
 
 def as_text(table: Table) -> str:
-    """For a terminal; the best has an asterisk."""
+    """The table as text for a terminal; the best value of a column has an asterisk."""
     heads = [one_line(head.text) + _ARROWS[head.better] + _bracketed(head.notes) for head in table.columns]
     rows = []
     for head, values in zip(table.rows, table.values, strict=True):
@@ -35,7 +35,7 @@ def _bracketed(letters: str) -> str:
 
 
 def as_markdown(tables: Sequence[Table]) -> str:
-    """All tables with captions and notes."""
+    """All tables as Markdown, with captions and notes."""
     parts = []
     for table in tables:
         heads = [table.corner, *(for_markdown(h.text) + _ARROWS[h.better] + _sup(h.notes) for h in table.columns)]
@@ -50,7 +50,7 @@ def as_markdown(tables: Sequence[Table]) -> str:
 
 
 def for_markdown_text(text: str) -> str:
-    """A sentence of ours with names in it: escaped whole, not cut."""
+    """Escape a sentence word by word, so that no word is cut short."""
     return " ".join(for_markdown(word) for word in text.split())
 
 
@@ -68,7 +68,7 @@ def _markdown_value(value: Value) -> str:
 
 
 def as_latex(tables: Sequence[Table]) -> str:
-    """All tables, each a `table` float of its own."""
+    """All tables as LaTeX, each in its own `table` float."""
     return _PREAMBLE + "\n".join(map(_latex_table, tables))
 
 

@@ -1,4 +1,4 @@
-"""What the report shows, gathered for its template, and the template filled in."""
+"""The HTML report: collect what the page shows and fill the template."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from sr_hooks.core.escapes import one_line
 from sr_hooks.core.text_tables import cell
 from sr_hooks.figures.data_uri import density_uri, map_uri, photo_uri, pixels_uri, ramp
 from sr_hooks.grid.report.html_plots import histogram_of, scatters_of
-from sr_hooks.grid.report.rows import Gathered, Row, is_map, shown_of
+from sr_hooks.grid.report.rows import GridRows, Row, is_map, map_images
 from sr_hooks.grid.report.tables import make_tables, name_of
-from sr_hooks.grid.report.warnings import Caution
+from sr_hooks.grid.report.warnings import ComparisonWarning
 from sr_hooks.images.image import upsample
 from sr_hooks.results.result import Result
 from sr_hooks.version import __version__
@@ -35,8 +35,8 @@ __all__ = ["make_report"]
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
-def make_report(gathered: Gathered, cautions: Sequence[Caution]) -> str:
-    """The page as text. Every name in it is escaped, and its policy lets the browser run no script but its own."""
+def make_report(grid: GridRows, warnings: Sequence[ComparisonWarning]) -> str:
+    """Return the page's HTML. Every name is escaped, and the page's policy allows only the page's own script."""
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
@@ -54,18 +54,18 @@ def make_report(gathered: Gathered, cautions: Sequence[Caution]) -> str:
     return environment.get_template("report.html").render(
         title="sr-hooks grid",
         version=__version__,
-        style=Markup(style),  # both are our own files
+        style=Markup(style),  # style and script are files of this package
         script=Markup(script),
         style_hash=_hash(style),
         script_hash=_hash(script),
-        cautions=cautions,
-        tables=make_tables(gathered, cautions),
-        overviews=_overviews(gathered, cautions),
-        places=_places(gathered),
-        clouds=_clouds(gathered),
-        histograms=_histograms(gathered),
-        others=_others(gathered),
-        rows=[_provenance(gathered, row) for row in gathered.rows],
+        warnings=warnings,
+        tables=make_tables(grid, warnings),
+        overviews=_overviews(grid, warnings),
+        places=_places(grid),
+        clouds=_clouds(grid),
+        histograms=_histograms(grid),
+        others=_others(grid),
+        rows=[_provenance(grid, row) for row in grid.rows],
     )
 
 
@@ -74,22 +74,22 @@ def _part(name: str) -> str:
 
 
 def _sentence(text: str) -> str:
-    """Whole, but without characters that would break lines or turn the direction of what follows."""
+    """Remove characters that break lines or change the direction of text; the length is not limited."""
     return one_line(text, None)
 
 
 def _hash(text: str) -> str:
-    """As a content security policy names an inline script or style."""
+    """The hash by which a content security policy names an inline script or style."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def _overviews(gathered: Gathered, cautions: Sequence[Caution]) -> list[dict[str, Any]]:
-    """A sortable table of every analysis: a row a cell, its numbers as they are printed and as they are sorted."""
-    found = []
-    for analysis in gathered.plan.asked.analyses:
-        rows = gathered.of(analysis)
+def _overviews(grid: GridRows, warnings: Sequence[ComparisonWarning]) -> list[dict[str, Any]]:
+    """A sortable table for every analysis: a row for each cell, with printed values and sort keys."""
+    overviews = []
+    for analysis in grid.plan.request.analyses:
+        rows = grid.of(analysis)
         keys = list(dict.fromkeys(key for row in rows for key in row.numbers))
-        found.append(
+        overviews.append(
             {
                 "analysis": analysis,
                 "heads": [name_of(key) for key in keys],
@@ -101,13 +101,13 @@ def _overviews(gathered: Gathered, cautions: Sequence[Caution]) -> list[dict[str
                         "link": _anchor(row),
                         "numbers": [_number(row.numbers.get(key)) for key in keys],
                         "word": "failed" if row.failure else re.split("[:;]", row.verdict)[0].rstrip("."),
-                        "marked": any(c.single and row.number in c.rows for c in cautions),
+                        "marked": any(c.single and row.number in c.rows for c in warnings),
                     }
                     for row in rows
                 ],
             }
         )
-    return found
+    return overviews
 
 
 def _number(value: Any) -> dict[str, Any]:
@@ -116,31 +116,31 @@ def _number(value: Any) -> dict[str, Any]:
 
 
 def _anchor(row: Row) -> str:
-    """The page on which a cell is shown."""
+    """The anchor of the section that shows a cell."""
     if is_map(row.cell) and row.cell.window is not None:
         return f"place-{row.cell.image}-" + "-".join(map(str, row.cell.window))
     return f"cell-{row.number}"
 
 
-def _places(gathered: Gathered) -> list[dict[str, Any]]:
-    """A page for every window of every image, with what all networks made of it."""
+def _places(grid: GridRows) -> list[dict[str, Any]]:
+    """A section for every window of every image, with the maps of all networks."""
     pages: dict[str, dict[str, Any]] = {}
-    for row in gathered.rows:
-        result = gathered.result(row.cell.key)
+    for row in grid.rows:
+        result = grid.result(row.cell.key)
         if not is_map(row.cell) or not isinstance(result, (LamResult, NoneType)):
             continue
         page = pages.setdefault(
             _anchor(row), {"anchor": _anchor(row), "image": row.image, "window": row.cell.window, "entries": []}
         )
         if result is not None and "reference" not in page:
-            page["reference"] = _reference(gathered, row, result)
+            page["reference"] = _reference(grid, row, result)
         page["entries"].append({"row": row, "map": _map(result) if result is not None else None})
     return list(pages.values())
 
 
-def _reference(gathered: Gathered, row: Row, result: LamResult) -> dict[str, Any]:
-    """What all networks of a page have in common."""
-    truth, shown = gathered.truth(row.cell), shown_of(result)
+def _reference(grid: GridRows, row: Row, result: LamResult) -> dict[str, Any]:
+    """The images that all networks of a section share: ground truth and bicubic enlargement."""
+    truth, shown = grid.truth(row.cell), map_images(result)
     output = shown.output
     height, width = output.shape[-2:]
     whole = output if truth is None else truth[0, :, :height, :width].numpy()
@@ -158,7 +158,7 @@ def _reference(gathered: Gathered, row: Row, result: LamResult) -> dict[str, Any
 
 def _map(result: LamResult) -> dict[str, Any]:
     published = bool(result.provenance.get("options", {}).get("compat"))
-    shown = shown_of(result)
+    shown = map_images(result)
     lr, output = shown.lr, shown.output
     top, left, high, wide = result.window
     zoom = output.shape[-1] / lr.shape[-1]
@@ -173,40 +173,40 @@ def _map(result: LamResult) -> dict[str, Any]:
     }
 
 
-def _results(gathered: Gathered) -> Iterator[tuple[Row, Result | None]]:
-    """Each row with its result; None for one that failed."""
-    for row in gathered.rows:
-        yield row, gathered.result(row.cell.key) if row.failure is None else None
+def _results(grid: GridRows) -> Iterator[tuple[Row, Result | None]]:
+    """Each row with its result; the result is None if the cell failed."""
+    for row in grid.rows:
+        yield row, grid.result(row.cell.key) if row.failure is None else None
 
 
-def _clouds(gathered: Gathered) -> list[dict[str, Any]]:
+def _clouds(grid: GridRows) -> list[dict[str, Any]]:
     return [
         {"row": row, "anchor": _anchor(row), "scatters": scatters_of(result)}
-        for row, result in _results(gathered)
+        for row, result in _results(grid)
         if isinstance(result, DdrResult)
     ]
 
 
-def _histograms(gathered: Gathered) -> list[dict[str, Any]]:
+def _histograms(grid: GridRows) -> list[dict[str, Any]]:
     return [
         {"row": row, "anchor": _anchor(row), "plot": histogram_of(result)}
-        for row, result in _results(gathered)
+        for row, result in _results(grid)
         if isinstance(result, FaigResult)
     ]
 
 
-def _others(gathered: Gathered) -> list[dict[str, Any]]:
-    """What has no plot of the page's own, by the figure that its analysis draws; and what failed."""
-    found = []
-    for row, result in _results(gathered):
+def _others(grid: GridRows) -> list[dict[str, Any]]:
+    """Cells for which the page has no plot: the figure that the analysis draws, or the failure."""
+    others = []
+    for row, result in _results(grid):
         if is_map(row.cell) or isinstance(result, (DdrResult, FaigResult)):
             continue
-        found.append({"row": row, "anchor": _anchor(row), "figure": _figure(result) if result is not None else None})
-    return found
+        others.append({"row": row, "anchor": _anchor(row), "figure": _figure(result) if result is not None else None})
+    return others
 
 
 def _figure(result: Result) -> str | None:
-    """The analysis's own figure; None where it has none or it cannot be drawn, which costs the page no numbers."""
+    """The analysis's own figure as a data URI; None if there is none or drawing fails. The numbers are shown anyway."""
     try:
         figure = result.figure()
     except Exception:
@@ -218,17 +218,17 @@ def _figure(result: Result) -> str | None:
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def _provenance(gathered: Gathered, row: Row) -> dict[str, Any]:
+def _provenance(grid: GridRows, row: Row) -> dict[str, Any]:
     return {
-        "label": gathered.plan.label(row.cell),
+        "label": grid.plan.label(row.cell),
         "number": row.number,
         "facts": [("key", row.cell.key), *_flat(row.provenance)],
     }
 
 
-def _flat(facts: Mapping[str, Any], above: str = "") -> list[tuple[str, str]]:
-    found: list[tuple[str, str]] = []
+def _flat(facts: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    pairs: list[tuple[str, str]] = []
     for key, value in facts.items():
-        name = f"{above}{key}"
-        found += _flat(value, f"{name}: ") if isinstance(value, Mapping) else [(name, str(value))]
-    return found
+        name = f"{prefix}{key}"
+        pairs += _flat(value, f"{name}: ") if isinstance(value, Mapping) else [(name, str(value))]
+    return pairs

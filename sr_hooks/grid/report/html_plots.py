@@ -1,4 +1,4 @@
-"""Geometry of the page's plots: where points, bars and ticks stand; the template draws them as SVG."""
+"""Coordinates of points, bars and ticks in the HTML report's plots; the template draws them as SVG."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TOP = 0.01  # of the filters
 
 @dataclass(frozen=True)
 class Point:
-    """One feature: its place on the page, how it is drawn, and what is said of it."""
+    """One feature: its position in the plot, shape, colour, and the text of its tooltip."""
 
     x: float
     y: float
@@ -30,10 +30,10 @@ class Point:
 
 @dataclass(frozen=True)
 class Scatter:
-    """One layer of a DDR. `legend` is (name, shape, colour) of each class."""
+    """The scatter plot of one layer of a DDR. `legend` is (name, shape, colour) of each class."""
 
     layer: str
-    said: str
+    summary: str
     points: tuple[Point, ...]
     legend: tuple[tuple[str, str, str], ...]
     axes: tuple[str, str]
@@ -53,7 +53,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Histogram:
-    """Filters of the top 1 %, layer by layer. `names` are (x, layer), `ticks` (y, count)."""
+    """The number of top 1 % filters in each layer. `names` are (x, layer), `ticks` are (y, count)."""
 
     bars: tuple[Bar, ...]
     names: tuple[tuple[float, str], ...]
@@ -65,32 +65,32 @@ class Histogram:
 
 
 def scatters_of(result: DdrResult) -> list[Scatter]:
-    """Every layer, in the order of the network."""
+    """One scatter plot for each layer, in the order of the network."""
     labels, groups = result.arrays["labels"], result.arrays["groups"]
     legend = tuple(
         (name, _SHAPES[k % len(_SHAPES)], COLOURS[k % len(COLOURS)]) for k, name in enumerate(result.classes)
     )
-    found = []
+    scatters = []
     for index, layer in enumerate(result.layers):
-        places = result.coordinates(layer.layer)
-        low, high = places.min(axis=0), places.max(axis=0)
-        shares = (places - low) / np.where(high > low, high - low, 1)
+        coordinates = result.coordinates(layer.layer)
+        low, high = coordinates.min(axis=0), coordinates.max(axis=0)
+        shares = (coordinates - low) / np.where(high > low, high - low, 1)
         points = []
-        for (x, y), (across, up), label, group in zip(places, shares, labels, groups, strict=True):
+        for (x, y), (across, up), label, group in zip(coordinates, shares, labels, groups, strict=True):
             name, shape, colour = legend[int(label)]
             tip = f"{name}, patch {int(group)}, ({x:.4g}, {y:.4g})"
             points.append(Point(round(40 + 410 * across, 1), round(340 - 325 * up, 1), shape, colour, tip))
         chance = "" if layer.p is None else f", p = {layer.p:.2g}"
-        span = f" ({layer.low:.3g} to {layer.high:.3g})" if layer.low is not None and layer.high is not None else ""
-        said = "CHI undefined" if layer.chi is None else f"CHI {layer.chi:.4g}{span}{chance}"
+        interval = f" ({layer.low:.3g} to {layer.high:.3g})" if layer.low is not None and layer.high is not None else ""
+        summary = "CHI undefined" if layer.chi is None else f"CHI {layer.chi:.4g}{interval}{chance}"
         embedded = len(result.arrays.get(f"tsne_{index}", ())) > 0
         kind = "t-SNE" if embedded else "component"
-        found.append(Scatter(layer.layer, said, tuple(points), legend, (f"{kind} 1", f"{kind} 2")))
-    return found
+        scatters.append(Scatter(layer.layer, summary, tuple(points), legend, (f"{kind} 1", f"{kind} 2")))
+    return scatters
 
 
 def histogram_of(result: FaigResult) -> Histogram:
-    """How many of each degradation's top 1 % of filters each layer holds."""
+    """Count, for each degradation, how many of its top 1 % filters each layer holds."""
     layers, names = result.filters.layers, result.degradations
     counts = np.zeros((len(names), len(layers)), dtype=int)
     for row, name in enumerate(names):

@@ -1,4 +1,4 @@
-"""What a grid is shown as, each output a task of its own: tables, report, and the pages of the figure."""
+"""The output files of a grid as tasks: tables, HTML report, and each page of the figure."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from sr_hooks.core.options import as_plain
-from sr_hooks.grid.folder import Place
-from sr_hooks.grid.plan import Plan
+from sr_hooks.grid.folder import GridFolder
+from sr_hooks.grid.plan import GridPlan
 from sr_hooks.grid.report.formats import as_latex, as_markdown
-from sr_hooks.grid.report.rows import Gathered
+from sr_hooks.grid.report.rows import GridRows
 from sr_hooks.grid.report.tables import as_csv, make_tables
-from sr_hooks.grid.report.warnings import Caution, cautions_of
+from sr_hooks.grid.report.warnings import ComparisonWarning, comparison_warnings
 from sr_hooks.grid.tasks import Task
 from sr_hooks.results.result import write_file
 from sr_hooks.version import __version__
@@ -24,21 +24,21 @@ __all__ = ["Outputs"]
 
 
 class Outputs:
-    """Made once all cells are settled; again only where cells, names or failures have changed since."""
+    """Writes the output files once all cells are settled, and again only if cells, names or failures have changed."""
 
-    def __init__(self, plan: Plan, place: Place, since: float) -> None:
-        self.plan, self.place, self.since = plan, place, since
-
-    @cached_property
-    def gathered(self) -> Gathered:
-        return Gathered(self.plan, self.place, self.since)
+    def __init__(self, plan: GridPlan, folder: GridFolder, since: float) -> None:
+        self.plan, self.folder, self.since = plan, folder, since
 
     @cached_property
-    def cautions(self) -> list[Caution]:
-        return cautions_of(self.gathered)
+    def rows(self) -> GridRows:
+        return GridRows(self.plan, self.folder, self.since)
+
+    @cached_property
+    def warnings(self) -> list[ComparisonWarning]:
+        return comparison_warnings(self.rows)
 
     def tasks(self) -> list[Task]:
-        """The figure's pages first: they take longest."""
+        """One task for each output. The figure's pages come first, because they take longest."""
         makers: dict[str, tuple[list[str], Callable[[], None]]] = {}
         if find_spec("matplotlib") is not None:
             from sr_hooks.grid.report.figure import pages
@@ -53,46 +53,48 @@ class Outputs:
 
     def _task(self, name: str, files: list[str], make: Callable[[], None], content: str) -> Task:
         def done() -> bool:
-            there = all((self.place.folder / file).is_file() for file in files)
-            return there and self.place.rendered(name) == content
+            there = all((self.folder.path / file).is_file() for file in files)
+            return there and self.folder.output_content(name) == content
 
         def run() -> None:
             for file in files:
-                self.place.sweep(self.place.folder / file)
+                self.folder.remove_partial_files(self.folder.path / file)
             make()
-            self.place.render(name, content)
+            self.folder.record_output(name, content)
 
         return Task(f"output-{name}", f"the {name.replace('_', ' ')}", done, run)
 
     def _content(self) -> str:
-        """What all outputs are made of, as a hash."""
+        """The SHA-256 of everything that the outputs show."""
         keys = [cell.key for cell in self.plan.cells]
-        failures = [self.place.failure(key, self.since) for key in keys]
-        checked = [(self.place.cache.path(key) / "card.json").is_file() for key in keys]
-        plan = [as_plain(part) for part in (self.plan.asked, self.plan.cells, self.plan.networks)]  # not its device
+        failures = [self.folder.failure(key, self.since) for key in keys]
+        checked = [(self.folder.cache.path(key) / "card.json").is_file() for key in keys]
+        plan = [
+            as_plain(part) for part in (self.plan.request, self.plan.cells, self.plan.networks)
+        ]  # without the device
         made_of = [__version__, plan, failures, checked]
         return hashlib.sha256(json.dumps(made_of, default=str).encode()).hexdigest()
 
     def _write(self, file: str, text: str) -> None:
-        write_file(self.place.folder / file, lambda part: part.write_text(text, encoding="utf-8"))
+        write_file(self.folder.path / file, lambda part: part.write_text(text, encoding="utf-8"))
 
     def _tables(self) -> None:
-        tables = make_tables(self.gathered, self.cautions)
-        self._write("table.csv", as_csv(self.gathered, self.cautions))
+        tables = make_tables(self.rows, self.warnings)
+        self._write("table.csv", as_csv(self.rows, self.warnings))
         self._write("table.md", as_markdown(tables))
         self._write("table.tex", as_latex(tables))
 
     def _report(self) -> None:
         from sr_hooks.grid.report import make_report
 
-        self._write("report.html", make_report(self.gathered, self.cautions))
+        self._write("report.html", make_report(self.rows, self.warnings))
 
     def _figure(self, stem: str, page: object) -> None:
         from sr_hooks.figures.sheet import save_sheet
         from sr_hooks.grid.report.figure import Page, draw_page
 
         assert isinstance(page, Page)
-        figure = draw_page(self.gathered, self.cautions, page)
+        figure = draw_page(self.rows, self.warnings, page)
         for suffix in ("pdf", "png"):
-            path: Path = self.place.folder / f"{stem}.{suffix}"
+            path: Path = self.folder.path / f"{stem}.{suffix}"
             write_file(path, lambda part, suffix=suffix: save_sheet(figure, part, suffix))  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""What a grid found, read back: a row a cell with the numbers that tables and pages show."""
+"""The rows of a grid: each cell with the numbers, verdict and images that figure, tables and report show."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ import torch
 
 from sr_hooks.analyses.base import find_analysis
 from sr_hooks.analyses.lam.result import LamResult
-from sr_hooks.grid.folder import Place
-from sr_hooks.grid.plan import Cell, Plan, image_of
+from sr_hooks.grid.folder import GridFolder
+from sr_hooks.grid.plan import Cell, GridPlan, read_cached_image
 from sr_hooks.images.metrics import psnr, quantise
 from sr_hooks.results.result import Result
 
-__all__ = ["Gathered", "Row", "Shown", "better", "is_map", "shown_of"]
+__all__ = ["GridRows", "MapImages", "Row", "better", "is_map", "map_images"]
 
 
 @dataclass(frozen=True)
 class Row:
-    """One cell for tables.
+    """One cell with its numbers.
 
     Attributes:
-        number: the cell's place in the plan.
-        network, image: their names; no image where all are taken together.
-        numbers: the result's headline, and psnr_y where there is a ground truth.
-        verdict: of the result; "" where there is none.
-        failure: why there is none.
-        card: of the checks of faithfulness, where they were asked for.
+        number: the cell's index in the plan.
+        network, image: names; the image is "" if the analysis takes all images together.
+        numbers: the result's headline numbers, and psnr_y if there is a ground truth.
+        verdict: the result's verdict; "" if the cell failed.
+        failure: why the cell failed; None if the cell has a result.
+        card: the card of the faithfulness checks; None if they were not requested.
     """
 
     number: int
@@ -46,15 +46,15 @@ class Row:
 
     @property
     def window(self) -> str:
-        """As it is typed; "" for none."""
+        """The window as it is typed, e.g. "96,120,16,16"; "" if the cell has none."""
         return ",".join(map(str, self.cell.window)) if self.cell.window else ""
 
 
-class Gathered:
-    """All rows of a plan; results with their arrays are read when they are asked for."""
+class GridRows:
+    """All rows of a plan. Results with their arrays are read from disk when needed."""
 
-    def __init__(self, plan: Plan, place: Place, since: float = 0.0) -> None:
-        self.plan, self.place = plan, place
+    def __init__(self, plan: GridPlan, folder: GridFolder, since: float = 0.0) -> None:
+        self.plan, self.folder = plan, folder
         self.result = lru_cache(maxsize=16)(self._read)
         self.rows = [self._row(number, cell, since) for number, cell in enumerate(plan.cells)]
 
@@ -63,21 +63,21 @@ class Gathered:
         return [row for row in self.rows if row.cell.analysis == analysis]
 
     def truth(self, cell: Cell) -> torch.Tensor | None:
-        """(1,C,H,W) ground truth of the cell's image; None where images are inputs."""
-        if cell.image is None or not self.plan.asked.hr:
+        """(1,C,H,W) ground truth of the cell's image; None if the images are network inputs."""
+        if cell.image is None or not self.plan.request.hr:
             return None
-        return image_of(self.plan.asked.images[cell.image].file)
+        return read_cached_image(self.plan.request.images[cell.image].file)
 
     def _read(self, key: str) -> Result | None:
-        return self.place.cache.get(key)
+        return self.folder.cache.get(key)
 
     def _row(self, number: int, cell: Cell, since: float) -> Row:
-        asked = self.plan.asked
-        image = asked.images[cell.image].name if cell.image is not None else ""
-        names = (number, cell, asked.networks[cell.network].name, image)
+        request = self.plan.request
+        image = request.images[cell.image].name if cell.image is not None else ""
+        names = (number, cell, request.networks[cell.network].name, image)
         result = self.result(cell.key)
         if result is None:
-            return Row(*names, failure=self.place.failure(cell.key, since) or "not computed")
+            return Row(*names, failure=self.folder.failure(cell.key, since) or "not computed")
         numbers = dict(result.headline())
         quality = self._psnr(cell, result)
         if quality is not None:
@@ -92,13 +92,13 @@ class Gathered:
         )
 
     def _psnr(self, cell: Cell, result: Result) -> float | None:
-        """Of the whole output against the ground truth as papers give it: 8 bits, luma, a border of the scale off."""
+        """PSNR of the whole output as papers give it: 8 bits, luma, without a border as wide as the scale."""
         truth = self.truth(cell)
         if truth is None or "output" not in result.arrays:
             return None
         output = torch.from_numpy(result.arrays["output"])[None]
         if not torch.isfinite(output).all():
-            return None  # only a part of it was asked for
+            return None  # only a part of the output was computed
         height, width = output.shape[-2:]
         border = max(round(float(self.plan.networks[cell.network]["scale"])), 0)
         if truth.shape[1] != output.shape[1] or min(height, width) <= 2 * border:
@@ -109,12 +109,12 @@ class Gathered:
 
 
 def better(analysis: str) -> Mapping[str, str]:
-    """Of an analysis's numbers, those of which "higher" or "lower" is the better; psnr_y always."""
+    """Which of an analysis's numbers have a better direction: name to "higher" or "lower"; psnr_y always has."""
     return {"psnr_y": "higher", **getattr(find_analysis(analysis), "better", {})}
 
 
 def is_map(cell: Cell) -> bool:
-    """Whether its answer is an attribution map of a window, as LAM's is."""
+    """Whether the cell's result is an attribution map of a window, as LAM's is."""
     return cell.image is not None and cell.window is not None and _gives_maps(cell.analysis)
 
 
@@ -124,8 +124,8 @@ def _gives_maps(analysis: str) -> bool:
 
 
 @dataclass(frozen=True)
-class Shown:
-    """What is shown of a map: (h,w) of itself and of its density, the input (C,h,w) and the output (C,H,W)."""
+class MapImages:
+    """The images that show an attribution: map and density (h,w), input (C,h,w), output (C,H,W)."""
 
     map: np.ndarray
     density: np.ndarray
@@ -133,10 +133,10 @@ class Shown:
     output: np.ndarray
 
 
-def shown_of(result: LamResult) -> Shown:
-    """Of a clip, the frame that the window is in, or the middle one of those there are."""
+def map_images(result: LamResult) -> MapImages:
+    """Return the images to show. For a clip: the window's frame, or the middle frame if the map lacks that frame."""
     values, density, lr = result.map, result.kde(), result.arrays["lr"]
     if values.ndim == 3:
         frame = result.frame if result.frame is not None and result.frame < len(values) else len(values) // 2
         values, density, lr = values[frame], density[frame], lr[frame]
-    return Shown(values, density, lr, result.picture)
+    return MapImages(values, density, lr, result.picture)

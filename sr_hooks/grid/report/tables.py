@@ -1,4 +1,4 @@
-"""A grid's tables as papers have them: rows of networks, the best of each column in bold where there is a best."""
+"""The tables of a grid as papers print them: a row for each network, the best value of each column, and notes."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from typing import Any
 
 from sr_hooks.core.escapes import for_csv
 from sr_hooks.core.text_tables import label
-from sr_hooks.grid.report.rows import Gathered, Row, better
-from sr_hooks.grid.report.warnings import Caution
+from sr_hooks.grid.report.rows import GridRows, Row, better
+from sr_hooks.grid.report.warnings import ComparisonWarning
 from sr_hooks.results.card import PASSES
 
 __all__ = ["Head", "Table", "Value", "as_csv", "make_tables", "name_of"]
 
-_WIDE = 8  # columns beyond which a table is turned
+_WIDE = 8  # with more columns, a table is transposed
 _NAMES = {"diffusion_index": "DI", "psnr_y": "PSNR-Y, dB", "chi": "CHI"}  # shown with two decimals
 
 
 @dataclass(frozen=True)
 class Head:
-    """Of a column or row: its words, which of its numbers is better ("higher", "lower", ""), and its notes' letters."""
+    """The head of a column or row: its text, its better direction ("higher", "lower", ""), the letters of its notes."""
 
     text: str
     better: str = ""
@@ -32,7 +32,7 @@ class Head:
 
 @dataclass(frozen=True)
 class Value:
-    """A number or text, as it is printed; whether it is the best; its notes' letters."""
+    """A value as it is printed; whether it is the best of its column; the letters of its notes."""
 
     text: str
     best: bool = False
@@ -41,7 +41,7 @@ class Value:
 
 @dataclass(frozen=True)
 class Table:
-    """One analysis's table. `values[r][c]` under `columns[c]`, beside `rows[r]`; `notes` are (letter, sentence)."""
+    """The table of one analysis: `values[r][c]` is in `rows[r]` and `columns[c]`; `notes` are (letter, sentence)."""
 
     analysis: str
     caption: str
@@ -52,14 +52,14 @@ class Table:
     notes: tuple[tuple[str, str], ...]
 
     def turned(self) -> Table:
-        """Rows for columns."""
+        """The table with rows and columns exchanged."""
         values = tuple(zip(*self.values, strict=True))
         return Table(self.analysis, self.caption, "", self.rows, self.columns, values, self.notes)
 
 
 @dataclass(frozen=True)
 class _Column:
-    """A column before notes and bests: the rows that each of its numbers is made of."""
+    """A column without notes and best values yet: `members` are the rows that each of its numbers comes from."""
 
     text: str
     better: str
@@ -68,16 +68,16 @@ class _Column:
     averages: bool = False
 
 
-def make_tables(gathered: Gathered, cautions: Sequence[Caution]) -> list[Table]:
-    """One of every analysis, in the order in which they were asked for."""
-    return [_table(gathered, name, cautions) for name in gathered.plan.asked.analyses if gathered.of(name)]
+def make_tables(grid: GridRows, warnings: Sequence[ComparisonWarning]) -> list[Table]:
+    """One table for each analysis, in the order of the request."""
+    return [_table(grid, name, warnings) for name in grid.plan.request.analyses if grid.of(name)]
 
 
-def _table(gathered: Gathered, analysis: str, cautions: Sequence[Caution]) -> Table:
-    rows = gathered.of(analysis)
+def _table(grid: GridRows, analysis: str, warnings: Sequence[ComparisonWarning]) -> Table:
+    rows = grid.of(analysis)
     networks = list(dict.fromkeys(row.cell.network for row in rows))
     columns = _columns(rows, networks, better(analysis))
-    relevant = [c for c in cautions if c.applies({row.number for row in rows})]
+    relevant = [c for c in warnings if c.applies({row.number for row in rows})]
     failures = [row for row in rows if row.failure is not None]
     letters = {id(c): _letter(i) for i, c in enumerate(relevant)}
     failed = {row.number: _letter(len(relevant) + i) for i, row in enumerate(failures)}
@@ -88,7 +88,7 @@ def _table(gathered: Gathered, analysis: str, cautions: Sequence[Caution]) -> Ta
         values.append(cells)
     notes = [(letters[id(c)], c.sentence) for c in relevant]
     notes += [(failed[row.number], f"Failed: {row.failure}") for row in failures]
-    names = tuple(Head(gathered.plan.asked.networks[n].name) for n in networks)
+    names = tuple(Head(grid.plan.request.networks[n].name) for n in networks)
     table = Table(
         analysis,
         _caption(analysis, columns),
@@ -111,17 +111,21 @@ def _columns(rows: Sequence[Row], networks: Sequence[int], directions: Any) -> l
             _Column("result", "", by_network(rows), "")
         ]
     main = next((key for key in directions if key in numbers and key != "psnr_y"), numbers[0] if numbers else "")
-    places = list(dict.fromkeys((row.cell.image, row.cell.window) for row in rows))
-    alone = {image: sum(i == image for i, _ in places) == 1 for image, _ in places}
+    positions = list(dict.fromkeys((row.cell.image, row.cell.window) for row in rows))
+    single_window = {image: sum(i == image for i, _ in positions) == 1 for image, _ in positions}
     columns = []
-    for image, window in places:
-        mine = [row for row in rows if (row.cell.image, row.cell.window) == (image, window)]
-        text = mine[0].image if alone[image] or not window else f"{mine[0].image} ({mine[0].window})"
-        columns.append(_Column(text, directions.get(main, ""), by_network(mine), main))
-    if len(places) > 1:
+    for image, window in positions:
+        position_rows = [row for row in rows if (row.cell.image, row.cell.window) == (image, window)]
+        text = (
+            position_rows[0].image
+            if single_window[image] or not window
+            else f"{position_rows[0].image} ({position_rows[0].window})"
+        )
+        columns.append(_Column(text, directions.get(main, ""), by_network(position_rows), main))
+    if len(positions) > 1:
         columns.append(_Column("mean", directions.get(main, ""), by_network(rows), main, averages=True))
     if "psnr_y" in numbers:
-        once = [row for row in rows if row.cell.window == next(w for i, w in places if i == row.cell.image)]
+        once = [row for row in rows if row.cell.window == next(w for i, w in positions if i == row.cell.image)]
         columns.append(_Column(name_of("psnr_y"), "higher", by_network(once), "psnr_y", averages=True))
     if any(row.card is not None for row in rows):
         columns.append(_Column("maps that pass all checks", "", by_network(rows), "card"))
@@ -129,10 +133,10 @@ def _columns(rows: Sequence[Row], networks: Sequence[int], directions: Any) -> l
 
 
 def _filled(
-    column: _Column, cautions: Sequence[Caution], letters: dict[int, str], failed: dict[int, str]
+    column: _Column, warnings: Sequence[ComparisonWarning], letters: dict[int, str], failed: dict[int, str]
 ) -> tuple[Head, list[Value]]:
     everyone = {row.number for members in column.members for row in members}
-    about = [] if column.number in ("psnr_y", "card") else cautions
+    about = [] if column.number in ("psnr_y", "card") else warnings
     general = [
         c for c in about if c.unsound and not c.single and c.applies(everyone) and (c.kind != "mean" or column.averages)
     ]
@@ -157,17 +161,17 @@ def _filled(
 
 
 def _number(column: _Column, members: Sequence[Row]) -> Any:
-    """What stands in a cell: a number, the mean of several, or text; None for nothing."""
+    """The value of a table cell: a number, the mean of several numbers, or text; None if it is empty."""
     if column.number == "card":
         cards = [row.card for row in members if row.card is not None]
         return f"{sum(card.word == PASSES for card in cards)} of {len(cards)}" if cards else None
-    found = [row.numbers.get(column.number) for row in members if row.failure is None]
+    values = [row.numbers.get(column.number) for row in members if row.failure is None]
     if not column.averages:
-        value = found[0] if found else None
+        value = values[0] if values else None
         return float(value) if column.better and isinstance(value, int) else value
-    if not found or len(found) < len(members) or not all(isinstance(v, (int, float)) for v in found):
+    if not values or len(values) < len(members) or not all(isinstance(v, (int, float)) for v in values):
         return None  # a mean without a failed cell would be a mean of something else
-    return math.fsum(float(v) for v in found if v is not None) / len(found)
+    return math.fsum(float(v) for v in values if v is not None) / len(values)
 
 
 def _printed(value: Any, number: str) -> str:
@@ -179,7 +183,7 @@ def _printed(value: Any, number: str) -> str:
 
 
 def name_of(number: str) -> str:
-    """A number's name for people."""
+    """The name under which a number is shown."""
     return _NAMES.get(number, label(number))
 
 
@@ -203,22 +207,32 @@ def _letter(index: int) -> str:
     return letters
 
 
-def as_csv(gathered: Gathered, cautions: Sequence[Caution]) -> str:
-    """Every cell and every number at full precision, one row a cell; for programs and spreadsheets."""
-    keys = list(dict.fromkeys(key for row in gathered.rows for key in row.numbers))
+def as_csv(grid: GridRows, warnings: Sequence[ComparisonWarning]) -> str:
+    """All cells as CSV, one row for each cell, with every number at full precision."""
+    keys = list(dict.fromkeys(key for row in grid.rows for key in row.numbers))
     facts = ["analysis", "network", "image", "window"]
     ends = ["verdict", "faithfulness", "cautions", "failure", "weights", "weights_sha256", "key"]
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow([*facts, *map(for_csv, keys), *ends])
-    for row in gathered.rows:
-        network = gathered.plan.networks[row.cell.network]
-        said = " ".join(c.sentence for c in cautions if row.number in c.rows)
+    for row in grid.rows:
+        network = grid.plan.networks[row.cell.network]
+        sentences = " ".join(c.sentence for c in warnings if row.number in c.rows)
         texts = [row.cell.analysis, row.network, row.image, row.window]
         numbers = [row.numbers.get(key) for key in keys]
         overall = row.card.overall if row.card is not None else ""
-        tail = [row.verdict, overall, said, row.failure or "", network["weights"], network["sha256"], row.cell.key]
-        writer.writerow([*map(for_csv, texts), *(_plain(n) for n in numbers), *(for_csv(str(text)) for text in tail)])
+        last_columns = [
+            row.verdict,
+            overall,
+            sentences,
+            row.failure or "",
+            network["weights"],
+            network["sha256"],
+            row.cell.key,
+        ]
+        writer.writerow(
+            [*map(for_csv, texts), *(_plain(n) for n in numbers), *(for_csv(str(text)) for text in last_columns)]
+        )
     return buffer.getvalue()
 
 

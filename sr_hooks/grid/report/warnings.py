@@ -1,4 +1,4 @@
-"""Comparisons that a grid invites and that are unsound: each said in a sentence, with the cells it is about."""
+"""Warnings about unsound comparisons between a grid's cells: a sentence each, with the rows that it concerns."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from dataclasses import dataclass
 from typing import Any
 
 from sr_hooks.core.escapes import one_line
-from sr_hooks.grid.report.rows import Gathered, Row
+from sr_hooks.grid.report.rows import GridRows, Row
 
-__all__ = ["Caution", "cautions_of"]
+__all__ = ["ComparisonWarning", "comparison_warnings"]
 
 _SHOWN = 4  # cells that a sentence names
 
 
 @dataclass(frozen=True)
-class Caution:
-    """Why numbers should not be compared, or one of them not be read at all.
+class ComparisonWarning:
+    """The reason why numbers should not be compared, or why one number should not be relied on.
 
     Attributes:
         kind: canvas, mean, input range, weights, options, samples, map, same weights.
-        sentence: for people.
-        rows: numbers of the rows that it is about.
-        single: it is about each of these rows by itself, not about comparing them.
-        unsound: it makes a comparison unsound, so that no table names a best; or else it is only good to know.
+        sentence: the text that readers see.
+        rows: indices of the rows that the warning concerns.
+        single: the warning concerns each row by itself, not the comparison of rows.
+        unsound: the comparison is unsound and no table marks a best value; if False, the warning only informs.
     """
 
     kind: str
@@ -33,57 +33,59 @@ class Caution:
     unsound: bool = True
 
     def applies(self, rows: Set[int]) -> bool:
-        """Whether a table or figure of these rows must say it."""
+        """Whether a table or figure of these rows must show the warning."""
         return len(self.rows & rows) >= (1 if self.single else 2)
 
 
-def cautions_of(gathered: Gathered) -> list[Caution]:
-    """All of a grid, most general first."""
-    found: list[Caution] = [*_networks(gathered)]
-    for analysis in gathered.plan.asked.analyses:
-        rows = [row for row in gathered.of(analysis) if row.failure is None]
-        found += _options(rows)
-        found += _canvases(rows)
-        found += _samples(rows)
-        found += _maps(rows)
-    return found
+def comparison_warnings(grid: GridRows) -> list[ComparisonWarning]:
+    """All warnings of a grid, the most general first."""
+    warnings: list[ComparisonWarning] = [*_networks(grid)]
+    for analysis in grid.plan.request.analyses:
+        rows = [row for row in grid.of(analysis) if row.failure is None]
+        warnings += _options(rows)
+        warnings += _canvases(rows)
+        warnings += _samples(rows)
+        warnings += _maps(rows)
+    return warnings
 
 
-def _networks(gathered: Gathered) -> Iterator[Caution]:
-    """What differs between the networks, whatever is asked of them."""
-    rows = [row for row in gathered.rows if row.failure is None]
+def _networks(grid: GridRows) -> Iterator[ComparisonWarning]:
+    """Warnings about differences between the networks, for every analysis."""
+    rows = [row for row in grid.rows if row.failure is None]
     ranges = _grouped(rows, lambda row: row.provenance["network"]["input_range"])
     if len(ranges) > 1:
-        said = _listed({f"[0, {white:g}]": _names(group) for white, group in ranges.items()})
-        yield Caution(
+        groups_text = _listed({f"[0, {white:g}]": _names(group) for white, group in ranges.items()})
+        yield ComparisonWarning(
             "input range",
-            f"Different input ranges: {said}. A range that is not the network's own changes output and map: make sure "
-            "that each is right before comparing.",
+            f"Different input ranges: {groups_text}. A range that is not the network's own changes output and map: "
+            "make sure that each is right before comparing.",
             _numbers(rows),
         )
     kinds = _grouped(rows, lambda row: _averaged(row.provenance["network"]["weights"]))
     if True in kinds and len(kinds) > 1:
-        said = _listed({_place(g[0]): _names(g) for g in _grouped(rows, _place).values()})
-        yield Caution(
+        groups_text = _listed({_weights_key(g[0]): _names(g) for g in _grouped(rows, _weights_key).values()})
+        yield ComparisonWarning(
             "weights",
-            f"Averaged (EMA) weights beside weights that are not known to be averaged: {said}. What averaging does is "
-            "mixed with what the networks do: take the same kind of weights of each.",
+            f"Averaged (EMA) weights beside weights that are not known to be averaged: {groups_text}. What averaging "
+            "does is mixed with what the networks do: take the same kind of weights of each.",
             _numbers(rows),
         )
     for group in _grouped(rows, lambda row: row.provenance["network"]["sha256"]).values():
         names = _names(group)
         if len(names) > 1:
-            yield Caution("same weights", f"{_and(names)} have the very same weights.", _numbers(group), unsound=False)
+            yield ComparisonWarning(
+                "same weights", f"{_join_names(names)} have the very same weights.", _numbers(group), unsound=False
+            )
 
 
-def _options(rows: Sequence[Row]) -> Iterator[Caution]:
-    """Networks that were given other options of the same analysis."""
+def _options(rows: Sequence[Row]) -> Iterator[ComparisonWarning]:
+    """Warnings about networks whose options of one analysis differ."""
 
     def plain(row: Row) -> str:
         return str(sorted((k, str(v)) for k, v in row.cell.options.items() if k not in ("window", "baseline")))
 
     if len(_grouped(rows, plain)) > 1:
-        yield Caution(
+        yield ComparisonWarning(
             "options",
             f"{rows[0].cell.analysis} was run with different options: "
             f"{_listed({text: _names(group) for text, group in _grouped(rows, plain).items()})}.",
@@ -91,32 +93,31 @@ def _options(rows: Sequence[Row]) -> Iterator[Caution]:
         )
 
 
-def _canvases(rows: Sequence[Row]) -> Iterator[Caution]:
-    """DI depends on the size of the map, and a window means something else where it covers other input pixels."""
+def _canvases(rows: Sequence[Row]) -> Iterator[ComparisonWarning]:
+    """Warnings about canvases: DI depends on the size of the map, and a window may cover different input pixels."""
     mapped = [row for row in rows if "canvas" in row.scalars]
     for group in _grouped(mapped, lambda row: (row.cell.image, row.cell.window)).values():
         sizes = _grouped(group, lambda row: tuple(row.scalars["canvas"]["input"]))
         if len(sizes) > 1:
-            said = _listed({_times(size): _names(members) for size, members in sizes.items()})
+            groups_text = _listed({_times(size): _names(members) for size, members in sizes.items()})
             window = "; the same window covers different input areas" if group[0].cell.window else ""
-            yield Caution(
+            yield ComparisonWarning(
                 "canvas",
-                f"Different canvases for {one_line(group[0].image)}: inputs of {said}{window}. DI depends on the "
-                "canvas: compare networks of one scale, or effective pixels with care.",
+                f"Different canvases for {one_line(group[0].image)}: inputs of {groups_text}{window}. DI depends on "
+                "the canvas: compare networks of one scale, or effective pixels with care.",
                 _numbers(group),
             )
-    one = next(
-        iter(_grouped(mapped, lambda row: row.cell.network).values()), []
-    )  # a network's, since each sees the same
-    sizes = _grouped(one, lambda row: tuple(row.scalars["canvas"]["input"]))
-    shapes = _grouped([row for row in one if row.cell.window], lambda row: (row.cell.window or ())[2:])
+    by_network = _grouped(mapped, lambda row: row.cell.network)
+    first_network = next(iter(by_network.values()), [])  # one network is enough: all see the same images
+    sizes = _grouped(first_network, lambda row: tuple(row.scalars["canvas"]["input"]))
+    shapes = _grouped([row for row in first_network if row.cell.window], lambda row: (row.cell.window or ())[2:])
     differing = []
     if len(sizes) > 1:
         differing.append("canvases (" + ", ".join(map(_times, sizes)) + " input pixels)")
     if len(shapes) > 1:
         differing.append("windows (" + ", ".join(map(_times, shapes)) + " output pixels)")
     if differing:
-        yield Caution(
+        yield ComparisonWarning(
             "mean",
             f"Images have different {' and '.join(differing)}: DI depends on both, so that columns should not be "
             "compared with each other, and their mean is a number without a meaning of its own.",
@@ -124,34 +125,36 @@ def _canvases(rows: Sequence[Row]) -> Iterator[Caution]:
         )
 
 
-def _samples(rows: Sequence[Row]) -> Iterator[Caution]:
-    """A Calinski-Harabasz index grows with the number of features."""
+def _samples(rows: Sequence[Row]) -> Iterator[ComparisonWarning]:
+    """Warnings about sample sizes: a Calinski-Harabasz index grows with the number of features."""
     counted = [row for row in rows if "counts" in row.scalars and "patch" in row.scalars]
     sizes = _grouped(counted, lambda row: (sum(row.scalars["counts"]), row.scalars["patch"]))
     if len(sizes) > 1:
-        said = _listed({f"{n} patches of {side} pixels": _names(group) for (n, side), group in sizes.items()})
-        yield Caution(
-            "samples", f"Different samples: {said}. CHI grows with their number: compare equal ones.", _numbers(counted)
+        groups_text = _listed({f"{n} patches of {side} pixels": _names(group) for (n, side), group in sizes.items()})
+        yield ComparisonWarning(
+            "samples",
+            f"Different samples: {groups_text}. CHI grows with their number: compare equal ones.",
+            _numbers(counted),
         )
 
 
-def _maps(rows: Sequence[Row]) -> Iterator[Caution]:
-    """Maps whose own verdict says that they mean nothing, or not enough."""
+def _maps(rows: Sequence[Row]) -> Iterator[ComparisonWarning]:
+    """Warnings about maps whose own verdict says that the map is not reliable."""
     for kind, consequence in (
         ("degenerate", "whose diffusion index says nothing"),
         ("out of range", "not to be trusted"),
         ("imprecise", "not to be trusted"),
         ("not converged", "whose numbers may still change"),
     ):
-        found = [row for row in rows if row.verdict.startswith(kind)]
-        if found:
-            shown = "; ".join(map(_place_of, found[:_SHOWN]))
-            more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-            what = f"{kind[0].upper()}{kind[1:]}, {consequence}: {rows[0].cell.analysis} of {shown}{more}."
-            yield Caution("map", what, _numbers(found), single=True)
+        unreliable = [row for row in rows if row.verdict.startswith(kind)]
+        if unreliable:
+            shown = "; ".join(map(_cell_label, unreliable[:_SHOWN]))
+            more = f"; and {len(unreliable) - _SHOWN} more" if len(unreliable) > _SHOWN else ""
+            sentence = f"{kind[0].upper()}{kind[1:]}, {consequence}: {rows[0].cell.analysis} of {shown}{more}."
+            yield ComparisonWarning("map", sentence, _numbers(unreliable), single=True)
 
 
-def _place_of(row: Row) -> str:
+def _cell_label(row: Row) -> str:
     image = f", {one_line(row.image)}" if row.image else ""
     window = f", window {row.window}" if row.window else ""
     return f"{one_line(row.network)}{image}{window}"
@@ -161,19 +164,19 @@ def _times(size: Sequence[int]) -> str:
     return "×".join(map(str, size))
 
 
-def _averaged(place: str) -> bool:
-    return "ema" in place.lower().split("_")
+def _averaged(weights_key: str) -> bool:
+    return "ema" in weights_key.lower().split("_")
 
 
-def _place(row: Row) -> str:
+def _weights_key(row: Row) -> str:
     return one_line(str(row.provenance["network"]["weights"]))
 
 
 def _grouped(rows: Sequence[Row], key: Callable[[Row], Hashable]) -> dict[Any, list[Row]]:
-    found: dict[Any, list[Row]] = {}
+    groups: dict[Any, list[Row]] = {}
     for row in rows:
-        found.setdefault(key(row), []).append(row)
-    return found
+        groups.setdefault(key(row), []).append(row)
+    return groups
 
 
 def _names(rows: Sequence[Row]) -> list[str]:
@@ -185,8 +188,8 @@ def _numbers(rows: Sequence[Row]) -> frozenset[int]:
 
 
 def _listed(groups: dict[str, list[str]]) -> str:
-    return "; ".join(f"{what} ({_and(names)})" for what, names in groups.items())
+    return "; ".join(f"{what} ({_join_names(names)})" for what, names in groups.items())
 
 
-def _and(names: Sequence[str]) -> str:
+def _join_names(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from sr_hooks.grid import run_grid
-from sr_hooks.grid.folder import Place
+from sr_hooks.grid.folder import GridFolder
 from sr_hooks.grid.plan import make_plan
 from sr_hooks.grid.report.figure import draw_page, pages
-from sr_hooks.grid.report.rows import Gathered
-from sr_hooks.grid.report.warnings import cautions_of
-from sr_hooks.grid.request import parse_asked
+from sr_hooks.grid.report.rows import GridRows
+from sr_hooks.grid.report.warnings import comparison_warnings
+from sr_hooks.grid.request import parse_request
 from sr_hooks.results.card import Card, Verdict
 from sr_hooks.results.result import write_file
 from tests.grid.report.test_tables import HOSTILE
@@ -50,16 +50,16 @@ def grid(tmp_path_factory):
     asked = small(folder, networks=2, images=2)
     plan = make_plan(asked, device="cpu", threads=1)
     run_grid(asked, folder / "out", jobs=1)
-    return plan, Place(folder / "out")
+    return plan, GridFolder(folder / "out")
 
 
 def test_one_row_a_network_with_its_di_under_it(grid):
     plan, place = grid
-    gathered = Gathered(plan, place)
+    gathered = GridRows(plan, place)
     (page,) = pages(plan)
-    figure = draw_page(gathered, cautions_of(gathered), page)
+    figure = draw_page(gathered, comparison_warnings(gathered), page)
     words = drawn(figure)
-    for name in plan.asked.networks:
+    for name in plan.request.networks:
         assert words.count(name.name) == 2  # once in each block
     for row in gathered.rows:
         assert any(text.startswith(f"DI {row.numbers['diffusion_index']:.2f}") for text in words)
@@ -72,7 +72,7 @@ def test_one_row_a_network_with_its_di_under_it(grid):
 
 def test_pictures_are_the_results_own_pixels(grid):
     plan, place = grid
-    gathered = Gathered(plan, place)
+    gathered = GridRows(plan, place)
     figure = draw_page(gathered, [], pages(plan)[0])
     shown = [image.get_array() for axes in figure.axes for image in axes.get_images()]
     for row in gathered.rows:
@@ -104,12 +104,12 @@ def test_a_card_stands_under_its_row(grid, tmp_path):
     plan, place = grid
     names = ("completeness", "model randomisation", "deletion and insertion", "other baselines")
     card = Card(tuple(Verdict(name, "fails" if i == 2 else "passes", "", {}) for i, name in enumerate(names)))
-    checked = parse_asked({**content(tmp_path, networks=2, images=2), "check": True})
+    checked = parse_request({**content(tmp_path, networks=2, images=2), "check": True})
     plan = make_plan(checked, device="cpu", threads=1)
     for cell in plan.cells:
         write_file(place.cache.path(cell.key) / "card.json", card.write)
-    gathered = Gathered(plan, place)
-    figure = draw_page(gathered, cautions_of(gathered), pages(plan)[0])
+    gathered = GridRows(plan, place)
+    figure = draw_page(gathered, comparison_warnings(gathered), pages(plan)[0])
     told = [" ".join(text.split()) for text in drawn(figure) if "deletion" in text]
     assert len(told) == 2 * len(pages(plan)[0].blocks)
     assert all("not to be relied on: fails deletion and insertion" in text for text in told)
@@ -123,7 +123,7 @@ def test_images_that_are_inputs_have_no_truth_to_show(tmp_path):
     summary = run_grid(asked, tmp_path / "out", jobs=1)
     assert not summary.failures and "PSNR" not in (tmp_path / "out/table.md").read_text()
     plan = make_plan(asked, device="cpu", threads=1)
-    gathered = Gathered(plan, Place(tmp_path / "out"))
+    gathered = GridRows(plan, GridFolder(tmp_path / "out"))
     words = drawn(draw_page(gathered, [], pages(plan)[0]))
     assert "SR of tiny 4" in words and "LR, 48×48, for ×2" in words and not any("HR" in text for text in words)
     assert "output of the first network with the window" in (tmp_path / "out/report.html").read_text()
@@ -144,10 +144,10 @@ def test_hostile_and_long_names_leave_the_layout_whole(tmp_path):
     names = [*HOSTILE[:5], HOSTILE[7]]
     asked["networks"] = {name: {**entry, "arguments": {"features": 4 + i}} for i, name in enumerate(names)}
     asked["images"] = {HOSTILE[7]: asked["images"][0]}
-    plan = make_plan(parse_asked(asked), device="cpu", threads=1)
-    summary = run_grid(plan.asked, tmp_path / "out", jobs=1)
+    plan = make_plan(parse_request(asked), device="cpu", threads=1)
+    summary = run_grid(plan.request, tmp_path / "out", jobs=1)
     assert not summary.failures
-    gathered = Gathered(plan, Place(tmp_path / "out"))
-    figure = draw_page(gathered, cautions_of(gathered), pages(plan)[0])
+    gathered = GridRows(plan, GridFolder(tmp_path / "out"))
+    figure = draw_page(gathered, comparison_warnings(gathered), pages(plan)[0])
     assert not overlaps(figure)
     assert all(not text._preprocess_math(text.get_text())[1] for text in figure.texts)

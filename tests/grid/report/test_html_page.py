@@ -9,9 +9,9 @@ import torch
 
 from sr_hooks.core.escapes import one_line
 from sr_hooks.grid import run_grid
-from sr_hooks.grid.folder import Place
+from sr_hooks.grid.folder import GridFolder
 from sr_hooks.grid.plan import make_plan
-from sr_hooks.grid.request import parse_asked
+from sr_hooks.grid.request import parse_request
 from sr_hooks.results.card import Card, Verdict
 from sr_hooks.results.result import write_file
 from tests.conftest import REPOSITORY
@@ -70,7 +70,7 @@ def hostile(tmp_path_factory):
         "faig": {"steps": 2, "any_order": True},
     }
     asked |= {"networks": networks, "images": images, "analyses": analyses}
-    summary = run_grid(parse_asked(asked), folder / "out", jobs=1)
+    summary = run_grid(parse_request(asked), folder / "out", jobs=1)
     assert not summary.failures, summary.failures
     return folder / "out"
 
@@ -85,14 +85,14 @@ def report(tmp_path_factory):
         "weights": str(folder / "zero.pth"),
     }
     torch.save({k: 0 * v for k, v in LinearUp().state_dict().items()}, folder / "zero.pth")
-    plan = make_plan(parse_asked(asked), device="cpu", threads=1)
-    run_grid(plan.asked, folder / "out", jobs=1)
+    plan = make_plan(parse_request(asked), device="cpu", threads=1)
+    run_grid(plan.request, folder / "out", jobs=1)
     names = ("completeness", "model randomisation", "deletion and insertion", "other baselines")
     verdicts = tuple(
         Verdict(name, "fails" if i == 1 else "passes", f"because of {i} < 2 & more", {}) for i, name in enumerate(names)
     )
-    write_file(Place(folder / "out").cache.path(plan.cells[0].key) / "card.json", Card(verdicts).write)
-    run_grid(plan.asked, folder / "out", jobs=1)
+    write_file(GridFolder(folder / "out").cache.path(plan.cells[0].key) / "card.json", Card(verdicts).write)
+    run_grid(plan.request, folder / "out", jobs=1)
     return folder / "out"
 
 
@@ -171,7 +171,7 @@ def test_links_lead_to_an_image_s_page_and_the_slider_uncovers_the_map(browser, 
 
 def test_verdicts_card_cautions_and_provenance_are_told(browser, report):
     show(browser, report)
-    told = browser.find_element(CSS, ".cautions").text
+    told = browser.find_element(CSS, ".warnings").text
     said = "Degenerate, whose diffusion index says nothing: lam of dead, photo_0, window 16,16,8,8; dead, photo_1, "
     assert said in told
     dead = next(row for row in browser.find_elements(CSS, "table.paper tbody tr") if row.text.startswith("dead"))

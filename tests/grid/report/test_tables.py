@@ -17,10 +17,10 @@ from sr_hooks.core.escapes import for_csv, for_latex, for_markdown, one_line
 from sr_hooks.figures.style import plain
 from sr_hooks.grid.plan import Cell
 from sr_hooks.grid.report.formats import as_latex, as_markdown, as_text
-from sr_hooks.grid.report.rows import Gathered, Row
+from sr_hooks.grid.report.rows import GridRows, Row
 from sr_hooks.grid.report.tables import as_csv, make_tables
-from sr_hooks.grid.report.warnings import cautions_of
-from sr_hooks.grid.request import Asked, AskedImage, AskedNetwork
+from sr_hooks.grid.report.warnings import comparison_warnings
+from sr_hooks.grid.request import GridRequest, ImageRequest, NetworkRequest
 from sr_hooks.results.card import Card, Verdict
 
 HOSTILE = [
@@ -59,21 +59,21 @@ def row(number: int, network: int, image: int, **more: Any) -> Row:
     )
 
 
-def gathered(rows: list[Row], names: list[str] | None = None, images: list[str] | None = None) -> Gathered:
+def gathered(rows: list[Row], names: list[str] | None = None, images: list[str] | None = None) -> GridRows:
     names = names or ["one", "two", "three"][: 1 + max(r.cell.network for r in rows)]
-    asked = Asked(
-        tuple(AskedNetwork(name, "m") for name in names),
-        tuple(AskedImage(name, None) for name in images or ["photo 0", "photo 1"]),  # type: ignore[arg-type]
+    asked = GridRequest(
+        tuple(NetworkRequest(name, "m") for name in names),
+        tuple(ImageRequest(name, None) for name in images or ["photo 0", "photo 1"]),  # type: ignore[arg-type]
     )
     networks = [{"weights": "params", "sha256": "0", "scale": 2.0}] * len(names)
-    found = SimpleNamespace(plan=SimpleNamespace(asked=asked, networks=networks), rows=rows)
+    found = SimpleNamespace(plan=SimpleNamespace(request=asked, networks=networks), rows=rows)
     found.of = lambda analysis: [r for r in rows if r.cell.analysis == analysis]
     return found  # type: ignore[return-value]
 
 
 def table(rows: list[Row], **more: Any):
     grid = gathered(rows, **more)
-    return make_tables(grid, cautions_of(grid))[0]
+    return make_tables(grid, comparison_warnings(grid))[0]
 
 
 def bold(found) -> list[list[bool]]:
@@ -102,7 +102,7 @@ def test_the_best_of_each_column_is_bold_at_the_precision_that_is_printed():
 def test_a_comparison_that_is_unsound_has_no_winner_and_says_why(change, kind, said):
     rows = [row(0, 0, 0), row(1, 1, 0, **change)]
     found = table(rows)
-    assert said in found.notes[0][1] and [c.kind for c in cautions_of(gathered(rows))] == [kind]
+    assert said in found.notes[0][1] and [c.kind for c in comparison_warnings(gathered(rows))] == [kind]
     assert found.columns[0].notes == "a" and not bold(found)[0][0] and not bold(found)[1][0]
     assert said.split(" (")[0] in html.unescape(as_markdown([found])).replace("\\", "")
     assert "\\textsuperscript{a}" in as_latex([found]) and "[a]" in as_text(found)
@@ -127,9 +127,9 @@ def test_a_map_that_says_nothing_wins_nothing(verdict):
 def test_averaged_beside_averaged_and_raw_beside_raw_are_sound():
     for place in ("params_ema", "params", "bare"):
         rows = [row(0, 0, 0, facts={"weights": place}), row(1, 1, 0, facts={"weights": place})]
-        assert cautions_of(gathered(rows)) == []
+        assert comparison_warnings(gathered(rows)) == []
     rows = [row(0, 0, 0, facts={"weights": "net_g_ema"}), row(1, 1, 0, facts={"weights": "bare"})]
-    assert [c.kind for c in cautions_of(gathered(rows))] == ["weights"]
+    assert [c.kind for c in comparison_warnings(gathered(rows))] == ["weights"]
 
 
 def test_equal_weights_are_told_and_spoil_nothing():
@@ -168,7 +168,7 @@ def hostile():
     grid = gathered(rows, names=names, images=[HOSTILE[1]])
     rows = [Row(**{**vars(r), "image": HOSTILE[1]}) for r in rows]
     grid.rows[:] = rows
-    return grid, make_tables(grid, cautions_of(grid))
+    return grid, make_tables(grid, comparison_warnings(grid))
 
 
 def test_csv_keeps_names_and_is_no_formula(hostile):

@@ -56,34 +56,34 @@ def _networks(arguments: argparse.Namespace) -> None:
 
 def _doctor(network: Network) -> int:
     torch.set_num_threads(1)  # all is small
-    found = examine(network)
-    print(report(found))
-    return 0 if found.works else NOT_ALL_WORKS
+    diagnosis = examine(network)
+    print(report(diagnosis))
+    return 0 if diagnosis.works else NOT_ALL_WORKS
 
 
-def report(found: Diagnosis) -> str:
+def report(diagnosis: Diagnosis) -> str:
     """A diagnosis for people: facts, a line an analysis, cautions and what was proved of its windows."""
-    lines = [found.name]
-    for name, value in found.facts.items():
+    lines = [diagnosis.name]
+    for name, value in diagnosis.facts.items():
         lines.append(
             f"  {name.replace('_', ' '):12s} {value:g}" if isinstance(value, float) else f"  {name:12s} {value}"
         )
     lines.append("")
-    if len({finding.said for finding in found.findings}) == 1:
-        lines += _wrapped("nothing works: ", found.findings[0].said)
-    for finding in found.findings if len({finding.said for finding in found.findings}) > 1 else ():
+    if len({finding.message for finding in diagnosis.findings}) == 1:
+        lines += _wrapped("nothing works: ", diagnosis.findings[0].message)
+    for finding in diagnosis.findings if len({finding.message for finding in diagnosis.findings}) > 1 else ():
         mark = "works" if finding.works else "does not work"
         if not finding.explained:
             mark = "fails"
-        lines += _wrapped(f"{finding.analysis:5s} {mark}: ", finding.said)
-    for caution in found.cautions:
-        lines += _wrapped("note  ", caution)
-    if found.cone:
-        how, _, why = found.cone.partition(": ")
-        said = (
+        lines += _wrapped(f"{finding.analysis:5s} {mark}: ", finding.message)
+    for warning in diagnosis.warnings:
+        lines += _wrapped("note  ", warning)
+    if diagnosis.cone:
+        how, _, why = diagnosis.cone.partition(": ")
+        sentence = (
             "only what a window depends on is computed" if how == "proved" else f"all is computed for a window ({why})"
         )
-        lines += _wrapped("cone  ", said)
+        lines += _wrapped("cone  ", sentence)
     return "\n".join(lines)
 
 

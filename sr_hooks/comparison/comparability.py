@@ -1,4 +1,4 @@
-"""What two results must have in common to be compared: what is refused, and what is only warned of."""
+"""Whether two results can be compared: what is refused, and which differences are only reported."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from sr_hooks.errors import OptionError
 from sr_hooks.results.result import Result
 
-__all__ = ["refuse_unlike", "reservations"]
+__all__ = ["refuse_incomparable", "reservations"]
 
 _NETWORK = (
     ("input_range", "input range"),
@@ -24,8 +24,8 @@ _OPTIONS = {
 _INPUTS = {"lam": ("input_sha256",), "ddr": ("inputs_sha256",), "faig": ("gt_sha256",)}
 
 
-def refuse_unlike(a: Result, b: Result) -> None:
-    """Refuse what has no common ground at all.
+def refuse_incomparable(a: Result, b: Result) -> None:
+    """Raise an error if two results cannot be compared.
 
     Raises:
         OptionError: results of two analyses, LAMs of two canvases, DDRs of two designs, FAIGs of two architectures.
@@ -57,35 +57,35 @@ def refuse_unlike(a: Result, b: Result) -> None:
 
 
 def reservations(a: Result, b: Result) -> list[str]:
-    """In words, what differs between two results besides the weights; empty where nothing does."""
-    found = []
+    """Sentences about what differs between two results besides the weights; empty if nothing does."""
+    sentences = []
     networks = [result.provenance.get("network", {}) for result in (a, b)]
     for key, name in _NETWORK:
         if networks[0].get(key) != networks[1].get(key):
-            found.append(f"{name}: {networks[0].get(key)} and {networks[1].get(key)}")
+            sentences.append(f"{name}: {networks[0].get(key)} and {networks[1].get(key)}")
     averaged = ["ema" in str(network.get("weights", "")) for network in networks]
     if averaged[0] != averaged[1]:
-        found.append("weights: moving average (EMA) against raw, which differ without any training between them")
+        sentences.append("weights: moving average (EMA) against raw, which differ without any training between them")
     options = [result.provenance.get("options", {}) for result in (a, b)]
     for key in _OPTIONS[a.analysis]:
         if options[0].get(key) != options[1].get(key):
-            found.append(f"{key}: {options[0].get(key)} and {options[1].get(key)}")
+            sentences.append(f"{key}: {options[0].get(key)} and {options[1].get(key)}")
     for key in _INPUTS[a.analysis]:
         if a.provenance.get(key) != b.provenance.get(key):
-            found.append("the images are not the same")
+            sentences.append("the images are not the same")
             break
     if a.analysis == "lam":
         windows = [tuple(result.scalars["window"]) for result in (a, b)]
         if windows[0] != windows[1]:
-            found.append(f"windows: {windows[0]} and {windows[1]}, so the maps explain unlike things")
+            sentences.append(f"windows: {windows[0]} and {windows[1]}, so the maps explain unlike things")
     for which, result in (("first", a), ("second", b)):
         word = _unsound(result)
         if word:
-            found.append(f"the {which} is {word} by its own verdict")
-    return found
+            sentences.append(f"the {which} is {word} by its own verdict")
+    return sentences
 
 
 def _unsound(result: Result) -> Any:
-    """The word with which a LAM's verdict says that the map is not to be trusted."""
+    """The word with which a LAM's verdict says that the map is not reliable; None if it is."""
     words = ("degenerate", "out of range", "not converged", "imprecise")
     return next((word for word in words if result.verdict.startswith(word)), None)

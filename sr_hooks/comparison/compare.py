@@ -1,4 +1,4 @@
-"""Two results of one analysis, or two checkpoints of one network, side by side."""
+"""`sr_hooks.compare`: compare two results of one analysis, or two checkpoints of one network."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sr_hooks.analyses.ddr.analysis import ddr
 from sr_hooks.analyses.faig.analysis import FaigOptions, faig
 from sr_hooks.analyses.faig.result import FaigResult
 from sr_hooks.analyses.lam.analysis import lam
-from sr_hooks.comparison.comparability import refuse_unlike, reservations
+from sr_hooks.comparison.comparability import refuse_incomparable, reservations
 from sr_hooks.comparison.differences import TOPS, measure
 from sr_hooks.comparison.result import CompareResult
 from sr_hooks.errors import NetworkError, OptionError
@@ -62,7 +62,7 @@ def compare(
     Raises:
         SRHooksError: a and b have no common ground, or nothing was asked of two networks.
     """
-    first, second = _opened(a), _opened(b)
+    first, second = _open(a), _open(b)
     if isinstance(first, Result) and isinstance(second, Result):
         return _of_results(first, second)
     if isinstance(first, Result) or isinstance(second, Result):
@@ -76,28 +76,28 @@ def compare(
     if image is not None:
         parts.append(_of_results(*(lam(network, image, window=window, seed=seed) for network in (first, second))))
     if images is not None:
-        asked = ("clean", *([degradations] if isinstance(degradations, str) else degradations))
-        found = [
-            ddr(network, images, degradations=asked, layers=layers, patch=patch, tsne=0, seed=seed)
+        kinds = ("clean", *([degradations] if isinstance(degradations, str) else degradations))
+        results = [
+            ddr(network, images, degradations=kinds, layers=layers, patch=patch, tsne=0, seed=seed)
             for network in (first, second)
         ]
-        parts.append(_of_results(*found))
-        parts.append(_between(faig(first, second, images=images, degradations=asked[1:], crop=crop, seed=seed)))
+        parts.append(_of_results(*results))
+        parts.append(_faig_between(faig(first, second, images=images, degradations=kinds[1:], crop=crop, seed=seed)))
     return _joined(parts, (first.name, second.name))
 
 
-def _opened(given: Any) -> Result | Network:
-    if isinstance(given, (Result, Network)):
-        return given
-    if isinstance(given, nn.Module):
-        return Network.of(given)
-    if isinstance(given, (str, Path)):
-        if (Path(given) / "result.json").is_file():
-            return read_result(given)
-        if Path(given).is_dir():
-            raise OptionError(f"{given} is a folder without a result: give one with a result.json, or a network")
-        return Network.load(str(given))
-    raise OptionError(f"a {type(given).__name__} is neither a result nor a network")
+def _open(source: Any) -> Result | Network:
+    if isinstance(source, (Result, Network)):
+        return source
+    if isinstance(source, nn.Module):
+        return Network.of(source)
+    if isinstance(source, (str, Path)):
+        if (Path(source) / "result.json").is_file():
+            return read_result(source)
+        if Path(source).is_dir():
+            raise OptionError(f"{source} is a folder without a result: give one with a result.json, or a network")
+        return Network.load(str(source))
+    raise OptionError(f"a {type(source).__name__} is neither a result nor a network")
 
 
 def _same_architecture(a: Network, b: Network) -> None:
@@ -111,10 +111,10 @@ def _same_architecture(a: Network, b: Network) -> None:
 
 
 def _of_results(a: Result, b: Result) -> CompareResult:
-    refuse_unlike(a, b)
-    arrays, scalars, said = measure(a, b)
-    doubts = reservations(a, b)
-    scalars |= {"names": _names(a, b), "reservations": doubts, "compared": [a.analysis]}
+    refuse_incomparable(a, b)
+    arrays, scalars, change = measure(a, b)
+    differences = reservations(a, b)
+    scalars |= {"names": _names(a, b), "reservations": differences, "compared": [a.analysis]}
     provenance = {
         "analysis": "compare",
         "results": [
@@ -122,11 +122,13 @@ def _of_results(a: Result, b: Result) -> CompareResult:
             for result in (a, b)
         ],
     }
-    return CompareResult("compare", arrays, scalars, provenance, _verdict(said, doubts))
+    return CompareResult("compare", arrays, scalars, provenance, _verdict(change, differences))
 
 
-def _verdict(said: str, doubts: list[str]) -> str:
-    return f"with reservations: {said}, but " + "; ".join(doubts) + "." if doubts else f"alike but for weights: {said}."
+def _verdict(change: str, differences: list[str]) -> str:
+    if differences:
+        return f"with reservations: {change}, but " + "; ".join(differences) + "."
+    return f"alike but for weights: {change}."
 
 
 def _names(a: Result, b: Result) -> list[str]:
@@ -134,32 +136,32 @@ def _names(a: Result, b: Result) -> list[str]:
     return names if names[0] != names[1] else [f"{names[0]} (first)", f"{names[1]} (second)"]
 
 
-def _between(result: FaigResult) -> CompareResult:
-    """FAIG from the one network to the other: which filters the change was made in, and whether they are the same ones.
+def _faig_between(result: FaigResult) -> CompareResult:
+    """FAIG from one network to the other: do two degradations rank the same filters first?
 
-    Here the overlap is between the degradations' own scores, not between two results.
+    The overlap is between the scores of two degradations of one result, not between two results.
     """
     scores = result.arrays["scores"]
-    found: dict[str, Any] = {}
+    pairs: dict[str, Any] = {}
     for i, j in combinations(range(len(scores)), 2):
         overlaps = []
         for top in TOPS:
             count = max(1, round(top * scores.shape[1]))
             one, other = (set((-scores[k]).argsort(kind="stable")[:count].tolist()) for k in (i, j))
             overlaps.append(len(one & other) / count)
-        found[f"{result.degradations[i]} and {result.degradations[j]}"] = {"tops": list(TOPS), "overlap": overlaps}
+        pairs[f"{result.degradations[i]} and {result.degradations[j]}"] = {"tops": list(TOPS), "overlap": overlaps}
     half = result.scalars.get("split_half_overlap")
-    said = [f"{row['overlap'][0]:.0%} of the top 1 % filters are shared by {name}" for name, row in found.items()]
+    parts = [f"{row['overlap'][0]:.0%} of the top 1 % filters are shared by {name}" for name, row in pairs.items()]
     if half is not None:
-        said.append(f"two halves of the images agree on {half:.0%} of each degradation's own top 1 %")
+        parts.append(f"two halves of the images agree on {half:.0%} of each degradation's own top 1 %")
     scalars = {
-        "faig_overlap": found,
+        "faig_overlap": pairs,
         "split_half_overlap": half,
         "reservations": [] if result.verdict.startswith("sound") else [f"FAIG: {result.verdict.rstrip('.')}"],
         "names": ["", ""],
         "compared": ["faig"],
     }
-    return CompareResult("compare", {}, scalars, {"faig": result.provenance}, ", ".join(said) or "one degradation")
+    return CompareResult("compare", {}, scalars, {"faig": result.provenance}, ", ".join(parts) or "one degradation")
 
 
 def _joined(parts: list[CompareResult], names: tuple[str, str]) -> CompareResult:
@@ -167,17 +169,17 @@ def _joined(parts: list[CompareResult], names: tuple[str, str]) -> CompareResult
     scalars: dict[str, Any] = {}
     for part in parts:
         scalars |= part.scalars
-    doubts = list(dict.fromkeys(doubt for part in parts for doubt in part.scalars["reservations"]))
+    differences = list(dict.fromkeys(doubt for part in parts for doubt in part.scalars["reservations"]))
     scalars |= {
         "names": list(names) if names[0] != names[1] else [f"{names[0]} (first)", f"{names[1]} (second)"],
-        "reservations": doubts,
+        "reservations": differences,
         "compared": [name for part in parts for name in part.scalars["compared"]],
     }
-    said = "; ".join(_said(part) for part in parts)
+    change = "; ".join(_change_sentence(part) for part in parts)
     provenance = {"analysis": "compare", "parts": [part.provenance for part in parts]}
-    return CompareResult("compare", arrays, scalars, cast("dict[str, Any]", provenance), _verdict(said, doubts))
+    return CompareResult("compare", arrays, scalars, cast("dict[str, Any]", provenance), _verdict(change, differences))
 
 
-def _said(part: CompareResult) -> str:
+def _change_sentence(part: CompareResult) -> str:
     text = part.verdict.removeprefix("alike but for weights: ").removeprefix("with reservations: ")
     return text.split(", but ")[0].rstrip(".")

@@ -1,4 +1,4 @@
-"""What changed between two results of one analysis, in numbers."""
+"""The differences between two results of one analysis, in numbers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TOPS = (0.01, 0.03, 0.05, 0.1)
 
 
 def measure(a: Result, b: Result) -> tuple[dict[str, np.ndarray], dict[str, Any], str]:
-    """Arrays, numbers and half a sentence, by the results' analysis."""
+    """Compare two results: arrays, numbers and half a sentence."""
     known: dict[str, Callable[[Any, Any], tuple[dict[str, np.ndarray], dict[str, Any], str]]] = {
         "lam": lam_change,
         "ddr": ddr_change,
@@ -31,7 +31,7 @@ def measure(a: Result, b: Result) -> tuple[dict[str, np.ndarray], dict[str, Any]
 
 
 def lam_change(a: LamResult, b: LamResult) -> tuple[dict[str, np.ndarray], dict[str, Any], str]:
-    """The difference of the two maps, each as a share of its own sum, so that it sums to nothing: where weight moved.
+    """Compare two LAM maps. Each map is divided by its sum; the difference shows where weight moved and sums to zero.
 
     `moved` is the share of the weight that lies elsewhere: half the sum of the |differences|, 0 to 1.
     """
@@ -48,12 +48,12 @@ def lam_change(a: LamResult, b: LamResult) -> tuple[dict[str, np.ndarray], dict[
         "window": list(a.window),
         "scale": a.arrays["output"].shape[-1] / first.shape[1],
     }
-    said = f"DI {indices[0]:.2f} to {indices[1]:.2f}, {scalars['moved']:.0%} of the map's weight moved"
-    return arrays, scalars, said
+    sentence = f"DI {indices[0]:.2f} to {indices[1]:.2f}, {scalars['moved']:.0%} of the map's weight moved"
+    return arrays, scalars, sentence
 
 
 def ddr_change(a: DdrResult, b: DdrResult) -> tuple[dict[str, np.ndarray], dict[str, Any], str]:
-    """The separability of each layer that both looked at; a change is clear where the two 95 % intervals are apart.
+    """Compare the separability of each common layer. A change is clear if the two 95 % intervals do not overlap.
 
     Raises:
         OptionError: no layer in common.
@@ -70,7 +70,7 @@ def ddr_change(a: DdrResult, b: DdrResult) -> tuple[dict[str, np.ndarray], dict[
     last = cast("dict[str, Any]", rows[-1])
     known = None not in last["chi"]
     change = last["chi"][1] - last["chi"][0] if known else None
-    said = (
+    sentence = (
         f"CHI {_number(last['chi'][0])} to {_number(last['chi'][1])} at {last['layer']}"
         + {
             True: ", beyond both intervals",
@@ -78,11 +78,11 @@ def ddr_change(a: DdrResult, b: DdrResult) -> tuple[dict[str, np.ndarray], dict[
             None: "",
         }[last["clear"]]
     )
-    return {}, {"chi_layers": rows, "chi_change": change}, said
+    return {}, {"chi_layers": rows, "chi_change": change}, sentence
 
 
 def faig_change(a: FaigResult, b: FaigResult) -> tuple[dict[str, np.ndarray], dict[str, Any], str]:
-    """The share of filters that the two rankings' tops have in common, for each degradation that both have.
+    """The share of top-ranked filters that two rankings have in common, for each common degradation.
 
     Raises:
         OptionError: no degradation in common.
@@ -90,19 +90,19 @@ def faig_change(a: FaigResult, b: FaigResult) -> tuple[dict[str, np.ndarray], di
     names = [name for name in a.degradations if name in b.degradations]
     if not names:
         raise OptionError("the two FAIGs have no degradation in common")
-    found: dict[str, dict[str, Any]] = {}
+    overlaps: dict[str, dict[str, Any]] = {}
     for name in names:
         rankings = [result.ranking(name) for result in (a, b)]
         tops = [[pick(ranking, top) for ranking in rankings] for top in TOPS]
-        found[name] = {
+        overlaps[name] = {
             "tops": list(TOPS),
             "overlap": [float((one & other).sum() / one.sum()) for one, other in tops],
             "rank_correlation": rank_correlation(a.contrast(name), b.contrast(name)),
         }
-    said = "of the filters ranked top 1 %, " + ", ".join(
-        f"{found[name]['overlap'][0]:.0%} in common for {name}" for name in names
+    sentence = "of the filters ranked top 1 %, " + ", ".join(
+        f"{overlaps[name]['overlap'][0]:.0%} in common for {name}" for name in names
     )
-    return {}, {"faig_overlap": found}, said + " (by chance 1 %)"
+    return {}, {"faig_overlap": overlaps}, sentence + " (by chance 1 %)"
 
 
 def _number(value: float | None) -> str:

@@ -1,4 +1,4 @@
-"""What a comparison found."""
+"""The result of a comparison, and its figure."""
 
 from __future__ import annotations
 
@@ -23,38 +23,38 @@ __all__ = ["CompareResult"]
 
 
 class CompareResult(Result):
-    """Two results, or two networks, side by side.
+    """The comparison of two results or two networks.
 
-    Arrays of a comparison of LAMs: `first`, `second` (h,w) the maps; `difference` (h,w), the second's shares of its sum
-    less the first's; `lr` (C,h,w). Scalars: see `sr_hooks.comparison.measured`; `names` of the two; `reservations`.
+    Arrays, for LAM only: `first`, `second` (h,w), the maps; `difference` (h,w), the second map divided by its sum minus
+    the first map divided by its sum; `lr` (C,h,w). Scalars: see `sr_hooks.comparison.differences`; `names` of the two;
+    `reservations`.
     """
 
     @property
     def names(self) -> tuple[str, str]:
-        """Of the two, as the figure calls them."""
+        """The names of the two, as the figure shows them."""
         return tuple(self.scalars["names"])
 
     @property
     def reservations(self) -> tuple[str, ...]:
-        """What differs besides the weights, in words; empty where the comparison is sound."""
+        """Sentences about what differs besides the weights; empty if the comparison is sound."""
         return tuple(self.scalars["reservations"])
 
     def headline(self) -> dict[str, Any]:
-        found: dict[str, Any] = {}
+        numbers: dict[str, Any] = {}
         if "diffusion_index" in self.scalars:
             before, after = self.scalars["diffusion_index"]
-            found |= {"di_before": before, "di_after": after, "di_change": after - before}
-            found |= {key: self.scalars[key] for key in ("moved", "rank_correlation")}
+            numbers |= {"di_before": before, "di_after": after, "di_change": after - before}
+            numbers |= {key: self.scalars[key] for key in ("moved", "rank_correlation")}
         for row in self.scalars.get("chi_layers", []):
-            found[f"chi/{row['layer']}"] = " to ".join("-" if v is None else f"{v:.4g}" for v in row["chi"])
+            numbers[f"chi/{row['layer']}"] = " to ".join("-" if v is None else f"{v:.4g}" for v in row["chi"])
         for name, row in self.scalars.get("faig_overlap", {}).items():
-            found[f"top_1%_shared/{name}"] = row["overlap"][0]
+            numbers[f"top_1%_shared/{name}"] = row["overlap"][0]
         if self.scalars.get("split_half_overlap") is not None:
-            found["split_half_overlap"] = self.scalars["split_half_overlap"]
-        return found
+            numbers["split_half_overlap"] = self.scalars["split_half_overlap"]
+        return numbers
 
     def figure(self) -> Any:
-
         return compare_figure(self)
 
 
@@ -63,7 +63,7 @@ _OVERLAPS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
 
 
 def compare_figure(result: CompareResult) -> Any:
-    """The maps above, separability and filters below, as far as they were compared; then the verdict."""
+    """Draw the maps above, separability and filters below (those that were compared), then the verdict."""
     maps, chi = "difference" in result.arrays, result.scalars.get("chi_layers")
     overlap = result.scalars.get("faig_overlap")
     plots = [part for part in (chi, overlap) if part]
@@ -105,7 +105,7 @@ def _maps(figure: Any, panels: list[Any], result: CompareResult) -> None:
     colour_bar(figure, shown, panels[2], "|attribution| / max", [0, 0.1, 0.5, 1])
     difference = result.arrays["difference"] * 100
     limit = max(float(np.abs(difference).max()), 1e-30)
-    rooted = np.sign(difference) * np.sqrt(np.abs(difference) / limit)  # as the maps beside it, which show roots
+    rooted = np.sign(difference) * np.sqrt(np.abs(difference) / limit)  # square roots, as in the maps beside it
     shown = panels[3].imshow(rooted, cmap="PuOr_r", vmin=-1, vmax=1, interpolation="nearest")
     panel(panels[3], f"second − first: {result.scalars['moved']:.0%} moved")
     window_box(panels[3], box, thin=True)
@@ -115,16 +115,16 @@ def _maps(figure: Any, panels: list[Any], result: CompareResult) -> None:
 
 
 def _chi(axes: Any, rows: list[dict[str, Any]], names: tuple[str, str]) -> None:
-    places = np.arange(len(rows))
+    positions = np.arange(len(rows))
     for side, (shift, colour) in enumerate(((-0.12, _FIRST), (0.12, _SECOND))):
-        for place, row in zip(places, rows, strict=True):
+        for position, row in zip(positions, rows, strict=True):
             value, low, high = row["chi"][side], row["interval"][2 * side], row["interval"][2 * side + 1]
             if value is None:
                 continue
             if low is not None and high is not None:
-                axes.plot([low, high], [place + shift] * 2, color=colour, linewidth=2)
-            axes.plot(value, place + shift, "o", color=colour, label=plain(names[side]) if place == 0 else None)
-    axes.set_yticks(places, [plain(row["layer"]) for row in rows], fontsize=8)
+                axes.plot([low, high], [position + shift] * 2, color=colour, linewidth=2)
+            axes.plot(value, position + shift, "o", color=colour, label=plain(names[side]) if position == 0 else None)
+    axes.set_yticks(positions, [plain(row["layer"]) for row in rows], fontsize=8)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_xscale("symlog", linthresh=1)
     highest = max((v for row in rows for v in (*row["chi"], *row["interval"]) if v is not None), default=1.0)
@@ -135,9 +135,9 @@ def _chi(axes: Any, rows: list[dict[str, Any]], names: tuple[str, str]) -> None:
     axes.legend(fontsize=7, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.14))
 
 
-def _overlap(axes: Any, found: dict[str, Any]) -> None:
+def _overlap(axes: Any, overlaps: dict[str, Any]) -> None:
     tops: list[float] = []
-    for colour, (name, row) in zip(_OVERLAPS * len(found), found.items(), strict=False):
+    for colour, (name, row) in zip(_OVERLAPS * len(overlaps), overlaps.items(), strict=False):
         tops = [100 * top for top in row["tops"]]
         axes.plot(tops, [100 * v for v in row["overlap"]], "o-", color=colour, label=plain(name), markersize=4)
     axes.plot(tops, tops, "--", color="#999999", linewidth=1, label="by chance")

@@ -1,11 +1,11 @@
-"""The built-in kinds of degradation, from how they are written to what they do."""
+"""The built-in kinds of degradation: `blur:2` and the like to a `Step`. A new built-in kind belongs here."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
 
-from sr_hooks.degradations import operations as spoil
+from sr_hooks.degradations import operations
 from sr_hooks.degradations.random_chains import chain_step
 from sr_hooks.degradations.step import Step
 from sr_hooks.hookspecs import hookimpl
@@ -14,7 +14,7 @@ __all__ = ["KINDS"]
 
 
 def _numbers(argument: str | None, what: str, default: Sequence[float] | None = None) -> list[float]:
-    """As many numbers above 0 as `what` names, but for an angle, which may be any."""
+    """Parse as many numbers as `what` names. Each must be above 0, except an angle in DEGREES."""
     names = what.split(",")
     if argument is None and default is not None:
         return list(default)
@@ -36,22 +36,22 @@ def _plain(values: Sequence[float]) -> str:
 
 def _blur(argument: str | None) -> Step:
     (std,) = _numbers(argument, "STD")
-    return Step("blur", lambda image, rng, size: spoil.blur(image, std), "hr", _plain([std]), std)
+    return Step("blur", lambda image, rng, size: operations.blur(image, std), "hr", _plain([std]), std)
 
 
 def _aniso(argument: str | None) -> Step:
     values = _numbers(argument, "STD,STD,DEGREES")
-    return Step("aniso", lambda image, rng, size: spoil.anisotropic_blur(image, *values), "hr", _plain(values))
+    return Step("aniso", lambda image, rng, size: operations.anisotropic_blur(image, *values), "hr", _plain(values))
 
 
 def _noise(argument: str | None) -> Step:
     (std,) = _numbers(argument, "STD")
-    return Step("noise", lambda image, rng, size: spoil.gaussian_noise(image, std, rng), "lr", _plain([std]), std)
+    return Step("noise", lambda image, rng, size: operations.gaussian_noise(image, std, rng), "lr", _plain([std]), std)
 
 
 def _poisson(argument: str | None) -> Step:
     (std,) = _numbers(argument, "STD")
-    return Step("poisson", lambda image, rng, size: spoil.poisson_noise(image, std, rng), "lr", _plain([std]), std)
+    return Step("poisson", lambda image, rng, size: operations.poisson_noise(image, std, rng), "lr", _plain([std]), std)
 
 
 def _jpeg(argument: str | None) -> Step:
@@ -59,19 +59,19 @@ def _jpeg(argument: str | None) -> Step:
     if not quality.is_integer() or quality > 100:
         raise ValueError("QUALITY must be a whole number of 1 to 100")
     whole = int(quality)
-    return Step("jpeg", lambda image, rng, size: spoil.jpeg(image, whole), "lr", str(whole), 100 - quality)
+    return Step("jpeg", lambda image, rng, size: operations.jpeg(image, whole), "lr", str(whole), 100 - quality)
 
 
 def _down(argument: str | None) -> Step:
     kernel = argument or "bicubic"
     if kernel not in ("bicubic", "bilinear", "area", "nearest"):
         raise ValueError("the kernels are bicubic, bilinear, area and nearest")
-    return Step("down", lambda image, rng, size: spoil.shrink(image, size, kernel), "down", kernel)
+    return Step("down", lambda image, rng, size: operations.shrink(image, size, kernel), "down", kernel)
 
 
 def _rain(argument: str | None) -> Step:
     (density,) = _numbers(argument, "DENSITY", [1.0])
-    return Step("rain", lambda image, rng, size: spoil.rain(image, density, rng), "hr", _plain([density]), density)
+    return Step("rain", lambda image, rng, size: operations.rain(image, density, rng), "hr", _plain([density]), density)
 
 
 def _chain(kind: str) -> Callable[[str | None], Step]:

@@ -1,8 +1,8 @@
-"""The ways to spoil an image that degradations are made of, one image at a time.
+"""The operations that degradations consist of: blur, noise, JPEG, rain and shrinking of one image.
 
-Every function takes one image (1,C,H,W) float32 and returns float32 of the same channels. What is random takes a
-NumPy generator and draws all from it, so that a result depends on the generator's seed alone. Nothing here clips
-except `jpeg` and `shrink`, whose definitions do.
+Every function takes one image (1,C,H,W) float32 and returns float32 with the same channels. Random operations take a
+NumPy generator and draw everything from it, so the output depends on the generator's seed alone. No operation clips,
+except `jpeg` and `shrink`, which clip by definition.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def blur(image: torch.Tensor, std: float) -> torch.Tensor:
 
 
 def anisotropic_blur(image: torch.Tensor, along: float, across: float, degrees: float) -> torch.Tensor:
-    """Gaussian blur of std `along` pixels in a direction, counterclockwise from the right, and `across` athwart it."""
+    """Gaussian blur: std `along` in a direction (degrees counterclockwise from the right), std `across` at 90° to it."""
     taps = _taps(max(along, across))
     axis = torch.arange(taps, dtype=torch.float64) - taps // 2
     down, right = torch.meshgrid(axis, axis, indexing="ij")
@@ -59,7 +59,7 @@ def poisson_noise(image: torch.Tensor, std: float, rng: np.random.Generator) -> 
 
 
 def jpeg(image: torch.Tensor, quality: int) -> torch.Tensor:
-    """Through a JPEG file and back, chroma subsampled as OpenCV does; clipped to [0, 1] and of 8 bits by its nature."""
+    """Encode as JPEG and decode, with OpenCV's chroma subsampling; the result is clipped to [0, 1] and has 8 bits."""
     array = image[0].permute(1, 2, 0).clamp(0, 1).mul(255).round().byte().numpy()
     grey = array.shape[2] == 1
     bgr = np.ascontiguousarray(array[:, :, 0] if grey else array[:, :, ::-1])
@@ -70,9 +70,9 @@ def jpeg(image: torch.Tensor, quality: int) -> torch.Tensor:
 
 
 def rain(image: torch.Tensor, density: float, rng: np.random.Generator) -> torch.Tensor:
-    """Bright streaks laid over the image: density 1 is two drops in 1000 pixels, of one slant and length an image.
+    """Add bright streaks: density 1 is two drops in 1000 pixels; all streaks of an image share one slant and length.
 
-    A picture of rain cheap enough to probe with, no model of it.
+    This is a cheap picture of rain for tests of a network, not a physical model.
     """
     height, width = image.shape[-2:]
     slant, length = rng.uniform(-25, 25), int(rng.integers(9, 22))
@@ -81,11 +81,11 @@ def rain(image: torch.Tensor, density: float, rng: np.random.Generator) -> torch
     streak = np.zeros((2 * half + 1, 2 * half + 1), np.float32)
     ends = [(round(half + s * x), round(half + s * y)) for s in (-1, 1)]
     cv2.line(streak, ends[0], ends[1], 1.0, 1)
-    # Drops fall beyond the border too, so that streaks enter from outside.
+    # Drops are drawn beyond the border too, so that streaks enter from outside.
     drops = (rng.random((height + 2 * half, width + 2 * half)) < 0.002 * density).astype(np.float32)
     drops *= rng.uniform(0.3, 1, drops.shape).astype(np.float32)
-    laid = cv2.GaussianBlur(cv2.filter2D(drops, -1, streak), (3, 3), 0.6)[half : half + height, half : half + width]
-    veil = torch.from_numpy(np.ascontiguousarray(laid)).clamp(0, 0.9)
+    streaks = cv2.GaussianBlur(cv2.filter2D(drops, -1, streak), (3, 3), 0.6)[half : half + height, half : half + width]
+    veil = torch.from_numpy(np.ascontiguousarray(streaks)).clamp(0, 0.9)
     return 1 - (1 - image) * (1 - veil)
 
 

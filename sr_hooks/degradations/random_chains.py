@@ -1,4 +1,4 @@
-"""Whole chains of degradations whose strengths, and for one their order, are drawn for each image."""
+"""Random chains of degradations (classical, shuffled, second): strengths and order are drawn for each image."""
 
 from __future__ import annotations
 
@@ -7,38 +7,41 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from sr_hooks.degradations import operations as spoil
+from sr_hooks.degradations import operations
 from sr_hooks.degradations.step import Step
 
 __all__ = ["chain_step"]
 
-Act = Callable[[torch.Tensor], torch.Tensor]
+Operation = Callable[[torch.Tensor], torch.Tensor]
 
 
 def chain_step(kind: str, level: float) -> Step:
-    """`classical`, `shuffled` or `second`, of a level: 1 draws what the literature draws, 2 twice as strong."""
+    """The step `classical`, `shuffled` or `second`. Level 1 draws the literature's strengths, 2 twice as strong."""
     run = {"classical": _classical, "shuffled": _shuffled, "second": _second}[kind]
     return Step(kind, lambda image, rng, size: run(image, rng, size, level), "down", f"{level:g}", level)
 
 
 def _draw_blur(rng: np.random.Generator, level: float) -> Callable[[torch.Tensor, float], torch.Tensor]:
-    """Isotropic or not, at even odds; std of 0.2 to 3 HR pixels. Takes the share of the HR size that the image has."""
+    """Isotropic or anisotropic blur at equal odds, std of 0.2 to 3 HR pixels; `share` is image size over HR size."""
     along, across, degrees = rng.uniform(0.2, 3) * level, rng.uniform(0.2, 3) * level, rng.uniform(0, 180)
     if rng.random() < 0.5:
-        return lambda image, share: spoil.blur(image, along * share)
-    return lambda image, share: spoil.anisotropic_blur(image, along * share, across * share, degrees)
+        return lambda image, share: operations.blur(image, along * share)
+    return lambda image, share: operations.anisotropic_blur(image, along * share, across * share, degrees)
 
 
-def _draw_noise(rng: np.random.Generator, level: float) -> Act:
-    """Gaussian or Poisson at even odds, std of 1 to 25 of 255."""
-    std, make = rng.uniform(1, 25) * level, (spoil.gaussian_noise if rng.random() < 0.5 else spoil.poisson_noise)
+def _draw_noise(rng: np.random.Generator, level: float) -> Operation:
+    """Gaussian or Poisson noise at equal odds, std of 1 to 25 of 255."""
+    std, make = (
+        rng.uniform(1, 25) * level,
+        (operations.gaussian_noise if rng.random() < 0.5 else operations.poisson_noise),
+    )
     return lambda image: make(image, std, rng).clamp(0, 1)
 
 
-def _draw_jpeg(rng: np.random.Generator, level: float) -> Act:
-    """Quality of 95 down to 30."""
+def _draw_jpeg(rng: np.random.Generator, level: float) -> Operation:
+    """JPEG compression of quality 95 down to 30."""
     quality = max(round(95 - rng.uniform(0, 65) * level), 5)
-    return lambda image: spoil.jpeg(image, quality)
+    return lambda image: operations.jpeg(image, quality)
 
 
 def _share(image: torch.Tensor, whole: int) -> float:
@@ -47,20 +50,20 @@ def _share(image: torch.Tensor, whole: int) -> float:
 
 def _classical(image: torch.Tensor, rng: np.random.Generator, size: tuple[int, int], level: float) -> torch.Tensor:
     smooth, grain, pack = _draw_blur(rng, level), _draw_noise(rng, level), _draw_jpeg(rng, level)
-    return pack(grain(spoil.shrink(smooth(image, 1.0), size)))
+    return pack(grain(operations.shrink(smooth(image, 1.0), size)))
 
 
 def _shuffled(image: torch.Tensor, rng: np.random.Generator, size: tuple[int, int], level: float) -> torch.Tensor:
     smooth, grain, pack = _draw_blur(rng, level), _draw_noise(rng, level), _draw_jpeg(rng, level)
     whole = image.shape[-2]
-    acts: list[Act] = [
-        lambda x: smooth(x, _share(x, whole)),  # std in HR pixels, wherever in the order it comes
-        lambda x: spoil.shrink(x, size),
+    steps: list[Operation] = [
+        lambda x: smooth(x, _share(x, whole)),  # std in HR pixels, at any position in the order
+        lambda x: operations.shrink(x, size),
         grain,
         pack,
     ]
-    for place in rng.permutation(len(acts)):
-        image = acts[place](image)
+    for index in rng.permutation(len(steps)):
+        image = steps[index](image)
     return image
 
 
@@ -71,5 +74,5 @@ def _second(image: torch.Tensor, rng: np.random.Generator, size: tuple[int, int]
     for target in ((between[0], between[1]), size):
         smooth, grain, pack = _draw_blur(rng, level), _draw_noise(rng, level), _draw_jpeg(rng, level)
         kernel = ("bicubic", "bilinear", "area")[int(rng.integers(3))]
-        image = pack(grain(spoil.shrink(smooth(image, _share(image, whole)), target, kernel)))
+        image = pack(grain(operations.shrink(smooth(image, _share(image, whole)), target, kernel)))
     return image

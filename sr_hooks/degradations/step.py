@@ -1,4 +1,4 @@
-"""One step of a degradation, and a named chain of steps."""
+"""`Step`, one operation of a degradation, and `Degradation`, a named chain of steps."""
 
 from __future__ import annotations
 
@@ -16,27 +16,28 @@ Apply = Callable[[torch.Tensor, np.random.Generator, "tuple[int, int]"], torch.T
 
 @dataclass(frozen=True)
 class Step:
-    """One act on one image; what a factory of the hook `register_degradations` returns.
+    """One operation on one image. A factory of the hook `register_degradations` returns a Step.
 
     Attributes:
-        kind: its name without the argument.
-        apply: (image (1,C,H,W), NumPy generator, LR size (h,w)) to image. All randomness from that generator.
-        place: "hr" before the downsampling, "lr" after it, "down" in place of it.
-        argument: as results write it, in one form for "2" and "2.0", since it is part of the seed.
-        level: how strong, 0 being not at all; None where that is no one number.
+        kind: the name without the argument.
+        apply: (image (1,C,H,W), NumPy generator, LR size (h,w)) to image. All randomness comes from that generator.
+        stage: "hr" before the downsampling, "lr" after it, "down" if the step replaces the downsampling.
+        argument: the argument in one fixed form ("2" also for "2.0"), because the argument is part of the seed.
+        level: the strength, 0 for none; None if the strength is no single number.
+        moved: whether the stage differs from the kind's usual stage.
     """
 
     kind: str
     apply: Apply
-    place: Literal["hr", "lr", "down"]
+    stage: Literal["hr", "lr", "down"]
     argument: str = ""
     level: float | None = None
     moved: bool = False
 
     @property
     def name(self) -> str:
-        """As it is written."""
-        return self.kind + (f":{self.argument}" if self.argument else "") + (f"@{self.place}" if self.moved else "")
+        """The step as it is written, e.g. `noise:20@hr`."""
+        return self.kind + (f":{self.argument}" if self.argument else "") + (f"@{self.stage}" if self.moved else "")
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Degradation:
 
     @property
     def name(self) -> str:
-        """As it is written; two of one name give the same images for the same seed."""
+        """The chain as it is written. Two degradations of one name give the same images for the same seed."""
         return "+".join(step.name for step in self.steps) or "clean"
 
     @property
@@ -57,7 +58,7 @@ class Degradation:
 
     @property
     def level(self) -> float | None:
-        """How strong: 0 for clean, the step's own level for one step, None for a chain."""
+        """The strength: 0 for clean, the step's own level for one step, None for a chain."""
         if not self.steps:
             return 0.0
         return self.steps[0].level if len(self.steps) == 1 else None

@@ -1,4 +1,4 @@
-"""The demo: a small network in two states, a few photographs, and what sr_hooks shows of them."""
+"""The shipped demo network (states `baseline` and `target`) and the shipped photographs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def demo_network(state: str = "target") -> Network:
 
 
 def photographs() -> list[Path]:
-    """The shipped photographs, 256x256, of free licence (photos/SOURCES.md)."""
+    """Paths of the shipped photographs, 256x256, under free licences (photos/SOURCES.md)."""
     return sorted((_HERE / "photos").glob("*.png"))
 
 

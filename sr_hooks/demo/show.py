@@ -1,4 +1,4 @@
-"""`sr-hooks demo`: the shipped network on the shipped photographs, to pictures and a table."""
+"""What `sr-hooks demo` runs: LAM, FAIG and DDR of the demo network, saved as figures and a table."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WINDOWS = (("cat", (84, 64, 32)), ("coffee", (164, 148, 32)), ("rocket", (84, 16
 
 
 def run_demo(out: Path) -> None:
-    """LAM of three windows on the baseline, FAIG from it to the target, DDR of both; figures in `out`, a table printed.
+    """Run LAM of three windows on the baseline, FAIG from baseline to target, and DDR of both; save and print.
 
     Raises:
         ResultError: the folder cannot be written; nothing is left behind.
@@ -56,7 +56,7 @@ def run_demo(out: Path) -> None:
 
 
 def _faig(photos: Iterable[Path]) -> tuple[FaigResult, VerifyResult]:
-    """Filters ranked on the photographs' left halves, and masked on their right halves."""
+    """Rank filters on the left halves of the photographs, and mask them on the right halves."""
     images = [read_image(photo) for photo in photos]
     left, right = ([image[..., 64:192, part] for image in images] for part in (slice(0, 128), slice(128, 256)))
     result = faig(
@@ -66,6 +66,6 @@ def _faig(photos: Iterable[Path]) -> tuple[FaigResult, VerifyResult]:
 
 
 def _ddr(state: str, photos: Iterable[Path]) -> DdrResult:
-    """Block by block, on patches of 64x64; without t-SNE, which needs scikit-learn."""
+    """DDR of every block, on patches of 64x64, without t-SNE (which needs scikit-learn)."""
     images = [read_image(photo) for photo in photos]
     return ddr(demo_network(state), images, layers=["body.*.conv1", "auto"], patch=64, patches=64, tsne=0)

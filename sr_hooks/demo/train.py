@@ -1,4 +1,4 @@
-"""Train the two states of the demo network on a folder of photographs.
+"""The script that trained the two states of the demo network, on a folder of photographs.
 
     python -m sr_hooks.demo.train PHOTOS --set5 SET5 --out sr_hooks/demo/weights
 
@@ -42,15 +42,15 @@ def read_rgb(path: Path) -> np.ndarray:
 
 
 def crops(photos: list[np.ndarray], batch: int, size: int, rng: np.random.Generator) -> torch.Tensor:
-    """(batch,3,size,size) float32 in [0,1]: random crops, flipped and turned."""
-    out = []
+    """(batch,3,size,size) float32 in [0,1]: random crops, flipped and rotated at random."""
+    images = []
     for _ in range(batch):
         photo = photos[rng.integers(len(photos))]
         top = rng.integers(photo.shape[0] - size + 1)
         left = rng.integers(photo.shape[1] - size + 1)
         crop = np.rot90(photo[top : top + size, left : left + size], int(rng.integers(4)))
-        out.append(np.ascontiguousarray(crop[:, ::-1] if rng.integers(2) else crop))
-    return torch.from_numpy(np.stack(out)).permute(0, 3, 1, 2).float() / 255
+        images.append(np.ascontiguousarray(crop[:, ::-1] if rng.integers(2) else crop))
+    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255
 
 
 def downsample(hr: torch.Tensor) -> torch.Tensor:
@@ -66,8 +66,8 @@ def blur(hr: torch.Tensor, std: float) -> torch.Tensor:
 
 
 def degrade(hr: torch.Tensor, kinds: tuple[str, ...], rng: np.random.Generator) -> torch.Tensor:
-    """The LR batch, image i degraded by kinds[i % len(kinds)]."""
-    out = []
+    """Make the LR batch; image i is degraded by kinds[i % len(kinds)]."""
+    inputs = []
     for index, image in enumerate(hr):
         kind = kinds[index % len(kinds)]
         image = image[None]
@@ -76,13 +76,13 @@ def degrade(hr: torch.Tensor, kinds: tuple[str, ...], rng: np.random.Generator) 
         lr = downsample(image)
         if kind == "noise":
             lr = lr + rng.uniform(*NOISE_STD) * torch.from_numpy(rng.standard_normal(lr.shape, dtype=np.float32))
-        out.append(quantise(lr))
-    return torch.cat(out)
+        inputs.append(quantise(lr))
+    return torch.cat(inputs)
 
 
 @torch.no_grad()
 def set5_psnr(network: nn.Module, set5: Path) -> float:
-    """Mean Y-PSNR in dB over Set5 at x4, border of 4 pixels left out."""
+    """Mean Y-PSNR in dB over Set5 at x4, without a border of 4 pixels."""
     values = []
     for gt_path in sorted((set5 / "GTmod12").glob("*.png")):
         output = quantise(network(read_image(set5 / "LRbicx4" / gt_path.name)))
@@ -102,7 +102,7 @@ def train(
     size: int = 128,
     report: Callable[[int, float, nn.Module], None],
 ) -> CompactResNet:
-    """Adam on the L1 loss with a warm-up and a cosine; the moving average of the weights is returned."""
+    """Train with Adam on the L1 loss, with warm-up and cosine decay; return the moving average of the weights."""
     rng = np.random.default_rng(seed)
     optimizer = torch.optim.Adam(network.parameters(), lr=learning_rate)
     warm_up = 200
@@ -124,8 +124,8 @@ def train(
         schedule.step()
         decay = min(0.998, iteration / (iteration + 10))
         with torch.no_grad():
-            for kept, live in zip(average.parameters(), network.parameters(), strict=True):
-                kept.lerp_(live, 1 - decay)
+            for averaged, trained in zip(average.parameters(), network.parameters(), strict=True):
+                averaged.lerp_(trained, 1 - decay)
         if iteration % 250 == 0 or iteration == iterations:
             report(iteration, loss.item(), average)
     return average

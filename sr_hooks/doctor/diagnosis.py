@@ -1,4 +1,4 @@
-"""What works on a network and what does not, and why: each analysis once, on small photographs."""
+"""Diagnose a network: run each analysis once on small photographs, and report what works and why the rest does not."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sr_hooks.analyses.faig.analysis import faig
 from sr_hooks.analyses.lam.analysis import lam
 from sr_hooks.core.torch_errors import one_line
 from sr_hooks.demo.assets import photographs
-from sr_hooks.doctor.warnings import cautions_of
+from sr_hooks.doctor.warnings import network_warnings
 from sr_hooks.errors import NetworkError, NoImage, SRHooksError
 from sr_hooks.hooks.activations import features
 from sr_hooks.hooks.layer_list import deep_feature, layers
@@ -28,37 +28,37 @@ from sr_hooks.networks.unwrap import plain_copy
 __all__ = ["Diagnosis", "Finding", "examine"]
 
 _SIDE = 24
-_CLIP = 40  # the pyramid of an optical flow needs as much
+_CLIP = 40  # the smallest side that the pyramid of an optical flow accepts
 _WINDOW = 8
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One analysis on a network: whether it works, what it said, and whether a fault has an explanation."""
+    """The outcome of one analysis: whether it works, its message, and whether an error of it has an explanation."""
 
     analysis: str
     works: bool
-    said: str
+    message: str
     explained: bool = True
     seconds: float = 0.0
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """All that was found of a network.
+    """The diagnosis of a network.
 
     Attributes:
-        name: of the network.
-        facts: scale, channels and the like, as they were stated or inferred; empty where it does not run.
-        findings: of taps, lam, ddr and faig.
-        cautions: what works, and still is to be known.
-        cone: of LAM, whether the window's cone was proved ("proved") or why all is computed ("whole: ...").
+        name: the network's name.
+        facts: scale, channels and other facts, stated or inferred; empty if the network does not run.
+        findings: the outcomes of taps, lam, ddr and faig.
+        warnings: sentences about what works but needs care.
+        cone: "proved" if LAM computes only the window's cone, else "whole: " and the reason.
     """
 
     name: str
     facts: dict[str, Any]
     findings: tuple[Finding, ...]
-    cautions: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     cone: str = ""
 
     @property
@@ -68,36 +68,39 @@ class Diagnosis:
 
 
 @dataclass
-class _Patient:
+class _Examination:
+    """The network, its test images, and the findings so far."""
+
     network: Network
     lr: torch.Tensor
     hrs: list[torch.Tensor]
     findings: list[Finding] = field(default_factory=list)
     cone: str = ""
 
-    def ask(self, analysis: str, question: Callable[[], str]) -> None:
+    def run(self, analysis: str, question: Callable[[], str]) -> None:
         start = time.perf_counter()
         works, explained = False, True
         try:
-            said, works = question(), True
+            message, works = question(), True
         except SRHooksError as error:
-            said = str(error)
+            message = str(error)
         except Exception as error:
-            said, explained = one_line(error), False
-        self.findings.append(Finding(analysis, works, said, explained, time.perf_counter() - start))
+            message, explained = one_line(error), False
+        self.findings.append(Finding(analysis, works, message, explained, time.perf_counter() - start))
 
 
 def examine(network: Any) -> Diagnosis:
-    """Run taps, LAM, DDR and FAIG on a network at the smallest size that says something.
+    """Run taps, LAM, DDR and FAIG on a network at the smallest useful size.
 
-    LAM takes 5 gradients of a window in the middle, DDR 4 photographs' patches of three kinds, FAIG 4 gradients from a
-    copy with weights disturbed by 2 %. What they return is thrown away: it is asked only whether they work.
+    LAM takes 5 gradients of a window in the middle. DDR takes patches of 4 photographs with three degradations. FAIG
+    takes 4 gradients from a copy whose weights are disturbed by 2 %. The results are thrown away: the diagnosis only
+    tells whether each analysis works.
 
     Args:
-        network: a torch module or a Network; stated facts (scale, forward, ...) are taken as they are.
+        network: a torch module or a Network; stated facts (scale, forward, ...) are not checked.
 
     Raises:
-        NetworkError: it is no module.
+        NetworkError: the argument is no module.
     """
     network = Network.of(network)
     try:
@@ -107,13 +110,13 @@ def examine(network: Any) -> Diagnosis:
         return _without_image(network, str(error))
     except SRHooksError as error:
         return Diagnosis(network.name, {}, tuple(Finding(name, False, str(error)) for name in _ANALYSES))
-    patient = _patient(network)
+    examination = _examination(network)
     with uncalibrated():
         for name, question in _ANALYSES.items():
-            patient.ask(name, lambda question=question: question(patient))  # type: ignore[misc]
-        works = patient.findings[0].works
-        cautions = cautions_of(network, patient.lr) if works else ()
-    return Diagnosis(network.name, facts, tuple(patient.findings), cautions, patient.cone)
+            examination.run(name, lambda question=question: question(examination))  # type: ignore[misc]
+        works = examination.findings[0].works
+        warnings = network_warnings(network, examination.lr) if works else ()
+    return Diagnosis(network.name, facts, tuple(examination.findings), warnings, examination.cone)
 
 
 def _facts(network: Network) -> dict[str, Any]:
@@ -122,28 +125,34 @@ def _facts(network: Network) -> dict[str, Any]:
 
 
 def _without_image(network: Network, why: str) -> Diagnosis:
-    """Of a network that returns no image: layers and DDR, with its scale stated as 1."""
+    """The diagnosis of a network that returns no image: only taps and DDR, with the scale set to 1."""
     twin = copy.copy(network)
     twin._scale = 1
     with twin.prepared():
         facts = {**_facts(twin), "scale": None}
-    patient = _patient(twin)
+    examination = _examination(twin)
     with uncalibrated():
         for name in ("taps", "ddr"):
-            patient.ask(name, lambda name=name: _ANALYSES[name](patient))  # type: ignore[misc]
+            examination.run(name, lambda name=name: _ANALYSES[name](examination))  # type: ignore[misc]
     nothing = f"no image comes out, so there is nothing to explain: {why}"
-    found = {finding.analysis: finding for finding in patient.findings}
-    findings = (found["taps"], Finding("lam", False, nothing), found["ddr"], Finding("faig", False, nothing))
+    findings_by_name = {finding.analysis: finding for finding in examination.findings}
+    findings = (
+        findings_by_name["taps"],
+        Finding("lam", False, nothing),
+        findings_by_name["ddr"],
+        Finding("faig", False, nothing),
+    )
     return Diagnosis(network.name, facts, findings, ("taps and DDR want its scale stated: Network(module, scale=1)",))
 
 
-def _patient(network: Network) -> _Patient:
-    """Photographs as the network takes them: a corner with detail of each, in its number of channels."""
+def _examination(network: Network) -> _Examination:
+    """Prepare the test images: a detailed crop of each photograph, with the network's number of channels."""
     side = max(_CLIP if network.frames else _SIDE, round(_SIDE / network.scale))
     hr = min(round(side * network.scale), 256)
     photos = [read_image(path)[..., 90 : 90 + hr, 90 : 90 + hr] for path in photographs()]
     photos = [
-        photo if photo.shape[-1] == hr else _wide(path, hr) for photo, path in zip(photos, photographs(), strict=True)
+        photo if photo.shape[-1] == hr else _top_left(path, hr)
+        for photo, path in zip(photos, photographs(), strict=True)
     ]
     if network.channels == 1:
         photos = [photo.mean(dim=1, keepdim=True) for photo in photos]
@@ -153,49 +162,56 @@ def _patient(network: Network) -> _Patient:
             "them of it, Network(module, forward=lambda module, image: module(...))"
         )
     lr = photos[1] if network.scale == 1 else downsample(photos[1], network.scale)
-    return _Patient(network, lr, photos)
+    return _Examination(network, lr, photos)
 
 
-def _wide(path: Any, side: int) -> torch.Tensor:
+def _top_left(path: Any, side: int) -> torch.Tensor:
     return read_image(path)[..., :side, :side]
 
 
-def _taps(patient: _Patient) -> str:
-    network = patient.network
-    x = patient.lr.to(network.device)
+def _taps(examination: _Examination) -> str:
+    network = examination.network
+    x = examination.lr.to(network.device)
     with network.prepared():
-        found = layers(network.module, lambda: network.feed(x))
-        deep = deep_feature(network.module, found)
-        passed = features(network.module, lambda: network.feed(x), [deep])
-    shape = "x".join(map(str, passed[str(deep)].shape))
-    return f"{len(found)} layers run; auto is {deep}, {shape}"
+        all_layers = layers(network.module, lambda: network.feed(x))
+        deep = deep_feature(network.module, all_layers)
+        captured = features(network.module, lambda: network.feed(x), [deep])
+    shape = "x".join(map(str, captured[str(deep)].shape))
+    return f"{len(all_layers)} layers run; auto is {deep}, {shape}"
 
 
-def _lam(patient: _Patient) -> str:
-    network = patient.network
-    height, width = network.output_size(*patient.lr.shape[-2:])
+def _lam(examination: _Examination) -> str:
+    network = examination.network
+    height, width = network.output_size(*examination.lr.shape[-2:])
     size = min(_WINDOW, height, width)
     window = ((height - size) // 2, (width - size) // 2, size)
-    result = lam(network, patient.lr, window=window, steps=5)
+    result = lam(network, examination.lr, window=window, steps=5)
     cone = result.scalars["cone"]
-    patient.cone = cone.replace("off: ", "whole: ") if isinstance(cone, str) else "proved"
+    examination.cone = cone.replace("off: ", "whole: ") if isinstance(cone, str) else "proved"
     if result.scalars["nonfinite"] or not result.map.max() > 0:
         raise NetworkError(result.verdict)
     low, high = result.scalars["output_range"]
     return f"a map, completeness gap {result.completeness_gap:.2g} after 5 gradients, output in [{low:.2f}, {high:.2f}]"
 
 
-def _ddr(patient: _Patient) -> str:
-    patch = patient.hrs[0].shape[-1]
+def _ddr(examination: _Examination) -> str:
+    patch = examination.hrs[0].shape[-1]
     result = ddr(
-        patient.network, patient.hrs, layers="auto", patch=patch, patches=4, permutations=19, subsamples=0, tsne=0
+        examination.network,
+        examination.hrs,
+        layers="auto",
+        patch=patch,
+        patches=4,
+        permutations=19,
+        subsamples=0,
+        tsne=0,
     )
     chi = result.scalars["layers"][0]["chi"]
     return f"index {chi:.3g}" if chi is not None else result.verdict
 
 
-def _faig(patient: _Patient) -> str:
-    network = patient.network
+def _faig(examination: _Examination) -> str:
+    network = examination.network
     baseline = copy.copy(network)
     baseline.module = plain_copy(network.module)
     generator = torch.Generator().manual_seed(0)
@@ -205,11 +221,11 @@ def _faig(patient: _Patient) -> str:
                 noise = torch.randn(parameter.shape, generator=generator).to(parameter)
                 size = parameter.float().square().mean().sqrt().to(parameter)
                 parameter.add_(noise * (0.02 * size + 1e-4))
-    result = faig(baseline, network, images=patient.hrs[1], steps=4, any_order=True)
+    result = faig(baseline, network, images=examination.hrs[1], steps=4, any_order=True)
     scalars = result.scalars
     if not np.isfinite(result.arrays["scores"]).all():
         raise NetworkError("scores are not finite")
     return f"{scalars['filters']} filters scored, completeness gap {scalars['completeness_gap']:.2g} after 4 gradients"
 
 
-_ANALYSES: dict[str, Callable[[_Patient], str]] = {"taps": _taps, "lam": _lam, "ddr": _ddr, "faig": _faig}
+_ANALYSES: dict[str, Callable[[_Examination], str]] = {"taps": _taps, "lam": _lam, "ddr": _ddr, "faig": _faig}

@@ -1,4 +1,4 @@
-"""The table of networks that the tests have built and run every analysis on."""
+"""The table of verified networks, on which the tests have run every analysis: read it, write it, print it."""
 
 from __future__ import annotations
 
@@ -18,69 +18,77 @@ _YES, _NO = "yes", "no"
 
 
 def read_table() -> dict[str, dict[str, dict[str, Any]]]:
-    """Source ("BasicSR", "spandrel", ...) to row's name to what was found."""
+    """The table: source ("BasicSR", "spandrel", ...) to network's name to its entry."""
     return json.loads(_FILE.read_text(encoding="utf-8"))
 
 
 def write_table(table: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> None:
-    """Write the table, sources as they come and rows by name."""
+    """Write the table, with sources in the given order and networks sorted by name."""
     ordered = {source: dict(sorted(rows.items(), key=lambda item: item[0].lower())) for source, rows in table.items()}
     _FILE.write_text(json.dumps(ordered, indent=1) + "\n", encoding="utf-8")
 
 
-def row_of(found: Diagnosis, note: str = "") -> dict[str, Any]:
-    """What the table keeps of a diagnosis: facts, and for each analysis yes or the reason why not."""
-    said = {finding.analysis: _YES if finding.works else finding.said for finding in found.findings}
-    facts = {name: found.facts.get(name) for name in ("scale", "channels", "multiple", "minimum", "input_range")}
-    row: dict[str, Any] = {**facts, **{name: said[name] for name in ANALYSES}, "window": found.cone.partition(":")[0]}
+def row_of(diagnosis: Diagnosis, note: str = "") -> dict[str, Any]:
+    """The entry of a diagnosis: facts, and for each analysis "yes" or the reason why it does not work."""
+    outcomes = {finding.analysis: _YES if finding.works else finding.message for finding in diagnosis.findings}
+    facts = {name: diagnosis.facts.get(name) for name in ("scale", "channels", "multiple", "minimum", "input_range")}
+    row: dict[str, Any] = {
+        **facts,
+        **{name: outcomes[name] for name in ANALYSES},
+        "window": diagnosis.cone.partition(":")[0],
+    }
     if note:
         row["note"] = note
     return row
 
 
 def rows_of(table: Mapping[str, Mapping[str, Mapping[str, Any]]], source: str | None = None) -> list[dict[str, Any]]:
-    """Rows for people, of one source or all."""
-    out = []
-    for name, rows in table.items():
-        for row, found in rows.items() if source in (None, name) else ():
-            short = {key: _YES if found[key] == _YES else _NO for key in ANALYSES}
-            shown = {"source": name, "network": row, **{key: found[key] for key in ("scale", "channels", "multiple")}}
-            out.append({**shown, **short, "window": found["window"] or None})
-    return out
+    """The rows to print, of one source or of all."""
+    rows = []
+    for name, networks in table.items():
+        for network, entry in networks.items() if source in (None, name) else ():
+            short = {key: _YES if entry[key] == _YES else _NO for key in ANALYSES}
+            shown = {
+                "source": name,
+                "network": network,
+                **{key: entry[key] for key in ("scale", "channels", "multiple")},
+            }
+            rows.append({**shown, **short, "window": entry["window"] or None})
+    return rows
 
 
 def summary(table: Mapping[str, Mapping[str, Mapping[str, Any]]], source: str | None = None) -> str:
-    """The table as text, with the reason of every no, and notes."""
+    """The table as text, with the reason for every "no", and with notes."""
     lines = [text_table(rows_of(table, source)), ""]
     for name, rows in table.items():
-        for row, found in rows.items() if source in (None, name) else ():
-            lines += [f"{name} {row}: {text}" for text in _remarks(found)]
+        for row, entry in rows.items() if source in (None, name) else ():
+            lines += [f"{name} {row}: {text}" for text in _remarks(entry)]
     return "\n".join(lines).rstrip()
 
 
-def _remarks(found: Mapping[str, Any]) -> list[str]:
-    """Reasons, each once with all analyses that it is of, and the note."""
+def _remarks(entry: Mapping[str, Any]) -> list[str]:
+    """The reasons, each once with all analyses that fail for it, then the note."""
     reasons: dict[str, list[str]] = {}
     for analysis in ANALYSES:
-        if found[analysis] != _YES:
-            reasons.setdefault(found[analysis], []).append(analysis)
-    said = [f"no {', '.join(names)}: {reason}" for reason, names in reasons.items()]
-    return [*said, *([found["note"]] if found.get("note") else [])]
+        if entry[analysis] != _YES:
+            reasons.setdefault(entry[analysis], []).append(analysis)
+    remarks = [f"no {', '.join(names)}: {reason}" for reason, names in reasons.items()]
+    return [*remarks, *([entry["note"]] if entry.get("note") else [])]
 
 
 def markdown(table: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
-    """docs/networks.md."""
+    """The text of docs/networks.md."""
     parts = [_HEAD]
     for source, rows in table.items():
         working = sum(1 for row in rows.values() if all(row[name] == _YES for name in ANALYSES))
         parts.append(f"## {source}\n\n{len(rows)} networks, {working} of them with every analysis.\n")
         head = "| network | scale | channels | multiple | taps | LAM | DDR | FAIG | window | remarks |"
         lines = [head, "|" + "---|" * 10]
-        for name, found in rows.items():
-            facts = [_cell(found[key]) for key in ("scale", "channels", "multiple")]
-            marks = [_YES if found[key] == _YES else _NO for key in ANALYSES]
-            remarks = "; ".join(_remarks(found)).replace("|", "\\|")
-            lines.append("| " + " | ".join([name, *facts, *marks, found["window"] or "–", remarks]) + " |")
+        for name, entry in rows.items():
+            facts = [_cell(entry[key]) for key in ("scale", "channels", "multiple")]
+            marks = [_YES if entry[key] == _YES else _NO for key in ANALYSES]
+            remarks = "; ".join(_remarks(entry)).replace("|", "\\|")
+            lines.append("| " + " | ".join([name, *facts, *marks, entry["window"] or "–", remarks]) + " |")
         parts.append("\n".join(lines) + "\n")
     return "\n".join(parts)
 

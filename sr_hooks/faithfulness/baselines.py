@@ -1,4 +1,4 @@
-"""Agreement with the maps that other baselines give (Sturmfels et al., Distill 2020): black, blur, noise, mean."""
+"""The check by other baselines (Sturmfels et al., Distill 2020): compare the map with LAM's from four baselines."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BASELINES = {"blur": "blur", "black": "linear:black", "mean": "linear:mean", "no
 
 
 def judge(subject: Subject, *, seed: int, tick: Callable[[], object]) -> Verdict:
-    """Rank correlation of the map with LAM's from each baseline, and the spread of the diffusion index over them."""
+    """Correlate the map's ranks with LAM's map from each baseline, and measure the spread of the diffusion index."""
     h, w = subject.image.shape[-2:]
     distance = distance_to_window(h, w, subject.window, subject.network.scale)
     own = subject.map

@@ -1,4 +1,4 @@
-"""Faithfulness of a map: four checks that a map of a network must stand, each of which a wrong map can fail."""
+"""`sr_hooks.check`: the four faithfulness checks of an attribution map, collected on a card."""
 
 from __future__ import annotations
 

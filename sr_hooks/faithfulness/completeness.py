@@ -1,4 +1,4 @@
-"""Completeness: does the attribution sum to the change of the objective that it is to account for?"""
+"""The completeness check: the sum of the attribution must equal the change of the objective along the path."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from sr_hooks.results.card import FAILS, PASSES, UNDECIDED, Verdict
 __all__ = ["NAME", "judge"]
 
 NAME = "completeness"
-LIMIT = 0.05  # as LAM's own verdict has it
+LIMIT = 0.05  # the limit of LAM's own verdict
 
 
 def judge(subject: Subject) -> Verdict:
-    """|sum of A - (D(image) - D(baseline))| over the sum of |A|, from the array and two forward passes made now."""
+    """Compute |sum A - (D(image) - D(baseline))| / sum |A| for an attribution A, with two new forward passes."""
     options, network = subject.options, subject.network
     path = make_path(options.path, seed=options.seed)
     objective = make_objective(options.objective, gt=options.gt)

@@ -1,4 +1,4 @@
-"""Deletion and insertion for super-resolution: re-blur the input pixels that the map ranks first, watch the window."""
+"""The check by deletion and insertion: blur the input pixels that the map ranks first, and measure the window."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from sr_hooks.statistics.map_correlation import distance_to_window, half_width
 __all__ = ["NAME", "areas", "budgets", "judge"]
 
 NAME = "deletion and insertion"
-STD = 1.2  # of the blur, in input pixels: that with which LAM's path begins
-_STILL = 1e-5  # RMS change of the window, of [0, 1], below which re-blurring the whole image does nothing to it
+STD = 1.2  # of the blur, in input pixels; LAM's path begins with the same blur
+_STILL = 1e-5  # RMS change of the window, in [0, 1]; below, blurring the whole image has no effect
 
 
 @dataclass(frozen=True)
 class Curves:
-    """The window's error, over that with the whole image re-blurred: (K,) each, over the budgets."""
+    """The window's error as a share of the error with the whole image blurred: (K,) each, for K budgets of pixels."""
 
     deletion: np.ndarray
     insertion: np.ndarray
 
 
 def judge(subject: Subject, *, draws: int, seed: int, plan: Plan, tick: Callable[[], object]) -> Verdict:
-    """The map's curves against those of random pixels and of the pixels nearest to the window.
+    """Compare the map's curves with the curves of random pixels and of the pixels nearest to the window.
 
-    Area: by how much the map's deletion curve lies above the other and its insertion curve below, averaged over the two
-    and over doublings of the number of pixels, in shares of the error with the whole image re-blurred.
+    The area between two curves is how far the map's deletion curve lies above the other and its insertion curve below,
+    averaged over both and over doublings of the number of pixels, as a share of the error with the whole image blurred.
     """
     h, w = subject.image.shape[-2:]
     budget = budgets(h * w)
@@ -54,15 +54,15 @@ def judge(subject: Subject, *, draws: int, seed: int, plan: Plan, tick: Callable
         others["random"].append(probe.curves(rng.permutation(h * w), budget))
         others["nearest"].append(probe.curves(_order(distance, rng), budget))
         tick()
-    ahead = {name: [areas(own, other, budget) for other in found] for name, found in others.items()}
-    area = {name: float(np.mean(found)) for name, found in ahead.items()}
-    # Random: is the map another such order? Nearest: is it better than those orders are on average?
-    width = {name: half_width(found, of_next=name == "random") for name, found in ahead.items()}
+    ahead = {name: [areas(own, other, budget) for other in curves] for name, curves in others.items()}
+    area = {name: float(np.mean(curves)) for name, curves in ahead.items()}
+    # Random: could the map be one more random order? Nearest: is the map better than the average of these orders?
+    width = {name: half_width(curves, of_next=name == "random") for name, curves in ahead.items()}
     figures = {
         "pixels": budget,
         "whole": probe.whole,
         "map": _as_lists([own]),
-        **{name: _as_lists(found) for name, found in others.items()},
+        **{name: _as_lists(curves) for name, curves in others.items()},
         "area": area,
         "half_width": width,
         "draws": draws,
@@ -89,29 +89,29 @@ def _judged(area: dict[str, float], width: dict[str, float], any_value: bool) ->
 
 
 def budgets(pixels: int) -> list[int]:
-    """1, 2, 4, ... and all of them."""
+    """The numbers of pixels that are blurred: 1, 2, 4, ... and all pixels."""
     return [*(2**i for i in range(math.ceil(math.log2(max(pixels, 2))))), pixels]
 
 
 def areas(own: Curves, other: Curves, budget: list[int]) -> float:
-    """Mean over doublings of the budget, and over deletion and insertion, of how far `own` is ahead of `other`."""
+    """How far `own` is ahead of `other`: the mean over doublings of the budget, and over deletion and insertion."""
     ahead = ((own.deletion - other.deletion) + (other.insertion - own.insertion)) / 2
     doublings = np.log2(budget)
     return float((np.diff(doublings) * (ahead[1:] + ahead[:-1])).sum() / 2 / doublings[-1])
 
 
 def _order(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Pixel numbers, smallest value first, equal ones at random."""
+    """Pixel indices, smallest value first, equal values in random order."""
     return np.lexsort((rng.random(values.size), values.ravel()))
 
 
-def _as_lists(found: list[Curves]) -> dict[str, list[float]]:
-    """Means over the draws, and half-widths of their intervals where there are several."""
+def _as_lists(curves: list[Curves]) -> dict[str, list[float]]:
+    """The means over the draws, and the half-widths of their intervals if there are several draws."""
     lists = {}
     for name in ("deletion", "insertion"):
-        stacked = np.stack([getattr(curves, name) for curves in found])
+        stacked = np.stack([getattr(curve, name) for curve in curves])
         lists[name] = stacked.mean(axis=0).tolist()
-        if len(found) > 1:
+        if len(curves) > 1:
             lists[f"{name}_half_width"] = [half_width(column.tolist()) for column in stacked.T]
     return lists
 
@@ -128,9 +128,9 @@ class _Probe:
 
     def curves(self, order: np.ndarray, budget: list[int]) -> Curves:
         h, w = self.sharp.shape[-2:]
-        place = np.empty(order.size, dtype=np.int64)
-        place[order] = np.arange(order.size)
-        chosen = torch.from_numpy(np.stack([place < count for count in budget]).reshape(-1, 1, h, w))
+        position = np.empty(order.size, dtype=np.int64)
+        position[order] = np.arange(order.size)
+        chosen = torch.from_numpy(np.stack([position < count for count in budget]).reshape(-1, 1, h, w))
         return Curves(
             self._errors(torch.where(chosen, self.soft, self.sharp)),
             self._errors(torch.where(chosen, self.sharp, self.soft)),

@@ -1,4 +1,4 @@
-"""Model randomisation, cascading from the last layer (Adebayo et al., arXiv 1810.03292): the map must change."""
+"""The check by model randomisation (Adebayo et al., arXiv 1810.03292): redraw layers, and the map must change."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ __all__ = ["NAME", "judge", "learned_layers", "redraw"]
 
 NAME = "model randomisation"
 STAGES = (0.25, 0.5, 0.75, 1.0)  # shares of the layers; the last layer alone comes first
-MOST = 4  # times as many draws, of the whole network, where the first do not decide
+MOST = 4  # times as many draws of the whole network, if the first draws do not decide
 
 
 def judge(subject: Subject, *, draws: int, seed: int, tick: Callable[[], object]) -> Verdict:
-    """Spearman's correlation of the map with maps of the network as its layers are redrawn, from the last to the first.
+    """Correlate the map's ranks with maps of copies whose layers are redrawn, from the last layer to the first.
 
-    Redrawn layers keep the size of their weights. The curve starts with the map made anew on the network as it is.
+    Redrawn layers keep the size of their weights. The curve starts with the map computed again on the network itself.
     """
     names = learned_layers(subject.network, subject.image)
     if not names:
@@ -74,30 +74,30 @@ def _decided(values: list[float]) -> bool:
 def _compare(subject: Subject, network: Network) -> float:
     h, w = subject.image.shape[-2:]
     distance = distance_to_window(h, w, subject.window, subject.network.scale)
-    return similarity(subject.attribution, subject.remade(network).astype(np.float64), distance)
+    return similarity(subject.attribution, subject.recompute(network).astype(np.float64), distance)
 
 
 def _cascade(
     subject: Subject, names: list[str], counts: list[int], seed: int, draw: int, tick: Callable[[], object]
 ) -> list[float]:
-    """The correlation after so many layers, counted from the last, were redrawn in a copy."""
+    """For each count: the correlation after that many layers, counted from the last, are redrawn in a copy."""
     other = copy.copy(subject.network)
     other.module = plain_copy(subject.network.module)
     generator = torch_generator(seed, "redraw", draw)
-    done, found = 0, []
+    done, correlations = 0, []
     for count in counts:
         redraw(other.module, names[::-1][done:count], generator)
         done = count
         try:
-            found.append(_compare(subject, other))
-        except NetworkError:  # redrawn, it gives numbers that are not finite: no map, and so not the same one
-            found.append(0.0)
+            correlations.append(_compare(subject, other))
+        except NetworkError:  # the redrawn copy gives numbers that are not finite: no map, so no correlation
+            correlations.append(0.0)
         tick()
-    return found
+    return correlations
 
 
 def learned_layers(network: Network, image: torch.Tensor) -> list[str]:
-    """Modules that run and own a weight of two or more dimensions themselves, in order of their first run."""
+    """Names of the modules that run and own a weight of two or more dimensions, in the order of their first run."""
     side = max(64, network.multiple)
     corner = image[..., :side, :side].to(network.device)
     modules = dict(network.module.named_modules())
@@ -106,10 +106,10 @@ def learned_layers(network: Network, image: torch.Tensor) -> list[str]:
 
 
 def redraw(module: torch.nn.Module, names: list[str], generator: torch.Generator) -> None:
-    """Weights of these layers from a normal distribution of mean 0 and of their own root mean square; biases shuffled.
+    """Draw these layers' weights from a normal distribution with mean 0 and their own root mean square; shuffle biases.
 
-    So the signal keeps its size, as a default initialisation would not. Weights that are all zero are drawn with a
-    variance of 1 / fan-in.
+    With this scale the signal keeps its size, which a default initialisation would change. Weights that are all zero
+    are drawn with a variance of 1 / fan-in.
     """
     modules = dict(module.named_modules())
     with torch.no_grad():

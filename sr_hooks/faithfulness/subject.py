@@ -1,4 +1,4 @@
-"""What is checked: a map with the network, image, window, objective and path that it is said to be of."""
+"""The subject of a check: a map with the network, image, window, objective and path that it claims to explain."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ __all__ = ["Attribute", "Subject", "subject_of"]
 Attribute = Callable[[Network, torch.Tensor, Window], Any]
 """(network, image (1,C,h,w), window) to an attribution (C,h,w), signed where the method has signs, or a map (h,w)."""
 
-_COARSE = 0.1  # tolerance of the maps that are only compared by rank
+_COARSE = 0.1  # tolerance of maps that are compared by rank only
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A map and what it is said to explain.
+    """A map and what it claims to explain.
 
     Attributes:
         attribution: (C,h,w) or (1,h,w) float, the map under test.
-        options: LAM's, for maps of other networks and from other baselines; of one window.
-        attribute: another way of making maps, whose map is the one under test; None for LAM's own.
+        options: LAM's options, used for maps of other networks and from other baselines; for one window.
+        attribute: the method whose map is under test; None for LAM.
     """
 
     network: Network
@@ -51,15 +51,15 @@ class Subject:
         """(h,w) float64: |sum over channels|."""
         return np.abs(self.attribution.sum(axis=0, dtype=np.float64))
 
-    def remade(self, network: Network) -> np.ndarray:
-        """The attribution that the same way of making maps gives for another network."""
+    def recompute(self, network: Network) -> np.ndarray:
+        """Compute the attribution of another network with the same method."""
         if self.attribute is None:
             return self.lam(network)
         with network.prepared(), torch.inference_mode(False):
-            return _made(self.attribute, network, self.image, self.window)
+            return _attribution_from(self.attribute, network, self.image, self.window)
 
     def lam(self, network: Network, *, path: Any = None, seed: int | None = None) -> np.ndarray:
-        """(C,h,w): LAM of the same window and objective, to a coarse tolerance; along another path where given."""
+        """(C,h,w): LAM of the same window and objective, to a coarse tolerance, along the same or another path."""
         options = replace(
             self.options,
             window=self.window.as_tuple(),
@@ -67,16 +67,16 @@ class Subject:
             seed=self.options.seed if seed is None else seed,
             tolerance=max(self.options.tolerance, _COARSE),
         )
-        with network.prepared(), torch.inference_mode(False):  # not by `execute`: observers are not to see these
-            found = Lam().run(network, self.image, options)
-        return cast("LamResult", found).attribution
+        with network.prepared(), torch.inference_mode(False):  # not by `execute`: observers must not see these runs
+            result = Lam().run(network, self.image, options)
+        return cast("LamResult", result).attribution
 
 
 def subject_of(result: Result, network: Any, image: Any, attribute: Attribute | None) -> Subject:
-    """What `check` was asked about, with network and image given, remembered, or found by the result's provenance.
+    """Build the subject of a result, with the network and image passed in, remembered, or loaded by the provenance.
 
     Raises:
-        SRHooksError: no LAM, or a network or image that is missing or not the one that the result is of.
+        SRHooksError: the result is no LAM, or its network or image is missing or another one.
     """
     if not isinstance(result, LamResult):
         raise OptionError(
@@ -89,33 +89,33 @@ def subject_of(result: Result, network: Any, image: Any, attribute: Attribute | 
         )
     if result.arrays["lr"].ndim != 3:
         raise OptionError("check knows maps of single images, and this one is of a clip")
-    found = _network(result, network)
+    checked_network = _network(result, network)
     batch = _image(result, image)
     window = parse_window(result.window)
     if attribute is None:
         attribution, name = np.asarray(result.attribution, dtype=np.float64), "LAM"
-        wanted = tuple(batch.shape[1:])
-        if attribution.ndim != 3 or attribution.shape[1:] != wanted[1:]:
-            raise ImageError(f"the attribution has shape {attribution.shape}, and its image {wanted}")
+        expected = tuple(batch.shape[1:])
+        if attribution.ndim != 3 or attribution.shape[1:] != expected[1:]:
+            raise ImageError(f"the attribution has shape {attribution.shape}, and its image {expected}")
         if not np.isfinite(attribution).all():
             raise ImageError("the attribution has values that are NaN or infinite")
     else:
-        with found.prepared():
-            attribution = _made(attribute, found, batch, window)
+        with checked_network.prepared():
+            attribution = _attribution_from(attribute, checked_network, batch, window)
         name = getattr(attribute, "__name__", type(attribute).__name__)
-    return Subject(found, batch, window, attribution, _options(result), attribute, name)
+    return Subject(checked_network, batch, window, attribution, _options(result), attribute, name)
 
 
-def _network(result: LamResult, given: Any) -> Network:
-    recorded = result.provenance.get("network", {})
+def _network(result: LamResult, network_argument: Any) -> Network:
+    record = result.provenance.get("network", {})
     origin = result.origin
-    if given is not None:
-        network = Network.of(given)
+    if network_argument is not None:
+        network = Network.of(network_argument)
     elif origin is not None:
         network = origin.network
     else:
-        network = _found(result.provenance.get("network_source"))
-    if network.sha256() != recorded.get("sha256"):
+        network = _load_recorded(result.provenance.get("network_source"))
+    if network.sha256() != record.get("sha256"):
         raise NetworkError(
             f"the weights of {network.name} are not those that the result was computed from, or have changed since: "
             "check(result, network=...) with the weights as they were"
@@ -123,8 +123,8 @@ def _network(result: LamResult, given: Any) -> Network:
     return network
 
 
-def _found(source: dict[str, Any] | None) -> Network:
-    """As the provenance of a result from a folder says."""
+def _load_recorded(source: dict[str, Any] | None) -> Network:
+    """Load the network that the provenance of a saved result names."""
     if not source:
         raise NetworkError(
             "this result was read from a folder and does not say how its network can be loaded: "
@@ -140,34 +140,34 @@ def _found(source: dict[str, Any] | None) -> Network:
         ) from None
 
 
-def _image(result: LamResult, given: Any) -> torch.Tensor:
-    batch = as_batch(result.arrays["lr"] if given is None else given).cpu()
+def _image(result: LamResult, image_argument: Any) -> torch.Tensor:
+    batch = as_batch(result.arrays["lr"] if image_argument is None else image_argument).cpu()
     if sha256_of(batch) != result.provenance.get("input_sha256"):
-        what = Path(given).name if isinstance(given, (str, Path)) else "the image"
+        what = Path(image_argument).name if isinstance(image_argument, (str, Path)) else "the image"
         raise ImageError(f"{what} is not the input that the result was computed from: give that, or none")
     return batch
 
 
 def _options(result: LamResult) -> LamOptions:
-    """The result's own, or as they were recorded; not the published procedure, which no check needs."""
+    """The result's options, from memory or from its provenance, without the published procedure (no check needs it)."""
     if result.origin is not None:
         options = result.origin.options
     else:
-        recorded = dict(result.provenance["options"])
-        if recorded.get("gt") is not None:
+        record = dict(result.provenance["options"])
+        if record.get("gt") is not None:
             raise OptionError(
                 "the objective loss needs its ground truth, which results on disk do not hold: check in the process "
                 "that made the result"
             )
-        options = from_mapping(LamOptions, recorded, where="the result")
+        options = from_mapping(LamOptions, record, where="the result")
     return replace(options, window=result.window, compat=None, steps="auto", precision="float32")
 
 
-def _made(attribute: Attribute, network: Network, image: torch.Tensor, window: Window) -> np.ndarray:
-    """(C,h,w) float64 from whatever a maker of maps returns."""
+def _attribution_from(attribute: Attribute, network: Network, image: torch.Tensor, window: Window) -> np.ndarray:
+    """Call an attribution method and return its map as (C,h,w) float64."""
     name = getattr(attribute, "__name__", type(attribute).__name__)
-    made = attribute(network, image, window)
-    array = np.asarray(made.detach().cpu() if isinstance(made, torch.Tensor) else made, dtype=np.float64)
+    output = attribute(network, image, window)
+    array = np.asarray(output.detach().cpu() if isinstance(output, torch.Tensor) else output, dtype=np.float64)
     if array.ndim == 4 and array.shape[0] == 1:
         array = array[0]
     if array.ndim == 2:

@@ -1,4 +1,4 @@
-"""Pictures inside a page, as data URIs."""
+"""Encode images and maps as data URIs for an HTML page."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _INFERNO, _JET = cv2.COLORMAP_INFERNO, cv2.COLORMAP_JET
 
 
 def pixels_uri(image: np.ndarray) -> str:
-    """(C,H,W) in [0, 1] as PNG, exact unless it is larger than the page shows."""
+    """(C,H,W) in [0, 1] as PNG; exact, unless the image is larger than the page shows."""
     return _uri(_shrunk(_bgr(image)), ".png")
 
 
 def photo_uri(image: np.ndarray) -> str:
-    """(C,H,W) in [0, 1] as JPEG, no larger than the page shows."""
+    """(C,H,W) in [0, 1] as JPEG, shrunk to the size that the page shows."""
     return _uri(_shrunk(_bgr(image)), ".jpg")
 
 
 def map_uri(values: np.ndarray, *, published: bool = False) -> str:
-    """(h,w), non-negative, as PNG: the square root of its share of the maximum, in colours."""
+    """(h,w), non-negative, as coloured PNG: the square root of the value divided by the maximum."""
     return _uri(_shrunk(_coloured(np.sqrt(_share(values)), published)), ".png")
 
 

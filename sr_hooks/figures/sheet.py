@@ -1,4 +1,4 @@
-"""A sheet of paper on which things are put by inches, as figures of many small pictures need it."""
+"""`Sheet`, a figure whose images and texts are placed in inches, for figures of many small images."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _DPI = 300
 
 
 class Sheet:
-    """A figure on which things are put by inches from its top left corner."""
+    """A figure whose images and texts are placed in inches from the top left corner."""
 
     def __init__(self, height: float) -> None:
         from matplotlib.figure import Figure
@@ -36,13 +36,13 @@ class Sheet:
         return axes
 
     def text(self, x: float, y: float, text: str, *, size: float = TEXT, ha: str = "center", **more: Any) -> None:
-        """With its upper edge at y."""
+        """Write text with its upper edge at y."""
         self.figure.text(
             x / WIDTH, 1 - y / self.height, text, fontsize=size, ha=ha, va=more.pop("va", "top"), color=INK, **more
         )
 
     def picture(self, image: np.ndarray, box: tuple[float, float, float, float], under: str, **how: Any) -> Any:
-        """(H,W,3) or (H,W) in a box (left, top, width, height), as large as it fits, with words under it."""
+        """Draw (H,W,3) or (H,W) as large as it fits into a box (left, top, width, height), with a text under it."""
         left, top, width, height = box
         rows, columns = image.shape[:2]
         side = min(width / columns, height / rows)
@@ -55,8 +55,8 @@ class Sheet:
 
 
 def fitted(name: str, room: float, after: str = "") -> tuple[str, float]:
-    """A name, and what follows it, for so many inches, and its size in points: smaller where long, then cut."""
-    wide = 0.62  # of a character of the font, over its size
+    """Fit a name and a suffix into a width in inches; return text and font size. Long texts are smaller, then cut."""
+    wide = 0.62  # mean width of a character, as a share of the font size
     most = int(72 * room / (wide * _LEAST)) - len(after)
     text = plain(one_line(name))
     text = (text if len(text) <= most else text[: most - 3] + "...") + after
@@ -64,7 +64,7 @@ def fitted(name: str, room: float, after: str = "") -> tuple[str, float]:
 
 
 def save_sheet(figure: Any, path: Path, suffix: str) -> None:
-    """Write it as pdf, with text as text and no date, or as png of 300 dots an inch."""
+    """Save the figure as PDF (text as text, without a date) or as PNG with 300 dots per inch."""
     import matplotlib
 
     with matplotlib.rc_context({"pdf.fonttype": 42}):

@@ -1,4 +1,4 @@
-"""What all figures share: matplotlib without a display, imported only when a figure is drawn."""
+"""Colours, captions and axes that all figures share; matplotlib is imported only when a figure is drawn."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ DPI = 150
 INK = "#222222"
 WINDOW_COLOUR = "#ff3b30"
 MAP_COLOURS = "inferno"
-PAPER_COLOURS = "jet"  # the look of the LAM paper, with compat="lam_demo" only: it is not safe for colour-blind eyes
+PAPER_COLOURS = "jet"  # the LAM paper's colours, only with compat="lam_demo": not safe for colour-blind readers
 COLOURS = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000"]  # Okabe and Ito
 HATCHES = ["", "///", "...", "xxx", "\\\\\\", "+++", "ooo", "---"]
 
 
 def new_figure(width: float, height: float) -> Any:
-    """A matplotlib Figure of width x height inches that belongs to no window and no global state."""
+    """A matplotlib Figure of width x height inches, without a window and without global state."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), dpi=DPI, layout="constrained", facecolor="white")
 
 
 def plain(text: str, longest: int = 60) -> str:
-    """Text that matplotlib draws as it stands: no mathtext, no control characters, not endless.
+    """Make a text safe to draw: no mathtext, no control characters, limited length.
 
-    A character that its font lacks, which would be an empty box, is written by its code.
+    A character that the font lacks would be drawn as an empty box; it is written as its code instead.
     """
     text = "".join(c if c.isprintable() else " " for c in text)
     text = text if len(text) <= longest else text[: longest - 3] + "..."
@@ -56,24 +56,24 @@ def plain(text: str, longest: int = 60) -> str:
 
 @lru_cache(maxsize=1)
 def _characters() -> Set[int]:
-    """Those of matplotlib's default font."""
+    """The characters of matplotlib's default font."""
     from matplotlib.font_manager import FontProperties, findfont, get_font
 
     return get_font(findfont(FontProperties())).get_charmap().keys()
 
 
 def caption(figure: Any, text: str, *, width: int = 150) -> None:
-    """The verdict below the panels, wrapped."""
+    """Write a text below the panels, wrapped: the verdict."""
     figure.supxlabel(textwrap.fill(text.replace("$", r"\$"), width), fontsize=8, color=INK, x=0.01, ha="left")
 
 
 def image_of(array: np.ndarray) -> np.ndarray:
-    """(C,h,w) in [0, 1] to what imshow takes, clipped."""
+    """Convert (C,h,w) in [0, 1] to the (h,w,3) array that imshow takes, clipped."""
     return np.clip(np.repeat(array, 3, axis=0) if array.shape[0] == 1 else array, 0, 1).transpose(1, 2, 0)
 
 
 def window_box(axes: Any, window: tuple[float, float, float, float], *, thin: bool = False) -> None:
-    """Outline (top, left, height, width) with a white rim, so that it shows on any image; thin, over a map."""
+    """Outline (top, left, height, width) in red with a white rim, or thin and white for a map."""
     from matplotlib.patches import Rectangle
 
     top, left, height, width = window
@@ -82,14 +82,14 @@ def window_box(axes: Any, window: tuple[float, float, float, float], *, thin: bo
 
 
 def colour_bar(figure: Any, shown: Any, axes: Any, label: str, ticks: list[float]) -> None:
-    """A narrow bar beside an image, with its label."""
+    """Draw a narrow colour bar with a label beside an image."""
     bar = figure.colorbar(shown, ax=axes, fraction=0.046, pad=0.02, ticks=ticks)
     bar.ax.tick_params(labelsize=7)
     bar.set_label(label, fontsize=7)
 
 
 def panel(axes: Any, title: str) -> None:
-    """An image's axes: a title, a thin frame, no ticks."""
+    """Prepare the axes of an image: a title, a thin frame, no ticks."""
     axes.set_title(title, fontsize=9, color=INK)
     axes.set_xticks([])
     axes.set_yticks([])
@@ -98,7 +98,7 @@ def panel(axes: Any, title: str) -> None:
 
 
 def pixels(figure: Any) -> np.ndarray:
-    """(H,W,3) uint8 of a matplotlib Figure."""
+    """Render a matplotlib Figure to (H,W,3) uint8."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     canvas = FigureCanvasAgg(figure)

@@ -1,11 +1,11 @@
-"""Exact principal components of few, very long vectors, from their n x n Gram matrix, without a second copy of them.
+"""Exact principal components of few, very long vectors from their n x n Gram matrix, computed as the vectors arrive.
 
-Features of a super-resolution network have 10^5 to 10^6 values an image and there are some hundred images. The
-principal component scores of X (n x d) are U sqrt(L), where Xc Xc^T = U L U^T is only n x n. So vectors are taken as
-they come and their difference from a first mean is held: as float32 where all of them take little room, beyond that
-as whole numbers of 16 bits, in steps that each block of 1024 values has for itself. Rounding is independent from value
-to value and averages out over a vector's length: on real features scores are as near to a full decomposition's as
-with float32, 4e-5 of the largest. Products are summed in float32 over some thousand columns, in float64 beyond.
+Features of a super-resolution network have 10^5 to 10^6 values for each image, and there are some hundred images. The
+principal component scores of X (n x d) are U sqrt(L), where Xc Xc^T = U L U^T is only n x n. Vectors are stored as
+differences from the mean of the first batch: as float32 if all of them are small enough, else as 16-bit integers with
+one step size for each block of 1024 values. Rounding errors are independent and average out over a vector's length: on
+real features the scores are as close to a full decomposition as with float32, 4e-5 of the largest score. Products are
+summed in float32 over some thousand columns, and in float64 beyond.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Produce = Callable[[int, int], Mapping[str, torch.Tensor]]
 _BLOCK = 1024  # values that share one step
 _TOP = 2.0**15 - 1
 _CHUNK = 2**18  # values in one float32 chunk of columns: few, since their products are summed in float32
-_LITTLE = 256e6  # bytes that all vectors may take as float32 before they are held in half of it
+_LITTLE = 256e6  # bytes of all vectors as float32; above, vectors are stored as 16-bit integers
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Gram:
     Attributes:
         matrix: (n,n) float64, centred.
         dimensions: d, the vectors' length.
-        energy: sum of all squared values before centring, against which a variance of rounding is told from one.
+        energy: sum of all squared values before centring; a variance far below it is only rounding.
     """
 
     matrix: np.ndarray
@@ -44,9 +44,9 @@ class Gram:
     energy: float
 
     def subset(self, rows: np.ndarray) -> Gram:
-        """The Gram matrix of some of the vectors, by their numbers, after subtracting those vectors' own mean.
+        """The Gram matrix of some of the vectors, by their indices, after subtracting those vectors' own mean.
 
-        For splits and resamplings of what was streamed once. The energy is taken to be spread evenly.
+        For splits and resamplings without a second pass. The energy is assumed to be spread evenly.
         """
         return Gram(
             _centred(self.matrix[np.ix_(rows, rows)]), self.dimensions, self.energy * len(rows) / len(self.matrix)
@@ -66,8 +66,8 @@ class Components:
     explained: np.ndarray
 
 
-class _Held:
-    """Some vectors' differences from a centre, as float32 or in half the room."""
+class _StoredVectors:
+    """The differences of some vectors from a centre, stored as float32 or as 16-bit integers."""
 
     def __init__(self, rows: int, centre: torch.Tensor, dtype: torch.dtype) -> None:
         self.centre = centre
@@ -92,15 +92,15 @@ class _Held:
         values = self.values[:, start:stop].float()
         return (values if self.steps is None else values.mul_(self.steps[:, start:stop])).flatten(1)
 
-    def products(self, other: _Held) -> torch.Tensor:
+    def products(self, other: _StoredVectors) -> torch.Tensor:
         """(rows, other's rows) float64."""
-        out = torch.zeros(len(self.values), len(other.values), dtype=torch.float64)
+        products = torch.zeros(len(self.values), len(other.values), dtype=torch.float64)
         step = max(_CHUNK // (max(len(self.values), len(other.values)) * _BLOCK), 1)
         for start in range(0, self.values.shape[1], step):
-            mine = self.columns(start, start + step)
-            theirs = mine if other is self else other.columns(start, start + step)
-            out += mine @ theirs.T
-        return out
+            own_columns = self.columns(start, start + step)
+            other_columns = own_columns if other is self else other.columns(start, start + step)
+            products += own_columns @ other_columns.T
+        return products
 
 
 def accumulate(
@@ -111,11 +111,11 @@ def accumulate(
     Args:
         produce: (start, stop) to name -> (stop - start, d) float tensor of those vectors. It must give the same
             vectors if asked again.
-        count: n.
+        count: n, the number of vectors.
         batch: how many vectors to ask for at once.
-        memory: gigabytes for held vectors. Where not all fit, they are held block by block and the rest is produced
-            again for each block: two blocks ask for 1.5 times as many, K blocks for (K + 1) / 2 times.
-        store: hold as float32, as int16 in half the room, or as "auto" decides (see the module).
+        memory: gigabytes for stored vectors. If not all fit, they are stored block by block, and the rest is produced
+            again for each block: two blocks ask for 1.5 times as many vectors, K blocks for (K + 1) / 2 times.
+        store: store as float32, as int16 (half the memory), or as "auto" decides (see the module).
 
     Returns:
         name -> Gram, in the order of `produce`'s answer.
@@ -134,25 +134,27 @@ def accumulate(
             f"the features of one image take {size / 1e9:.2g} GB, too much for memory={memory:g} GB: raise it, or look "
             "at fewer layers or smaller patches"
         )
-    found = {name: torch.zeros(count, count, dtype=torch.float64) for name in centres}
+    matrices = {name: torch.zeros(count, count, dtype=torch.float64) for name in centres}
     energy = dict.fromkeys(centres, 0.0)
     for start in range(0, count, block):
         stop = min(start + block, count)
-        held = {name: _Held(stop - start, centre, dtype) for name, centre in centres.items()}
+        stored = {name: _StoredVectors(stop - start, centre, dtype) for name, centre in centres.items()}
         for low, high, vectors in _batches(produce, start, stop, batch, first if start == 0 else {}):
             for name, value in vectors.items():
-                held[name].put(low - start, value[: high - low])
+                stored[name].put(low - start, value[: high - low])
         first = {}
-        for name, part in held.items():
-            found[name][start:stop, start:stop] = part.products(part)
+        for name, part in stored.items():
+            matrices[name][start:stop, start:stop] = part.products(part)
             energy[name] += part.energy
         for low, high, vectors in _batches(produce, stop, count, batch, {}):
             for name, value in vectors.items():
-                passing = _Held(high - low, centres[name], dtype)
-                passing.put(0, value)
-                products = held[name].products(passing)
-                found[name][start:stop, low:high], found[name][low:high, start:stop] = products, products.T
-    return {name: Gram(_centred(matrix.numpy()), centres[name].numel(), energy[name]) for name, matrix in found.items()}
+                passed = _StoredVectors(high - low, centres[name], dtype)
+                passed.put(0, value)
+                products = stored[name].products(passed)
+                matrices[name][start:stop, low:high], matrices[name][low:high, start:stop] = products, products.T
+    return {
+        name: Gram(_centred(matrix.numpy()), centres[name].numel(), energy[name]) for name, matrix in matrices.items()
+    }
 
 
 def _batches(

@@ -1,4 +1,4 @@
-"""Can the degradation be read off the features? A linear probe, cross-validated over patches."""
+"""A linear probe that predicts the degradation from features, cross-validated over patches."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ __all__ = ["Identification", "identify"]
 
 @dataclass(frozen=True)
 class Identification:
-    """How well a linear probe tells the degradation of a patch that it has not been shown in any version.
+    """How well a linear probe predicts the degradation of patches that it was not trained on in any version.
 
     Attributes:
-        kinds: the types told apart, e.g. ("clean", "blur", "noise").
-        accuracy: share of patches whose type is right, in [0, 1], averaged over types, whatever their numbers.
-        chance: what guessing gives, 1 / K.
-        confusion: (K,K), true type by row, share of each row named as each column.
-        level_r2: type to R2 of its level (blur std, noise std, ...), where it comes in three levels or more, clean
-            counting as level 0. 1 is perfect, 0 no better than the mean, below 0 worse.
-        folds: parts of the cross-validation; no patch is in two.
+        kinds: the predicted types, e.g. ("clean", "blur", "noise").
+        accuracy: share of patches whose type is predicted correctly, in [0, 1], averaged over types.
+        chance: the accuracy of guessing, 1 / K.
+        confusion: (K,K): rows are true types; each row holds the share predicted as each column's type.
+        level_r2: type to R2 of its level (blur std, noise std, ...), for types with three levels or more; clean counts
+            as level 0. 1 is perfect, 0 no better than the mean, below 0 worse.
+        folds: number of parts of the cross-validation; no patch is in two parts.
     """
 
     kinds: tuple[str, ...]
@@ -46,18 +46,18 @@ def identify(
 ) -> Identification:
     """Cross-validate logistic regression for the type and ridge regression for the level.
 
-    The probe is linear on purpose: it says what lies open in the features, not what could be dug out of them. All
-    copies of one patch stand in one fold; otherwise the probe could know the patch.
+    The probe is linear on purpose: it shows what the features represent openly, not what a deeper model could recover.
+    All copies of one patch are in one fold; otherwise the probe could recognise the patch.
 
-    Not for: claims about other networks' features from one network's probe, or about degradations it was not shown.
+    Not for: claims about other networks' features, or about degradations that the probe was not trained on.
 
     Args:
         scores: (n,k) projected features. The projection has seen all patches, but no label.
         kinds: n type names.
-        levels: n strengths, None where there is none.
+        levels: n strengths; None for a degradation without a strength.
         groups: (n,) equal for copies of one patch.
-        folds: at most; fewer where there are fewer patches.
-        seed: of the division into folds.
+        folds: the largest number of folds; fewer if there are fewer patches.
+        seed: the seed of the division into folds.
 
     Raises:
         OptionError: one type only, or fewer than two patches; or scikit-learn is missing.
@@ -71,10 +71,10 @@ def identify(
     folds = min(folds, len(np.unique(groups)))
     if len(names) < 2 or folds < 2:
         raise OptionError("identification needs two types of degradation and two patches or more")
-    # One scale for all: components keep their weights, and those of little variance are shrunk first.
+    # One scale for all components: they keep their relative sizes, and the penalty shrinks small ones first.
     points = scores / max(float(np.std(scores)), 1e-30)
     probe = LogisticRegression(max_iter=2000, class_weight="balanced")
-    named = _predicted(probe, {"C": np.logspace(-3, 1, 5)}, points, truth, groups, folds, seed)
+    predicted_kinds = _predicted(probe, {"C": np.logspace(-3, 1, 5)}, points, truth, groups, folds, seed)
     level_r2 = {}
     strengths = np.array([np.nan if level is None else level for level in levels], dtype=np.float64)
     for name in names:
@@ -82,9 +82,9 @@ def identify(
         if name == "clean" or len(np.unique(strengths[rows])) < 3:
             continue
         grid = {"alpha": np.logspace(-3, 5, 9)}
-        found = _predicted(Ridge(), grid, points[rows], strengths[rows], groups[rows], folds, seed)
-        level_r2[name] = float(r2_score(strengths[rows], found))
-    confusion = confusion_matrix(truth, named, labels=list(names), normalize="true")
+        predicted = _predicted(Ridge(), grid, points[rows], strengths[rows], groups[rows], folds, seed)
+        level_r2[name] = float(r2_score(strengths[rows], predicted))
+    confusion = confusion_matrix(truth, predicted_kinds, labels=list(names), normalize="true")
     return Identification(names, float(np.diag(confusion).mean()), 1 / len(names), confusion, level_r2, folds)
 
 
@@ -92,33 +92,33 @@ def _predicted(
     model: Any,
     grid: dict[str, np.ndarray],
     points: np.ndarray,
-    wanted: np.ndarray,
+    targets: np.ndarray,
     groups: np.ndarray,
     folds: int,
     seed: int,
 ) -> np.ndarray:
-    """What a model says of each fold after learning from the others, its penalty chosen by folds within those.
+    """Predict each fold with a model that is trained on the others; inner folds choose the penalty.
 
-    The inner folds part patches too: a penalty chosen with a patch's copies on both sides is far too small.
+    The inner folds separate patches too: with copies of one patch on both sides, the penalty would be far too small.
     """
     from sklearn.model_selection import GridSearchCV
 
-    found = np.empty_like(wanted)
-    for learn, test in _split(points, wanted, groups, folds, seed):
-        inner = _split(points[learn], wanted[learn], groups[learn], 3, seed)
+    predictions = np.empty_like(targets)
+    for learn, test in _split(points, targets, groups, folds, seed):
+        inner = _split(points[learn], targets[learn], groups[learn], 3, seed)
         search = GridSearchCV(model, grid, cv=inner) if inner else model
-        found[test] = search.fit(points[learn], wanted[learn]).predict(points[test])
-    return found
+        predictions[test] = search.fit(points[learn], targets[learn]).predict(points[test])
+    return predictions
 
 
 def _split(
-    points: np.ndarray, wanted: np.ndarray, groups: np.ndarray, folds: int, seed: int
+    points: np.ndarray, targets: np.ndarray, groups: np.ndarray, folds: int, seed: int
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Rows to learn from and to test on, no group in both, every value of `wanted` in all; [] for a single group."""
+    """Rows to train and test on: no group is in both, every value of `targets` is in all; [] for a single group."""
     from sklearn.model_selection import StratifiedGroupKFold
 
-    folds = min(folds, len(np.unique(groups)), int(np.unique(wanted, return_counts=True)[1].min()))
+    folds = min(folds, len(np.unique(groups)), int(np.unique(targets, return_counts=True)[1].min()))
     if folds < 2:
         return []
-    values = np.unique(wanted, return_inverse=True)[1]
+    values = np.unique(targets, return_inverse=True)[1]
     return list(StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(points, values, groups))

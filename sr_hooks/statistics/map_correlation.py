@@ -1,4 +1,4 @@
-"""Rank correlations of maps, and intervals over draws."""
+"""Rank correlation of two maps, also within rings around the window, and t intervals over random draws."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from sr_hooks.statistics import measures
 __all__ = ["HALF", "distance_to_window", "half_width", "local_correlation", "rank_correlation", "similarity"]
 
 HALF = 0.7
-"""A correlation of 0.7 is half of the (rank) variance in common: 0.7^2 is 0.49."""
+"""A correlation of 0.7 means that half of the (rank) variance is common: 0.7^2 is 0.49."""
 
 # Two-sided 95 % points of Student's t by degrees of freedom, up to 19; beyond, the normal's.
 _T = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23, 2.20, 2.18, 2.16, 2.14, 2.13, 2.12, 2.11, 2.10, 2.09)
 
 
 def half_width(values: Sequence[float], *, of_next: bool = False) -> float:
-    """Half the width of the 95 % t interval of the mean of some draws, or of where one draw more will fall."""
+    """Half the width of the 95 % t interval of the mean of some draws, or of one further draw (`of_next`)."""
     n = len(values)
     if n < 2:
         return math.inf
@@ -29,30 +29,30 @@ def half_width(values: Sequence[float], *, of_next: bool = False) -> float:
 
 
 def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
-    """Spearman's rank correlation of all entries; 0 where one of the two is constant."""
+    """Spearman's rank correlation of all entries; 0 if one of the two is constant."""
     return float(np.nan_to_num(measures.rank_correlation(a, b)))
 
 
 def local_correlation(a: np.ndarray, b: np.ndarray, distance: np.ndarray) -> float:
-    """Rank correlation of two (h,w) maps within pixels of equal (rounded) distance: what is alike beyond the distance.
+    """Rank correlation of two (h,w) maps within rings of equal (rounded) distance, so that distance itself is no cause.
 
-    Ranks are taken in each ring, centred, and divided by its number of pixels; then one correlation over all.
+    Ranks are taken in each ring, centred, and divided by the ring's number of pixels; then one correlation over all.
     """
     rings = np.rint(distance).astype(int).ravel()
     a, b = a.ravel(), b.ravel()
     first, second = np.zeros(a.size), np.zeros(b.size)
     for ring in np.unique(rings):
-        mine = rings == ring
+        in_ring = rings == ring
         for source, target in ((a, first), (b, second)):
-            target[mine] = measures.ranks(source[mine]) / mine.sum()
+            target[in_ring] = measures.ranks(source[in_ring]) / in_ring.sum()
     return _correlation(first, second)
 
 
 def similarity(a: np.ndarray, b: np.ndarray, distance: np.ndarray) -> float:
-    """Of two (C,h,w) attributions: of all entries where they have signs, else within rings around the window.
+    """Correlate two (C,h,w) attributions: over all entries if both have signs, else within rings around the window.
 
-    Whatever the network, a map is bright near its window and dark far off, so that magnitudes agree in rank to 0.99
-    between any two networks of like architecture. Signs do not.
+    Every map is bright near its window and dark far away. So magnitudes of any two networks of like architecture have
+    a rank correlation of up to 0.99. Signs do not.
     """
     if (a < 0).any() and (b < 0).any():
         return rank_correlation(a, b)

@@ -1,4 +1,4 @@
-"""Numbers of a map: concentration, and a smooth view of it; how two go together; how sure a mean is."""
+"""Measures of a map or of an array: Gini, diffusion index, kernel density, rank correlation, bootstrap interval."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def frame_shares(values: np.ndarray) -> np.ndarray:
 
 
 def effective_number(shares: np.ndarray) -> float:
-    """How many equal shares are as spread as these: exp(-sum p ln p), from 1 (all in one) to their number; 0 for none.
+    """The effective number of shares, exp(-sum p ln p): from 1 (all in one share) to their number; 0 for no shares.
 
     The Hill number of order 1 (M. O. Hill, Ecology 54, 1973; L. Jost, Oikos 113, 2006): the exponential of Shannon's
     entropy. The inverse Simpson index 1 / sum p^2 (order 2) leans to the largest share and is never above it.
@@ -43,7 +43,7 @@ def effective_number(shares: np.ndarray) -> float:
 
 
 def gini(values: np.ndarray) -> float:
-    """Gini coefficient of non-negative values: 0 all equal, near 1 all in one place; 0 where all are zero.
+    """Gini coefficient of non-negative values: 0 if all are equal, near 1 if one holds everything, 0 if all are zero.
 
     sum_i (2i - n - 1) a_i / (n sum a) for a_1 <= ... <= a_n.
     """
@@ -71,8 +71,8 @@ def kde(values: np.ndarray, bandwidth: float = 0.25) -> np.ndarray:
         bandwidth: the kernel's covariance is bandwidth^2 times that of the weighted pixels.
 
     Returns:
-        (h,w) float64 density per square pixel. A map with no extent in some direction (a single pixel, a
-        line) has no such kernel, and comes back as its own share per pixel.
+        (h,w) float64 density per square pixel. A map without extent in some direction (a single pixel, a line) has no
+        such kernel; then each pixel's share of the sum is returned.
     """
     weights = np.asarray(values, dtype=np.float64)
     total = weights.sum()
@@ -99,10 +99,10 @@ def kde(values: np.ndarray, bandwidth: float = 0.25) -> np.ndarray:
 
 
 def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
-    """Spearman's: the linear correlation of the ranks of two arrays of equal size, ties at their mean rank; in [-1, 1].
+    """Spearman's rank correlation of two arrays of equal size, in [-1, 1]; ties have their mean rank.
 
-    Equal to `scipy.stats.spearmanr(a, b).statistic`; NaN where either is constant or holds NaN, so that nothing can be
-    said.
+    Equal to `scipy.stats.spearmanr(a, b).statistic`. NaN if an array is constant or holds NaN: then the correlation is
+    undefined.
     """
     x, y = (ranks(np.asarray(values, dtype=np.float64).ravel()) for values in (a, b))
     if x.shape != y.shape:
@@ -112,7 +112,7 @@ def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def ranks(values: np.ndarray) -> np.ndarray:
-    """Centred ranks, ties at their mean; NaN throughout where there is one."""
+    """Centred ranks, ties at their mean rank; all NaN if one value is NaN."""
     if not values.size or np.isnan(values).any():
         return np.full(values.shape, np.nan)
     _, which, counts = np.unique(values, return_inverse=True, return_counts=True)
@@ -120,7 +120,7 @@ def ranks(values: np.ndarray) -> np.ndarray:
 
 
 def interval(values: np.ndarray, seed: int) -> tuple[float, float]:
-    """95 % percentile-bootstrap interval of the mean of (N,), resampling what it is a mean of; infinite for N = 1."""
+    """95 % percentile-bootstrap interval of the mean of (N,) values; infinite for N = 1."""
     if len(values) < 2:
         return (-np.inf, np.inf)
     rng = np.random.default_rng(seed)

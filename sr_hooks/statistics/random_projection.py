@@ -1,4 +1,4 @@
-"""One fixed linear map from features of any length to a few hundred numbers, the same in every run of a seed."""
+"""A fixed random projection (count sketch) from features of any length to 512 numbers, determined by the seed."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ SIZE = 512
 
 
 class Sketch:
-    """Count sketch (Charikar, Chen and Farach-Colton, 2002): each entry, with a drawn sign, is added to a drawn bin.
+    """Count sketch (Charikar, Chen and Farach-Colton, 2002): each entry is added, with a random sign, to a random bin.
 
-    Linear, so that features of different iterations stand in one space, and drawn from the seed and the length
-    alone, so that a resumed run maps as before with nothing stored. Inner products are kept but for an error of some
-    1 / sqrt(512) of the vectors' norms: enough for a picture, not for an index.
+    The sketch is linear, so features of different iterations lie in one space. It depends only on the seed and the
+    length, so a resumed run needs no stored projection. Inner products have an error of about 1 / sqrt(512) of the
+    vectors' norms: precise enough for a picture, not for an index.
     """
 
     def __init__(self, length: int, seed: int) -> None:

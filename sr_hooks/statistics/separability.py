@@ -1,4 +1,4 @@
-"""How well points cluster by label: the Calinski-Harabasz index, with an interval and a null of its own."""
+"""The Calinski-Harabasz index of labelled points, with its interval and its null distribution."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ class Separability:
     """The index of one set of points.
 
     Attributes:
-        chi: Calinski-Harabasz index; None where it is undefined.
-        low, high: central 95 % of the index over half-samples; None where there are too few points.
-        p: share of label permutations with an index as large, itself counted; the smallest it can be is
-            1 / (permutations + 1).
-        null_median, null_95: of the permutations' indices.
-        share: of the points' variance that lies between the labels' means, B / (B + W), in [0, 1].
-        undefined: why chi is None, in words; empty where it is not.
+        chi: Calinski-Harabasz index; None if it is undefined.
+        low, high: central 95 % of the index over half-samples; None if there are too few points.
+        p: share of label permutations whose index is at least as large, the given labels counted as one; the smallest
+            possible value is 1 / (permutations + 1).
+        null_median, null_95: median and 95 % quantile of the permutations' indices.
+        share: share of the points' variance between the labels' means, B / (B + W), in [0, 1].
+        undefined: the reason why chi is None; empty if chi is defined.
     """
 
     chi: float | None
@@ -77,11 +77,11 @@ def permutation_null(points: np.ndarray, labels: np.ndarray, count: int, rng: np
 def subsampled(
     points: np.ndarray, labels: np.ndarray, groups: np.ndarray, count: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """(count,) indices of half-samples, brought to the size of the whole; empty where a half is too few.
+    """(count,) indices of half-samples, rescaled to the size of the whole; empty if a half has too few points.
 
-    Points of one group (the copies of one patch) are drawn together. Drawing half without replacement has the
-    spread of the index itself; drawing with replacement repeats points, which look like tight clusters, and biases
-    it upward. What is brought to size is the excess over the index that no separation would give.
+    Points of one group (the copies of one patch) are drawn together. Half-samples drawn without replacement spread as
+    the index itself does. Drawing with replacement would repeat points, which look like tight clusters and bias the
+    index upward. The rescaled part is the excess over the index that labels without effect would give.
     """
     n, k = len(labels), len(np.unique(labels))
     signatures: dict[tuple[int, ...], list[int]] = {}
@@ -89,20 +89,21 @@ def subsampled(
         signatures.setdefault(tuple(np.sort(labels[groups == group])), []).append(int(group))
     paired = len(signatures) == 1 and len(next(iter(signatures))) == k
     floor = _without_effect(_centred(points), labels, groups) if paired else 1.0
-    found = []
+    indices = []
     for _ in range(count if all(len(s) >= 4 for s in signatures.values()) else 0):
-        drawn = [rng.choice(s, len(s) // 2, replace=False) for s in signatures.values()]
-        rows = np.isin(groups, np.concatenate(drawn))
+        drawn_groups = [rng.choice(s, len(s) // 2, replace=False) for s in signatures.values()]
+        rows = np.isin(groups, np.concatenate(drawn_groups))
         half = calinski_harabasz(points[rows], labels[rows])
-        found.append(floor + (half - floor) * (n - k) / (int(rows.sum()) - k))
-    return np.array(found)
+        indices.append(floor + (half - floor) * (n - k) / (int(rows.sum()) - k))
+    return np.array(indices)
 
 
 def _without_effect(centred: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> float:
-    """The index expected of labels without effect, where each group has each label once.
+    """The expected index of labels without effect, if each group has each label once.
 
-    It is 1 for unrelated points. Here all labels share the groups' content, which so adds nothing between them: as
-    in an analysis of variance of complete blocks, what is left is the residual's mean square over that within labels.
+    The expected index is 1 for unrelated points. Here all labels share the groups' content, which adds nothing between
+    the labels. As in an analysis of variance of complete blocks, the expected index is the residual's mean square
+    divided by the mean square within labels.
     """
     n, k, g = len(labels), len(np.unique(labels)), len(np.unique(groups))
     total = np.square(centred).sum()
@@ -120,14 +121,14 @@ def separability(
     subsamples: int = 200,
     seed: int = 0,
 ) -> Separability:
-    """The index with its interval and its null.
+    """Compute the index with its interval and its null distribution.
 
     Args:
-        points: (N,k) coordinates, or None for points that are all the same.
+        points: (N,k) coordinates, or None if all points are the same.
         labels: (N,) integers.
         groups: (N,) integers, equal for the degraded copies of one patch.
-        permutations: shufflings of the labels, 0 for none.
-        subsamples: half-samples for the interval, 0 for none.
+        permutations: number of label permutations, 0 for none.
+        subsamples: number of half-samples for the interval, 0 for none.
     """
     if points is None:
         return Separability(None, undefined="the features are constant: they are the same for every image")
@@ -140,7 +141,7 @@ def separability(
     p = median = upper = low = high = None
     if permutations:
         null = permutation_null(points, labels, permutations, shuffling)
-        # A tie within rounding counts against us, as an exact tie does.
+        # A tie within rounding counts as an exact tie: it raises p.
         p = float((1 + (null >= chi * (1 - 1e-12)).sum()) / (1 + permutations))
         median, upper = float(np.median(null)), float(np.quantile(null, 0.95))
     halves = subsampled(points, labels, groups, subsamples, halving)

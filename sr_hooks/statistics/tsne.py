@@ -1,4 +1,4 @@
-"""t-SNE of projected features: for the picture, and for the index that papers print, with its spread over seeds."""
+"""t-SNE of features over several seeds, for the picture and for the index that papers print."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ __all__ = ["tsne"]
 
 
 def tsne(scores: np.ndarray, seeds: int, *, seed: int = 0, perplexity: float = 30.0) -> np.ndarray:
-    """(n,k) to (seeds,n,2): one embedding for each of so many seeds, from seed on, with random starts.
+    """(n,k) to (seeds,n,2): one embedding with a random start for each seed from `seed` on.
 
-    scikit-learn's defaults but for the start: its PCA start hides how much the picture owes to chance. Perplexity
-    is lowered where there are too few points for it.
+    All other settings are scikit-learn's defaults. scikit-learn's PCA start would hide how much the picture depends on
+    chance. Perplexity is lowered if there are too few points.
 
-    Not for: distances between clusters or their sizes, which t-SNE does not keep, nor for an index to be compared
-    between runs (the same features gave 21 to 54 over five seeds).
+    Not for: distances between clusters or sizes of clusters, which t-SNE does not preserve; nor for an index that is
+    compared between runs (the same features gave 21 to 54 over five seeds).
 
     Raises:
         OptionError: scikit-learn is missing.

@@ -28,7 +28,7 @@ HOW = "write it anew: SR_HOOKS_WRITE_NETWORKS=1 python -m pytest tests/doctor/te
 
 def check(source: str, name: str, found: Diagnosis, note: str = "") -> None:
     """A row of the table is what was found; or it is written so."""
-    faults = [f"{f.analysis}: {f.said}" for f in found.findings if not f.explained]
+    faults = [f"{f.analysis}: {f.message}" for f in found.findings if not f.explained]
     assert not faults, f"{source} {name} fails without a reason that is ours to give: {faults}"
     row = verified.row_of(found, note)
     table = verified.read_table()

@@ -171,13 +171,13 @@ class TestDoctor:
 
     def test_cautions(self):
         noisy = examine(Answering(lambda y: y + torch.rand_like(y) * 0.1))
-        assert any("draws random numbers" in text for text in noisy.cautions)
+        assert any("draws random numbers" in text for text in noisy.warnings)
         mixing = examine(Answering(lambda y: y + y.mean(0, keepdim=True)))
-        assert any("images of one batch change each other's output" in text for text in mixing.cautions)
+        assert any("images of one batch change each other's output" in text for text in mixing.warnings)
 
         class Partly(Tiny):
             def forward(self, x):
                 return super().forward(x) + self.act(self.head(x)).detach().mean()
 
-        assert not any("gradient ends" in text for text in examine(Tiny()).cautions)
+        assert not any("gradient ends" in text for text in examine(Tiny()).warnings)
         assert examine(Partly()).works

@@ -33,7 +33,7 @@ def blur(image: torch.Tensor, std: float) -> torch.Tensor:
 
 
 def anisotropic_blur(image: torch.Tensor, along: float, across: float, degrees: float) -> torch.Tensor:
-    """Gaussian blur: std `along` in a direction (degrees counterclockwise from the right), std `across` at 90° to it."""
+    """Gaussian blur: std `along` in a direction (degrees counterclockwise from the right), `across` at 90° to it."""
     taps = _taps(max(along, across))
     axis = torch.arange(taps, dtype=torch.float64) - taps // 2
     down, right = torch.meshgrid(axis, axis, indexing="ij")

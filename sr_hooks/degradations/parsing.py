@@ -171,7 +171,9 @@ def make_lr(
         raise ImageError(f"an image of {batch.shape[-2]}x{batch.shape[-1]} pixels is too small to shrink by {scale:g}")
     whole = batch[..., : round(size[0] * scale), : round(size[1] * scale)].cpu()
     rngs = [generator(seed, first + i, chain.name) for i in range(len(whole))]
-    lr = torch.cat([_degrade(image, chain, size, rng, clip) for image, rng in zip(whole.split(1), rngs, strict=True)])
+    lr = torch.cat(
+        [_degrade(image, chain, size, rng, clip) for image, rng in zip(torch.split(whole, 1), rngs, strict=True)]
+    )
     if quantise:
         lr = lr.mul(255).round().div(255)
     return lr.to(batch.device)

@@ -118,7 +118,7 @@ def train(
         with torch.autocast("cpu", dtype=torch.bfloat16):
             sr = network(lr.contiguous(memory_format=torch.channels_last))
         loss = F.l1_loss(sr.float(), hr)
-        loss.backward()
+        torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
         schedule.step()

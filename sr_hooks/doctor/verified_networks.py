@@ -19,7 +19,8 @@ _YES, _NO = "yes", "no"
 
 def read_table() -> dict[str, dict[str, dict[str, Any]]]:
     """The table: source ("BasicSR", "spandrel", ...) to network's name to its entry."""
-    return json.loads(_FILE.read_text(encoding="utf-8"))
+    table: dict[str, dict[str, dict[str, Any]]] = json.loads(_FILE.read_text(encoding="utf-8"))
+    return table
 
 
 def write_table(table: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> None:

@@ -22,7 +22,7 @@ def judge(subject: Subject) -> Verdict:
     objective = make_objective(options.objective, gt=options.gt)
     values = []
     with torch.no_grad():
-        for point in path(subject.image, [0.0, 1.0]).split(1):
+        for point in torch.split(path(subject.image, [0.0, 1.0]), 1):
             x = point.to(network.device)
             values.append(float(objective(network(x).float(), x, subject.window)))
     change, total = values[1] - values[0], float(subject.attribution.sum())

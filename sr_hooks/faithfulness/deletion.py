@@ -137,7 +137,9 @@ class _Probe:
         )
 
     def _errors(self, images: torch.Tensor) -> np.ndarray:
-        return ((self._window(images) - self.intact).flatten(1).norm(dim=1) / self.norm).numpy()
+        change = (self._window(images) - self.intact).flatten(1)
+        errors: np.ndarray = (torch.linalg.vector_norm(change, dim=1) / self.norm).numpy()
+        return errors
 
     def _window(self, images: torch.Tensor) -> torch.Tensor:
         network, window, plan = self.subject.network, self.subject.window, self.plan

@@ -49,7 +49,8 @@ class Subject:
     @property
     def map(self) -> np.ndarray:
         """(h,w) float64: |sum over channels|."""
-        return np.abs(self.attribution.sum(axis=0, dtype=np.float64))
+        values: np.ndarray = np.abs(self.attribution.sum(axis=0, dtype=np.float64))
+        return values
 
     def recompute(self, network: Network) -> np.ndarray:
         """Compute the attribution of another network with the same method."""
@@ -151,7 +152,7 @@ def _image(result: LamResult, image_argument: Any) -> torch.Tensor:
 def _options(result: LamResult) -> LamOptions:
     """The result's options, from memory or from its provenance, without the published procedure (no check needs it)."""
     if result.origin is not None:
-        options = result.origin.options
+        options: LamOptions = result.origin.options
     else:
         record = dict(result.provenance["options"])
         if record.get("gt") is not None:

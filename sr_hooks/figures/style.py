@@ -69,7 +69,9 @@ def caption(figure: Any, text: str, *, width: int = 150) -> None:
 
 def image_of(array: np.ndarray) -> np.ndarray:
     """Convert (C,h,w) in [0, 1] to the (h,w,3) array that imshow takes, clipped."""
-    return np.clip(np.repeat(array, 3, axis=0) if array.shape[0] == 1 else array, 0, 1).transpose(1, 2, 0)
+    rgb = np.repeat(array, 3, axis=0) if array.shape[0] == 1 else array
+    image: np.ndarray = np.clip(rgb, 0, 1).transpose(1, 2, 0)
+    return image
 
 
 def window_box(axes: Any, window: tuple[float, float, float, float], *, thin: bool = False) -> None:
@@ -101,6 +103,6 @@ def pixels(figure: Any) -> np.ndarray:
     """Render a matplotlib Figure to (H,W,3) uint8."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    canvas = FigureCanvasAgg(figure)
+    canvas: Any = FigureCanvasAgg(figure)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[:, :, :3].copy()

@@ -58,7 +58,7 @@ class Workers:
 
 def receive_plan(stream: BinaryIO) -> tuple[GridPlan, Path, float]:
     """Read (plan, folder, start time) that `Workers` sent. From now on this process ends when the sender ends."""
-    message = pickle.load(stream)
+    message: tuple[GridPlan, Path, float] = pickle.load(stream)
 
     def exit_with_parent() -> None:
         os.read(stream.fileno(), 1)  # not stream.read: Python waits for that lock at exit

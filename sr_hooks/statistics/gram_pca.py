@@ -175,7 +175,8 @@ def _flat(value: torch.Tensor) -> torch.Tensor:
 def _centred(matrix: np.ndarray) -> np.ndarray:
     matrix = (matrix + matrix.T) / 2
     mean = matrix.mean(axis=0)
-    return matrix - mean[None, :] - mean[:, None] + mean.mean()
+    centred: np.ndarray = matrix - mean[None, :] - mean[:, None] + mean.mean()
+    return centred
 
 
 def principal_components(gram: Gram, count: int = 50) -> Components | None:

@@ -65,7 +65,8 @@ def distance_to_window(height: int, width: int, window: Window, scale: float) ->
     top, left = window.top / scale, window.left / scale
     dy = np.maximum(np.maximum(top - y, y - top - window.height / scale), 0)
     dx = np.maximum(np.maximum(left - x, x - left - window.width / scale), 0)
-    return np.hypot(dy, dx)
+    distance: np.ndarray = np.hypot(dy, dx)
+    return distance
 
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> float:

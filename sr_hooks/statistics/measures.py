@@ -21,14 +21,16 @@ _RESAMPLES = 2000
 
 def attribution_map(attribution: np.ndarray) -> np.ndarray:
     """(...,C,h,w) signed attribution to its (...,h,w) map |sum over C|, not normalised (arXiv 2011.11036)."""
-    return np.abs(attribution.sum(axis=-3, dtype=np.float64)).astype(np.float32)
+    values: np.ndarray = np.abs(attribution.sum(axis=-3, dtype=np.float64)).astype(np.float32)
+    return values
 
 
 def frame_shares(values: np.ndarray) -> np.ndarray:
     """(T,h,w) non-negative map of a clip to each frame's share of its sum, (T,) float64; zeros where all are zero."""
-    sums = np.asarray(values, dtype=np.float64).sum(axis=(1, 2))
+    sums: np.ndarray = np.asarray(values, dtype=np.float64).sum(axis=(1, 2))
     total = sums.sum()
-    return sums / total if total > 0 else sums
+    shares: np.ndarray = sums / total if total > 0 else sums
+    return shares
 
 
 def effective_number(shares: np.ndarray) -> float:
@@ -74,7 +76,7 @@ def kde(values: np.ndarray, bandwidth: float = 0.25) -> np.ndarray:
         (h,w) float64 density per square pixel. A map without extent in some direction (a single pixel, a line) has no
         such kernel; then each pixel's share of the sum is returned.
     """
-    weights = np.asarray(values, dtype=np.float64)
+    weights: np.ndarray = np.asarray(values, dtype=np.float64)
     total = weights.sum()
     if not total > 0:
         return np.zeros_like(weights)

@@ -48,7 +48,8 @@ def calinski_harabasz(points: np.ndarray, labels: np.ndarray) -> float:
 
 def _centred(points: np.ndarray) -> np.ndarray:
     points = np.asarray(points, dtype=np.float64)
-    return points - points.mean(axis=0)
+    centred: np.ndarray = points - points.mean(axis=0)
+    return centred
 
 
 def _between(centred: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -57,7 +58,8 @@ def _between(centred: np.ndarray, labels: np.ndarray) -> np.ndarray:
     belongs = labels[:, None, :] == classes[None, :, None]
     sums = belongs.reshape(-1, labels.shape[1]).astype(np.float64) @ centred
     squares = np.square(sums).sum(axis=1).reshape(len(labels), len(classes))
-    return (squares / counts).sum(axis=1)
+    scatter: np.ndarray = (squares / counts).sum(axis=1)
+    return scatter
 
 
 def _indices(centred: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -169,7 +169,7 @@ def test_how_many_processes_there_are_by_default(monkeypatch):
 
 
 def task(place: GridFolder, key: str, run: Callable[[], None]) -> Task:
-    done = place.folder / f"{key}.done"
+    done = place.path / f"{key}.done"
 
     def work() -> None:
         run()

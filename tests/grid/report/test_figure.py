@@ -86,7 +86,7 @@ def test_pictures_are_the_results_own_pixels(grid):
 
 def test_the_pdf_has_text_as_text_and_no_date(grid):
     _, place = grid
-    data = (place.folder / "figure.pdf").read_bytes()
+    data = (place.path / "figure.pdf").read_bytes()
     assert b"CreationDate" not in data
     assert b"/Type3" not in data and b"/FontFile2" in data  # fonts inside, as outlines that print and search well
     streams = []
@@ -96,7 +96,7 @@ def test_the_pdf_has_text_as_text_and_no_date(grid):
         except zlib.error:
             continue
     assert any(b"Tj" in part or b"TJ" in part for part in streams)
-    picture = cv2.imread(str(place.folder / "figure.png"))
+    picture = cv2.imread(str(place.path / "figure.png"))
     assert picture.shape[1] == round(7.16 * 300) and picture.std() > 20
 
 

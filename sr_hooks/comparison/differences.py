@@ -8,7 +8,7 @@ from typing import Any, cast
 import numpy as np
 
 from sr_hooks.analyses.ddr.result import DdrResult
-from sr_hooks.analyses.faig.masking import pick
+from sr_hooks.analyses.faig.baseline import pick
 from sr_hooks.analyses.faig.result import FaigResult
 from sr_hooks.analyses.lam.result import LamResult
 from sr_hooks.errors import OptionError

@@ -7,9 +7,8 @@ import importlib.util
 import numpy as np
 
 from sr_hooks.analyses.ddr.features import Features, Look, gram_matrices
-from sr_hooks.analyses.ddr.generalisation import generalisation
 from sr_hooks.analyses.ddr.options import DdrOptions
-from sr_hooks.analyses.ddr.result import DdrResult, LayerSeparability, as_scalars
+from sr_hooks.analyses.ddr.result import DdrResult, LayerSeparability, as_scalars, generalisation
 from sr_hooks.analyses.ddr.samples import Samples
 from sr_hooks.analyses.ddr.verdict import judge
 from sr_hooks.errors import OptionError

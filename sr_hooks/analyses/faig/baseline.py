@@ -1,4 +1,4 @@
-"""What FAIG compares the target with: its baseline, from wherever it is."""
+"""The network before fine-tuning: load it, and put its weights back into chosen filters of the target."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ import copy
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
+from sr_hooks.analyses.faig.filters import Filters
+from sr_hooks.attribution.weight_paths import StraightPath
 from sr_hooks.errors import CheckpointError, NetworkError, OptionError, SRHooksError
 from sr_hooks.networks.loading.checkpoints import load_weights, read_weights
 from sr_hooks.networks.network import Network
 from sr_hooks.networks.unwrap import deep_copy
 
-__all__ = ["baseline_of"]
+__all__ = ["baseline_of", "blend", "count_of", "masked_weights", "pick"]
 
 _FILES = (".pth", ".pt", ".ckpt", ".safetensors", ".bin")
 
@@ -49,3 +52,48 @@ def baseline_of(given: Any, target: Network) -> Network:
     if sum(p.numel() for p in twin.module.parameters()) == 0:
         raise NetworkError(f"{target.name} has no parameters")
     return twin
+
+
+def count_of(top: float, filters: int) -> int:
+    """How many filters a share is, at least one.
+
+    Raises:
+        OptionError: not a share above 0 and up to 1.
+    """
+    if not 0 < top <= 1:
+        raise OptionError(f"top is {top}: it is a share of the filters, above 0 and up to 1, e.g. 0.01 for 1 %")
+    return max(1, round(top * filters))
+
+
+def pick(ranking: np.ndarray, top: float) -> np.ndarray:
+    """(F,) boolean: the first of a ranking (filter numbers, best first)."""
+    chosen = np.zeros(len(ranking), dtype=bool)
+    chosen[ranking[: count_of(top, len(ranking))]] = True
+    return chosen
+
+
+def masked_weights(
+    path: StraightPath, filters: Filters, chosen: np.ndarray, strength: float = 0.0
+) -> dict[str, torch.Tensor]:
+    """The target's parameters, but theta_b + strength * (theta - theta_b) in the chosen filters; others are shared."""
+    weights = dict(path.end)
+    for name, mask in filters.spread(chosen, path.end).items():
+        if bool(mask.any()):
+            start, end = path.start[name], path.end[name]
+            mixed = start if strength == 0 else start + strength * (end - start)
+            weights[name] = torch.where(mask, mixed, end)
+    return weights
+
+
+def blend(
+    target: Network, path: StraightPath, filters: Filters, chosen: np.ndarray, strength: float, name: str
+) -> Network:
+    """A Network of its own with those weights, which can be run and saved; the target stays as it is."""
+    weights = masked_weights(path, filters, chosen, strength)
+    operated = copy.copy(target)
+    operated.module = deep_copy(target.module)
+    with torch.no_grad():
+        for key, parameter in operated.module.named_parameters():
+            parameter.copy_(weights[key])
+    operated.name = name
+    return operated

@@ -9,9 +9,8 @@ from typing import Any, cast
 
 import numpy as np
 
-from sr_hooks.analyses.faig.baseline import baseline_of
+from sr_hooks.analyses.faig.baseline import baseline_of, blend, count_of, pick
 from sr_hooks.analyses.faig.filters import Filters, Scores
-from sr_hooks.analyses.faig.masking import blend, count_of, pick
 from sr_hooks.attribution.weight_paths import StraightPath
 from sr_hooks.errors import NetworkError, OptionError, nearest
 from sr_hooks.networks.network import Network

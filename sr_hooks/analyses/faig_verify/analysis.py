@@ -11,8 +11,8 @@ import numpy as np
 
 from sr_hooks.analyses.base import Analysis, execute
 from sr_hooks.analyses.degraded_pairs import Inputs, make_inputs
+from sr_hooks.analyses.faig.baseline import masked_weights, pick
 from sr_hooks.analyses.faig.filters import Filters
-from sr_hooks.analyses.faig.masking import masked_weights, pick
 from sr_hooks.analyses.faig.result import FaigResult
 from sr_hooks.analyses.faig_verify.masked_images import pictures
 from sr_hooks.analyses.faig_verify.masking_trial import Choice, measure

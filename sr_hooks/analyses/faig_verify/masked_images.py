@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from sr_hooks.analyses.degraded_pairs import Inputs
-from sr_hooks.analyses.faig.masking import masked_weights, pick
+from sr_hooks.analyses.faig.baseline import masked_weights, pick
 from sr_hooks.analyses.faig.result import FaigResult
 from sr_hooks.analyses.faig_verify.masking_trial import gradient_map, run
 from sr_hooks.analyses.faig_verify.result import VerifyResult

@@ -57,11 +57,10 @@ class Lam(Analysis[LamOptions]):
 
     @classmethod
     def figure(cls, result: Result) -> Any:
-        from sr_hooks.analyses.lam.figure import lam_figure
-        from sr_hooks.analyses.lam.figure_clip import lam_clip_figure
+        from sr_hooks.analyses.lam.figure import lam_clip_figure, lam_figure
 
-        found = cast("LamResult", result)
-        return lam_clip_figure(found) if found.is_clip else lam_figure(found)
+        lam_result = cast("LamResult", result)
+        return lam_clip_figure(lam_result) if lam_result.is_clip else lam_figure(lam_result)
 
 
 def _images(network: Network, images: Any, options: LamOptions) -> list[torch.Tensor]:

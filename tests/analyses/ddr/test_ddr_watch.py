@@ -140,7 +140,7 @@ def test_a_run_is_shown_as_a_table(run: Path, capsys: pytest.CaptureFixture) -> 
 
 def test_films_of_one_run_have_common_axes(run: Path) -> None:
     pytest.importorskip("matplotlib", reason="matplotlib is not installed")
-    from sr_hooks.analyses.ddr.figure_training import common_frame, ddr_film
+    from sr_hooks.analyses.ddr.figure import common_frame, ddr_film
 
     found = results(run)
     coordinates = common_frame(found, 0)

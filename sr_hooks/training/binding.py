@@ -1,4 +1,4 @@
-"""Bind an analysis to a training run: its network, its images, its watcher, all checked before the first step."""
+"""Bind one analysis to a training run: choose its network and images, make its watcher, check all before training."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from sr_hooks.images.clips import by_frames
 from sr_hooks.images.image import downsample
 from sr_hooks.networks.network import Network
 from sr_hooks.networks.unwrap import plain_copy
-from sr_hooks.training.config import Planned, located
+from sr_hooks.training.config import AnalysisPlan, located
 from sr_hooks.training.distributed import Ranks
 from sr_hooks.training.watch_images import named_clips
 
 __all__ = ["ImageSource", "RunFacts", "bind"]
 
-ImageSource = Callable[[Planned], tuple[Sequence[torch.Tensor], Sequence[str]]]
+ImageSource = Callable[[AnalysisPlan], tuple[Sequence[torch.Tensor], Sequence[str]]]
 """Gives the images that an analysis looks at, and their names."""
 
 _CROP = 128  # pixels, of the image on which a forward pass is timed
@@ -31,7 +31,7 @@ _CROP = 128  # pixels, of the image on which a forward pass is timed
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What every analysis of a run may know of it."""
+    """What every analysis may know of the training run."""
 
     folder: Path | None
     base: Path
@@ -41,34 +41,34 @@ class RunFacts:
 
 
 def bind(
-    planned: Planned, networks: Mapping[str, Network], images: ImageSource, facts: RunFacts
+    plan: AnalysisPlan, networks: Mapping[str, Network], images: ImageSource, facts: RunFacts
 ) -> tuple[Watcher, str, float]:
-    """The watcher, which network it looks at, and the seconds that its first look may take.
+    """The watcher, the name of the network that the watcher looks at, and the seconds that the first run may take.
 
     Raises:
-        SRHooksError: what the block asks for cannot be done; with the block's name.
+        SRHooksError: what the block asks for cannot be done; the message has the block's name.
     """
-    which = planned.schedule.network or ("ema" if "ema" in networks else "raw")
+    which = plan.schedule.network or ("ema" if "ema" in networks else "raw")
     if which not in networks:
-        raise OptionError(f"{planned.where}: network is {which!r}, and this run has only {', '.join(networks)}")
+        raise OptionError(f"{plan.where}: network is {which!r}, and this run has only {', '.join(networks)}")
     network = networks[which]
-    with located(planned.where), network.prepared(), blamed(planned.kind, "check"):
-        found, names = (named_clips(planned, facts.base) if network.frames else None) or images(planned)
+    with located(plan.where), network.prepared(), blamed(plan.kind, "check"):
+        chosen, names = (named_clips(plan, facts.base) if network.frames else None) or images(plan)
         context = WatchContext(
-            images=tuple(found),
+            images=tuple(chosen),
             image_names=tuple(names),
             seed=facts.seed,
             folder=facts.folder,
             base=facts.base,
             make_network=lambda: plain_copy(network.module),
-            where=planned.where,
+            where=plan.where,
             rank=facts.ranks.rank,
             world_size=facts.ranks.size,
             total_iterations=facts.total,
         )
-        watcher = planned.kind.watcher_type(planned.kind, planned.options, context)
+        watcher = plan.kind.watcher_type(plan.kind, plan.options, context)
         watcher.check(network)
-        return watcher, which, watcher.estimate(_forward_seconds(network, context.images, planned.kind.takes))
+        return watcher, which, watcher.estimate(_forward_seconds(network, context.images, plan.kind.takes))
 
 
 def _forward_seconds(network: Network, images: Sequence[torch.Tensor], takes: str) -> float:

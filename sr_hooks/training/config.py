@@ -1,4 +1,4 @@
-"""The `sr_hooks:` block of an option file, or its like in keywords, checked to the last key before training begins."""
+"""The `sr_hooks:` block of an option file, or the same in Python keywords: read, merged, and checked key by key."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sr_hooks.training.schedule import Schedule
 __all__ = [
     "BLOCK",
     "DEFAULT_SINKS",
-    "Planned",
+    "AnalysisPlan",
     "WatchPlan",
     "located",
     "merge",
@@ -35,8 +35,8 @@ _RUN_KEYS = ("sinks", "seed")
 
 
 @dataclass(frozen=True)
-class Planned:
-    """One analysis of a block: its class, its own options, its schedule, and how messages call the block."""
+class AnalysisPlan:
+    """One analysis of a block: its class, its own options, its schedule, and what messages call the block."""
 
     kind: type[Analysis[Any]]
     options: Any
@@ -46,9 +46,9 @@ class Planned:
 
 @dataclass(frozen=True)
 class WatchPlan:
-    """All that a block asks for."""
+    """All that a block asks for: the analyses, the sinks and the seed of a run."""
 
-    analyses: tuple[Planned, ...] = ()
+    analyses: tuple[AnalysisPlan, ...] = ()
     sinks: tuple[str, ...] = DEFAULT_SINKS
     seed: int | None = None
     base: Path = field(default_factory=Path)
@@ -99,7 +99,7 @@ def parse_block(block: Any, *, where: str = BLOCK, base: Path | None = None) -> 
 
     Args:
         block: analysis to its options; at the top also schedule keys (defaults of all analyses), `sinks` and `seed`.
-        where: how messages call it, with its file.
+        where: what messages call the block, with its file.
         base: folder for relative paths.
 
     Raises:
@@ -117,7 +117,7 @@ def parse_block(block: Any, *, where: str = BLOCK, base: Path | None = None) -> 
             raise OptionError(f"{where}: no analysis or key {key!r}; {nearest(str(key), others)}")
     defaults = {key: value for key, value in block.items() if key in shared}
     analyses = [
-        _planned(known[key], value, defaults, f"{where}: {key}")  # type: ignore[arg-type]
+        _analysis_plan(known[key], value, defaults, f"{where}: {key}")  # type: ignore[arg-type]
         for key, value in block.items()
         if key in known and value is not False
     ]
@@ -126,7 +126,7 @@ def parse_block(block: Any, *, where: str = BLOCK, base: Path | None = None) -> 
     )
 
 
-def _planned(kind: type[Analysis[Any]], value: Any, defaults: Mapping[str, Any], where: str) -> Planned:
+def _analysis_plan(kind: type[Analysis[Any]], value: Any, defaults: Mapping[str, Any], where: str) -> AnalysisPlan:
     if value is None or value is True:
         value = {}
     if not isinstance(value, Mapping):
@@ -135,29 +135,29 @@ def _planned(kind: type[Analysis[Any]], value: Any, defaults: Mapping[str, Any],
     options_type = kind.watch_options_type or kind.options_type
     with blamed(kind, "options"):
         own = {f.name for f in dataclasses.fields(options_type)} - shared
-    mine: dict[str, Any] = {}
+    options_by_name: dict[str, Any] = {}
     schedule = dict(defaults)
-    for key, given in value.items():
+    for key, setting in value.items():
         if key in shared:
-            _refuse_bool(key, given, where)
+            _refuse_bool(key, setting, where)
             other = {"image": "images", "images": "image"}.get(key)
             if other is not None and other not in value:
                 schedule.pop(other, None)  # a default under the key's other name
-            schedule[key] = given
+            schedule[key] = setting
             continue
         name = kind.watch_names.get(key, key)
         if name not in own:
             raise OptionError(f"{where}: unknown key {key!r}; {nearest(str(key), [*own, *kind.watch_names, *shared])}")
-        if name in mine:
+        if name in options_by_name:
             raise OptionError(f"{where}: {key} and {name} are the same key: give one of them")
-        mine[name] = given
+        options_by_name[name] = setting
     with located(where):
-        options = options_of(kind, mine, where=where, options_type=options_type)
-        return Planned(kind, options, from_mapping(Schedule, schedule, where=where), where)
+        options = options_of(kind, options_by_name, where=where, options_type=options_type)
+        return AnalysisPlan(kind, options, from_mapping(Schedule, schedule, where=where), where)
 
 
 def _refuse_bool(key: str, value: Any, where: str) -> None:
-    """A yes is no number, though Python takes it for 1."""
+    """Refuse true and false where a number is meant: Python takes true for 1."""
     if key in ("every", "at", "limit") and isinstance(value, bool):
         raise OptionError(f"{where}: {key} is {value!r}: it must be a number")
 
@@ -184,7 +184,7 @@ def _seed(value: Any, where: str) -> int | None:
 
 @contextmanager
 def located(where: str) -> Iterator[None]:
-    """Errors inside say where they belong."""
+    """Put the name of the block into errors that are raised inside."""
     try:
         yield
     except SRHooksError as error:

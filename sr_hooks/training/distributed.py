@@ -1,4 +1,4 @@
-"""The processes of a distributed run, as far as a session must know of them; alone, it is one of one."""
+"""The processes of a distributed run, and the time limit of an analysis for which the other processes wait."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Ranks:
         return self.rank == 0
 
     def all_reduce(self, tensor: torch.Tensor) -> torch.Tensor:
-        """The sum over all ranks; the argument is left alone. Every rank must call it."""
+        """The sum over all ranks; the argument is not changed. Every rank must call this method."""
         total = tensor.detach().clone()
         if self.size > 1:
             if distributed.get_backend() == "nccl" and not total.is_cuda:
@@ -53,7 +53,7 @@ class Ranks:
         return moved.cpu()
 
     def agree(self, willing: bool) -> bool:
-        """Whether every rank is willing. Every rank must call it."""
+        """Whether every rank is willing. Every rank must call this method."""
         if self.size == 1:
             return willing
         return int(self.all_reduce(torch.tensor([int(willing)]))) == self.size
@@ -61,7 +61,7 @@ class Ranks:
 
 @contextmanager
 def stopping() -> Iterator[None]:
-    """What is wrong inside ends the run, as one message of one rank."""
+    """Turn an error inside into the end of the run, with one message of one rank."""
     try:
         yield
     except RunStopped:
@@ -75,7 +75,7 @@ def time_limit(seconds: float | None) -> Iterator[None]:
     """Raise TimeLimitError at the first forward pass of any module that begins after so many seconds.
 
     The other ranks of a distributed run wait in their next gradient exchange while rank 0 analyses, and would
-    give up the whole run in the end. A single forward pass is not broken off.
+    give up the whole run in the end. A single forward pass is not interrupted.
     """
     if seconds is None:
         yield
@@ -85,7 +85,7 @@ def time_limit(seconds: float | None) -> Iterator[None]:
     def look(*_: object) -> None:
         if time.monotonic() > end:
             raise TimeLimitError(
-                f"broken off after its limit of {seconds:g} s (in a distributed run the others wait): ask for less, "
+                f"stopped after its limit of {seconds:g} s (in a distributed run the others wait): ask for less, "
                 "that is fewer images, layers or steps, or raise `limit`"
             )
 

@@ -1,4 +1,4 @@
-"""Where the results of a watched run go: a folder with an index, TensorBoard, the log, and what plugins add."""
+"""Where the results of a watched run go: a folder with an index, TensorBoard, the log, and the sinks of plugins."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from sr_hooks.results.run_index import RunIndex
 
 __all__ = ["FolderSink", "LogSink", "Sink", "SinkContext", "Sinks", "TensorBoardSink"]
 
-FAULTS = 3
+MAX_ERRORS = 3
 
 
 @dataclass(frozen=True)
@@ -47,45 +47,45 @@ class SinkContext:
 class Sink(ABC):
     """Base of sinks. A plugin's `register_sinks` gives name to class; an option file then says `sinks: [folder, name]`.
 
-    A sink is called in one process only, rank 0. One that raises is logged, and set aside at its third fault.
+    A sink is called in one process only, rank 0. A sink that raises is logged, and disabled after its third error.
     """
 
     def __init__(self, context: SinkContext) -> None:
         self.context = context
 
     @abstractmethod
-    def write(self, result: Result, *, iteration: int, place: str) -> None:
-        """Take a result. `place` is its name in the run, such as "5000/lam" or "5000/lam/0"."""
+    def write(self, result: Result, *, iteration: int, folder: str) -> None:
+        """Take a result. `folder` is its folder in the run, such as "5000/lam" or "5000/lam/0"."""
 
     def close(self) -> None:  # noqa: B027  most have nothing to close
         """The run has ended."""
 
 
 class Sinks:
-    """The sinks of a run: whatever one of them does wrong is logged, and at its third fault it is set aside."""
+    """The sinks of a run. An error of a sink is logged; after its third error the sink is disabled."""
 
     def __init__(self) -> None:
         self._open: list[tuple[str, Sink]] = []
-        self._faults: dict[str, int] = {}
+        self._errors: dict[str, int] = {}
         self._log = logging.getLogger("sr_hooks")
 
     def open(self, names: Sequence[str], context: SinkContext) -> None:
-        """Open those of the registered sinks that are asked for, in order of registration."""
+        """Open the registered sinks of these names, in order of registration."""
         self._log = context.log
         for name, make in plugins.contributions("register_sinks").items():
             if name in names:
                 with self._isolated(name, "opening"):
                     self._open.append((name, make(context)))
 
-    def write(self, result: Result, *, iteration: int, place: str) -> None:
-        """Hand a result to each."""
+    def write(self, result: Result, *, iteration: int, folder: str) -> None:
+        """Hand a result to each sink."""
         for name, sink in self._open:
-            if self._faults.get(name, 0) < FAULTS:
-                with self._isolated(name, place):
-                    sink.write(result, iteration=iteration, place=place)
+            if self._errors.get(name, 0) < MAX_ERRORS:
+                with self._isolated(name, folder):
+                    sink.write(result, iteration=iteration, folder=folder)
 
     def close(self) -> None:
-        """Close them; a second call does nothing."""
+        """Close all sinks; a second call does nothing."""
         closing, self._open = self._open, []
         for name, sink in closing:
             with self._isolated(name, "closing"):
@@ -96,28 +96,28 @@ class Sinks:
         try:
             yield
         except Exception as error:
-            self._faults[name] = count = self._faults.get(name, 0) + 1
-            aside = f"; set aside after {FAULTS} faults" if count >= FAULTS else ""
+            self._errors[name] = count = self._errors.get(name, 0) + 1
+            disabled = f"; disabled after {MAX_ERRORS} errors" if count >= MAX_ERRORS else ""
             kind = type(error).__name__
             fault = plugins.registry().failure("register_sinks", name, f"sink {name}, {doing}", error)
-            said = fault or f"the sink {name} failed at {doing}: {kind}: {error}"
-            self._log.error("sr_hooks: %s%s", said, aside)
+            message = fault or f"the sink {name} failed at {doing}: {kind}: {error}"
+            self._log.error("sr_hooks: %s%s", message, disabled)
 
 
 class FolderSink(Sink):
     """`<folder>/<iteration>/<analysis>/` with result.json, arrays.npz and figure.png, and an index of them all."""
 
-    def write(self, result: Result, *, iteration: int, place: str) -> None:
+    def write(self, result: Result, *, iteration: int, folder: str) -> None:
         index = self.context.index
         if index is None:
             return
-        index.strike(place)
-        self._save(result, index.folder / place)
+        index.strike(folder)
+        self._save(result, index.folder / folder)
         index.add(
             {
                 "iteration": iteration,
                 "analysis": result.analysis,
-                "folder": place,
+                "folder": folder,
                 "network": result.provenance.get("watch", {}).get("network"),
                 "seconds": result.provenance.get("seconds"),
                 "headline": _numbers(result),
@@ -125,13 +125,13 @@ class FolderSink(Sink):
             }
         )
 
-    def _save(self, result: Result, folder: Path) -> None:
+    def _save(self, result: Result, path: Path) -> None:
         try:
-            result.save(folder)
+            result.save(path)
         except SRHooksError:
             raise
         except Exception as error:  # in drawing: the numbers are sound
-            result.save(folder, figure=False)
+            result.save(path, figure=False)
             kind = type(error).__name__
             self.context.log.warning("sr_hooks: no figure of %s: %s: %s", result.analysis, kind, error)
 
@@ -139,22 +139,22 @@ class FolderSink(Sink):
 class TensorBoardSink(Sink):
     """Scalars `sr_hooks/<analysis>/<name>` and the figure, into the run's own event file, and so into wandb."""
 
-    def write(self, result: Result, *, iteration: int, place: str) -> None:
+    def write(self, result: Result, *, iteration: int, folder: str) -> None:
         writer = self.context.tensorboard()
         if writer is None:
             return
-        tag = "sr_hooks/" + "/".join(place.split("/")[1:])
+        tag = "sr_hooks/" + "/".join(folder.split("/")[1:])
         for name, value in _numbers(result).items():
             writer.add_scalar(f"{tag}/{name}", value, iteration)
-        image = self._picture(result, place)
+        image = self._picture(result, folder)
         if image is not None:
             writer.add_image(f"{tag}/figure", image, iteration, dataformats="HWC")
         writer.flush()
 
-    def _picture(self, result: Result, place: str) -> np.ndarray | None:
-        """What the folder sink drew, or drawn now."""
+    def _picture(self, result: Result, folder: str) -> np.ndarray | None:
+        """The figure that the folder sink drew, or one that is drawn now."""
         if self.context.index is not None:
-            path = self.context.index.folder / place / "figure.png"
+            path = self.context.index.folder / folder / "figure.png"
             drawn = cv2.imread(str(path)) if path.is_file() else None
             if drawn is not None:
                 return drawn[:, :, ::-1].copy()
@@ -168,20 +168,20 @@ class TensorBoardSink(Sink):
 class LogSink(Sink):
     """One line a result."""
 
-    def write(self, result: Result, *, iteration: int, place: str) -> None:
+    def write(self, result: Result, *, iteration: int, folder: str) -> None:
         numbers = ", ".join(f"{label(name)} {cell(value)}" for name, value in _numbers(result).items())
         which = result.provenance.get("watch", {}).get("network", "")
-        said = f"{numbers or 'no numbers'}; {result.verdict}".rstrip("; ")
-        self.context.log.info("sr_hooks: %s (%s): %s", _called(place), which, said)
+        line = f"{numbers or 'no numbers'}; {result.verdict}".rstrip("; ")
+        self.context.log.info("sr_hooks: %s (%s): %s", _called(folder), which, line)
 
 
-def _called(place: str) -> str:
-    iteration, _, name = place.partition("/")
+def _called(folder: str) -> str:
+    iteration, _, name = folder.partition("/")
     return f"{name} at iteration {iteration}"
 
 
 def _numbers(result: Result) -> dict[str, float]:
-    """Its headline, as far as it is finite numbers: JSON and TensorBoard have no others."""
+    """The finite numbers of the result's headline: JSON and TensorBoard have no others."""
     return {
         name: value
         for name, value in result.headline().items()

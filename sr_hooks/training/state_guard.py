@@ -1,4 +1,4 @@
-"""Leave no trace: the network, the random streams and torch's switches are put back, bit for bit."""
+"""Save the state of a training run and restore it bit for bit: network, random streams, torch's switches."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn.modules import module as torch_module
 
-__all__ = ["preserved"]
+__all__ = ["plain_modes", "preserved"]
 
 Undo = Callable[[], list[str]]
 
@@ -42,7 +42,7 @@ _SAME_SIZE = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 @contextmanager
 def preserved(*modules: nn.Module, report: Callable[[str], None] | None = None) -> Iterator[None]:
-    """Put back, however the block ends, what a training run depends on.
+    """Restore what a training run depends on, however the block ends.
 
     Always: the random streams of Python, NumPy and torch (CPU and CUDA), grad mode, default dtype, threads,
     and the cuDNN, TF32 and determinism switches. Of the modules given: weights and buffers to the bit, which
@@ -50,7 +50,7 @@ def preserved(*modules: nn.Module, report: Callable[[str], None] | None = None) 
     `requires_grad`, train or eval mode of every part, and every hook. A copy of weights and buffers is held meanwhile.
 
     Args:
-        report: is told, in words, of every change that was more than mode and randomness: those are somebody's fault.
+        report: is called with a sentence for every change beyond mode and randomness; the code inside caused it.
     """
     undo: list[Undo] = []
     try:
@@ -67,6 +67,13 @@ def preserved(*modules: nn.Module, report: Callable[[str], None] | None = None) 
             for change in step():
                 if report is not None:
                     report(change)
+
+
+@contextmanager
+def plain_modes(device: torch.device) -> Iterator[None]:
+    """Gradients on, no inference mode and no autocast inside, so that an analysis gives the same result anywhere."""
+    with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device.type, enabled=False):
+        yield
 
 
 def _streams() -> Undo:
@@ -113,12 +120,12 @@ def _switches() -> Undo:
 
 
 def _gradients(module: nn.Module) -> Undo:
-    kept = [(p, p.grad, p.requires_grad) for p in module.parameters()]
-    for parameter, _, _ in kept:
+    saved = [(p, p.grad, p.requires_grad) for p in module.parameters()]
+    for parameter, _, _ in saved:
         parameter.grad = None
 
     def undo() -> list[str]:
-        for parameter, gradient, wanted in kept:
+        for parameter, gradient, wanted in saved:
             if parameter.requires_grad != wanted:
                 parameter.requires_grad_(wanted)
             parameter.grad = gradient
@@ -132,7 +139,7 @@ def _module(root: nn.Module) -> Undo:
     modes = [part.training for _, part in parts]
     tables = [{name: dict(getattr(part, name)) for name in _TABLES} for _, part in parts]
     hooks = [_hooks_of(part, (*_HOOKS, "_is_full_backward_hook")) for _, part in parts]
-    tensors = [(name, t, *_kept(t)) for name, t in (*root.named_parameters(), *root.named_buffers())]
+    tensors = [(name, t, *_saved(t)) for name, t in (*root.named_parameters(), *root.named_buffers())]
     tensor_hooks = [(name, p, _hooks_of(p, _TENSOR_HOOKS)) for name, p in root.named_parameters()]
 
     def undo() -> list[str]:
@@ -151,14 +158,14 @@ def _module(root: nn.Module) -> Undo:
     return undo
 
 
-def _kept(tensor: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The memory in which it lies, and a copy of what lies there."""
+def _saved(tensor: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The tensor's memory, and a copy of its values."""
     where = tensor.detach() if not isinstance(tensor, nn.Parameter) else tensor.data
     return where, where.clone(memory_format=torch.preserve_format)
 
 
 def _restore(tensor: torch.Tensor, where: torch.Tensor, bits: torch.Tensor) -> bool:
-    """Whether anything had to be put back. What is unchanged is not written to."""
+    """Restore a tensor, and return whether it had changed. An unchanged tensor is not written to."""
     changed = False
     now = tensor.data
     if now.data_ptr() != where.data_ptr() or now.stride() != where.stride() or now.dtype != where.dtype:
@@ -180,8 +187,8 @@ def _equal(a: torch.Tensor, b: torch.Tensor) -> bool:
 
 
 def _hooks_of(owner: Any, names: tuple[str, ...]) -> dict[str, Any]:
-    found = {name: getattr(owner, name, None) for name in names}
-    return {name: dict(value) if isinstance(value, Mapping) else value for name, value in found.items()}
+    tables = {name: getattr(owner, name, None) for name in names}
+    return {name: dict(table) if isinstance(table, Mapping) else table for name, table in tables.items()}
 
 
 def _restore_hooks(owner: Any, before: dict[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""The images that a watched analysis looks at: those it names, or the run's validation images."""
+"""The images that a watched analysis looks at: those that its block names, or the run's validation images."""
 
 from __future__ import annotations
 
@@ -12,53 +12,53 @@ from sr_hooks.errors import ImageError, OptionError
 from sr_hooks.images.clips import as_input, read_clip
 from sr_hooks.images.image import read_image
 from sr_hooks.images.image_sets import image_files
-from sr_hooks.training.config import Planned
+from sr_hooks.training.config import AnalysisPlan
 
 __all__ = ["Validation", "image_source", "named_clips"]
 
 Validation = Callable[[str, int], tuple[Sequence[torch.Tensor], Sequence[str]]]
-"""Given "lr" or "hr" and how many at most: the run's validation images, each (1,C,h,w), and their names."""
+"""From "lr" or "hr" and a largest number to the run's validation images, each (1,C,h,w), and their names."""
 
 Images = tuple[list[torch.Tensor], list[str]]
 
 
-def image_source(base: Path, validation: Validation | None) -> Callable[[Planned], Images]:
-    """What `Session` asks for the images of an analysis.
+def image_source(base: Path, validation: Validation | None) -> Callable[[AnalysisPlan], Images]:
+    """Return the function that gives `Session` the images of an analysis.
 
     Args:
         base: folder of the option file, for relative paths.
         validation: gives the run's own validation images; None where it has none.
     """
 
-    def images_of(planned: Planned) -> Images:
-        wanted = planned.schedule.wanted
-        takes = planned.kind.takes
+    def images_of(plan: AnalysisPlan) -> Images:
+        wanted = plan.schedule.wanted
+        takes = plan.kind.takes
         if wanted is None or (isinstance(wanted, int) and not isinstance(wanted, bool)):
-            count = planned.kind.watch_images if wanted is None else wanted
+            count = plan.kind.watch_images if wanted is None else wanted
             if count < 1:
-                raise OptionError(f"{planned.where}: image is {wanted!r}: at least 1 of the validation images")
+                raise OptionError(f"{plan.where}: image is {wanted!r}: at least 1 of the validation images")
             if validation is None:
-                raise OptionError(f"{planned.where}: image must be given, since this run has no validation images")
-            found, names = validation(takes, count)
-            pairs = zip(found, names, strict=True)
+                raise OptionError(f"{plan.where}: image must be given, since this run has no validation images")
+            images, names = validation(takes, count)
+            pairs = zip(images, names, strict=True)
             return [as_input(image, what=f"the validation image {name}") for image, name in pairs], [*names]
-        return _read(wanted, base, planned.where)
+        return _read(wanted, base, plan.where)
 
     return images_of
 
 
-def named_clips(planned: Planned, base: Path) -> Images | None:
+def named_clips(plan: AnalysisPlan, base: Path) -> Images | None:
     """Of a run of a network over clips: the folders of frames that `image` names, each a clip; None for anything else.
 
     Raises:
         ImageError: a folder that holds no clip.
     """
-    wanted = planned.schedule.wanted
+    wanted = plan.schedule.wanted
     items = wanted if isinstance(wanted, (list, tuple)) else [wanted]
     if not items or not all(isinstance(item, (str, Path)) for item in items):
         return None
-    places = [next((p for p in (Path(i).expanduser(), base / i) if p.is_dir()), None) for i in items]
-    folders = [place for place in places if place is not None]
+    candidates = [next((p for p in (Path(i).expanduser(), base / i) if p.is_dir()), None) for i in items]
+    folders = [candidate for candidate in candidates if candidate is not None]
     if len(folders) < len(items):
         return None
     return [read_clip(folder) for folder in folders], [folder.name for folder in folders]
@@ -81,12 +81,12 @@ def _read(wanted: Any, base: Path, where: str) -> Images:
 
 def _files(item: str | Path, base: Path, where: str) -> list[Path]:
     path = Path(item).expanduser()
-    for place in (path, base / path):
-        if place.is_file():
-            return [place]
-        if place.is_dir():
+    for candidate in (path, base / path):
+        if candidate.is_file():
+            return [candidate]
+        if candidate.is_dir():
             try:
-                return image_files(place)
+                return image_files(candidate)
             except ImageError as error:
                 raise ImageError(f"{where}: {error}") from None
     raise ImageError(f"{where}: no image {item}, neither in the working directory nor in {base.absolute()}")

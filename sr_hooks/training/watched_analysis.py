@@ -1,4 +1,4 @@
-"""One analysis of a watched run: when it is due, what it has cost, and how often it failed."""
+"""One analysis of a watched run: whether it is due, what it has cost, and how often it failed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -16,72 +17,83 @@ from sr_hooks.core import registry as plugins
 from sr_hooks.core.torch_errors import is_out_of_memory
 from sr_hooks.errors import PluginError
 from sr_hooks.results.result import Result
-from sr_hooks.training.config import Planned
+from sr_hooks.training.config import AnalysisPlan
 from sr_hooks.training.schedule import Budget
 
-__all__ = ["Event", "Watched", "results_of"]
+__all__ = ["Event", "WatchedAnalysis", "results_of"]
 
 Event = Literal["step", "validation", "end"]
 
-FAULTS = 3
+MAX_ERRORS = 3
 
 
 @dataclass
-class Watched:
-    """One analysis with its account.
+class WatchedAnalysis:
+    """One analysis of a run: its watcher, its budget, and the number of its errors.
 
     Attributes:
-        which: of the run's networks it looks at, "ema" or "raw".
-        last: the iteration at which it last ran.
-        put_off: the first iteration since then at which the budget put it off.
+        which: the network that the analysis looks at, "ema" or "raw".
+        last: the iteration at which the analysis last ran.
+        postponed_from: the first iteration since then at which the budget was not enough.
     """
 
-    plan: Planned
+    plan: AnalysisPlan
     watcher: Watcher
     which: str
     budget: Budget
     log: logging.Logger
-    faults: int = 0
+    errors: int = 0
     last: int = -1
-    put_off: int | None = None
+    postponed_from: int | None = None
 
     @property
     def name(self) -> str:
         return self.plan.kind.name
 
     @property
-    def is_aside(self) -> bool:
-        return self.faults >= FAULTS
+    def is_disabled(self) -> bool:
+        return self.errors >= MAX_ERRORS
 
     def overrides(self, method: str) -> bool:
-        """Whether its watcher does more than nothing at this method."""
+        """Whether the watcher's class overrides this method."""
         return getattr(type(self.watcher), method) is not getattr(Watcher, method)
 
     def wants(self, method: str) -> bool:
-        """Whether it is to be called at this method of every optimizer step."""
+        """Whether this method is to be called around every optimizer step."""
         return self.overrides(method) and self.watcher.wants_steps()
 
     def is_wanted(self, event: Event, iteration: int) -> bool:
-        """Whether the schedule asks for it, the budget apart."""
+        """Whether the analysis is due by its schedule; the budget is another matter."""
         schedule = self.plan.schedule
         if iteration == self.last or iteration < 1:
             return False
         if event == "step":
-            return schedule.is_appointed(iteration) or schedule.recurs(iteration)
+            return schedule.is_fixed(iteration) or schedule.recurs(iteration)
         return schedule.watches_validation if event == "validation" else schedule.watches_end
 
     def is_forced(self, event: Event, iteration: int) -> bool:
-        """Whether it is an appointment, which is kept whatever the budget."""
-        return event == "end" or (event == "step" and self.plan.schedule.is_appointed(iteration))
+        """Whether the analysis runs at this event whatever the budget: at the end, and at the iterations of `at`."""
+        return event == "end" or (event == "step" and self.plan.schedule.is_fixed(iteration))
+
+    def announce(self, folder: Path | None) -> None:
+        """Log what is watched, when, at what cost, and where the results go."""
+        self.log.info(
+            "sr_hooks: watching %s (%s weights; %s; budget %s), results in %s",
+            self.name,
+            self.which,
+            self.plan.schedule.described(),
+            self.plan.schedule.budget,
+            folder or "memory",
+        )
 
     def postpone(self, iteration: int, training: float, pace: float) -> None:
-        """Note that the budget does not reach, and say so once until it runs again."""
-        if self.put_off is not None:
+        """Note that the budget is not enough, and log that once until the analysis runs again."""
+        if self.postponed_from is not None:
             return
-        self.put_off = iteration
+        self.postponed_from = iteration
         ahead = int((self.budget.needs() - training) / pace) if pace > 0 else 0
         self.log.info(
-            "sr_hooks: %s put off from iteration %d to about %d: a run takes some %.2g s, and its budget of %s has "
+            "sr_hooks: %s postponed from iteration %d to about %d: a run takes some %.2g s, and its budget of %s has "
             "%.2g s (budget: 10%% for more, off for any)",
             self.name,
             iteration,
@@ -92,41 +104,41 @@ class Watched:
         )
 
     def account(self) -> dict[str, Any]:
-        """What it has spent, as the index keeps it for a later process of the run."""
+        """Seconds spent, as the index records them for a later process of the run."""
         return {"spent": round(self.budget.spent, 3), "last": [round(seconds, 4) for seconds in self.budget.last]}
 
     def take_up(self, account: Mapping[str, Any]) -> None:
-        """Go on from such an account."""
+        """Continue from an account of an earlier process."""
         self.budget.spent = float(account.get("spent", 0))
         self.budget.last = [float(seconds) for seconds in account.get("last", [])]
 
     @contextmanager
     def isolated(self, doing: str) -> Iterator[None]:
-        """A fault inside is logged, the first with its traceback, and counted; with `on_error: raise` it passes."""
+        """Log and count an error inside, the first with its traceback; `on_error: raise` lets the error pass."""
         try:
             yield
         except Exception as error:
             if self.plan.schedule.on_error == "raise":
                 raise
-            self.faults += 1
-            trace = "\n" + traceback.format_exc().rstrip() if self.faults == 1 else ""
-            aside = f"; set aside after {FAULTS} faults" if self.is_aside else ""
+            self.errors += 1
+            trace = "\n" + traceback.format_exc().rstrip() if self.errors == 1 else ""
+            disabled = f"; disabled after {MAX_ERRORS} errors" if self.is_disabled else ""
             named = isinstance(error, PluginError) or is_out_of_memory(error)
             fault = None if named else plugins.registry().failure("register_analyses", self.name, doing, error)
-            said = fault or f"{self.name} failed at {doing}: {type(error).__name__}: {error}"
-            self.log.error("sr_hooks: %s%s; training goes on%s", said, aside, trace)
+            message = fault or f"{self.name} failed at {doing}: {type(error).__name__}: {error}"
+            self.log.error("sr_hooks: %s%s; training goes on%s", message, disabled, trace)
             if is_out_of_memory(error) and torch.cuda.is_available():
                 torch.cuda.empty_cache()
 
 
 def results_of(name: str, answer: Any) -> list[Result]:
-    """What a watcher answered, as a list.
+    """The results that a watcher returned, as a list.
 
     Raises:
-        PluginError: it is no result.
+        PluginError: the watcher returned something that is no result.
     """
-    found = [] if answer is None else list(answer) if isinstance(answer, Sequence) else [answer]
-    for result in found:
+    results = [] if answer is None else list(answer) if isinstance(answer, Sequence) else [answer]
+    for result in results:
         if not isinstance(result, Result):
             raise PluginError(f"the watcher of {name} returned a {type(result).__name__}, not a Result")
-    return found
+    return results

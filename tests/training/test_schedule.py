@@ -36,7 +36,7 @@ def test_shares_that_mean_nothing(given: object) -> None:
 
 def test_moments() -> None:
     schedule = Schedule(every=10, at=[3, 25])
-    due = [i for i in range(1, 41) if schedule.recurs(i) or schedule.is_appointed(i)]
+    due = [i for i in range(1, 41) if schedule.recurs(i) or schedule.is_fixed(i)]
     assert due == [3, 10, 20, 25, 30, 40]
     walked, iteration = [], 0
     while iteration < 40:

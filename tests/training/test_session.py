@@ -61,7 +61,7 @@ def test_the_guard_is_what_does_it(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_who_changes_weights_is_named(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         loop(3, watch={**HERE, "poke": {"at": 2, "what": "spoil"}})
-    assert any("poke" in m and "changed" in m and "put back" in m for m in caplog.messages)
+    assert any("poke" in m and "changed" in m and "restored" in m for m in caplog.messages)
 
 
 def test_when(caplog: pytest.LogCaptureFixture) -> None:
@@ -107,7 +107,7 @@ def test_the_budget_stretches_the_interval_and_says_so(caplog: pytest.LogCapture
         begin = time.perf_counter()
         loop(60, watch={**HERE, "poke": {"every": 1, "budget": "20%", "cost": 0.02}, "sinks": ["log"]}, pause=0.04)
         seconds = time.perf_counter() - begin
-    assert any("put off from iteration" in m and "20%" in m for m in caplog.messages)
+    assert any("postponed from iteration" in m and "20%" in m for m in caplog.messages)
     assert 0 < len(Poke.calls) * 0.02 <= 0.2 * seconds
     spent = RunIndex("out").time
     assert spent["poke"]["spent"] <= 0.2 * spent["training"] * 1.1
@@ -120,7 +120,7 @@ def test_faults_are_logged_and_after_three_it_is_set_aside(caplog: pytest.LogCap
     assert len(Poke.calls) == 3
     failures = [m for m in caplog.messages if "poke failed" in m]
     assert len(failures) == 3 and "Traceback" in failures[0] and "Traceback" not in failures[1] + failures[2]
-    assert "set aside after 3 faults" in failures[2]
+    assert "disabled after 3 errors" in failures[2]
     assert [e["iteration"] for e in entries()] == [6, 12], "the other analysis goes on"
 
 

@@ -26,8 +26,8 @@ class Postcard(Sink):
 
     received: list[str] = []  # noqa: RUF012
 
-    def write(self, result: Result, *, iteration: int, place: str) -> None:
-        self.received.append(f"{self.context.run} {place} {result.scalars['n']}")
+    def write(self, result: Result, *, iteration: int, folder: str) -> None:
+        self.received.append(f"{self.context.run} {folder} {result.scalars['n']}")
 
     def close(self) -> None:
         self.received.append("closed")
@@ -36,7 +36,7 @@ class Postcard(Sink):
 class Broken(Sink):
     """Fails at every result."""
 
-    def write(self, result: Result, *, iteration: int, place: str) -> None:
+    def write(self, result: Result, *, iteration: int, folder: str) -> None:
         raise OSError("disk full")
 
 
@@ -65,7 +65,7 @@ def result(n: float = 1.0) -> Result:
 def test_folder_and_index(tmp_path: Path) -> None:
     sink = FolderSink(context(tmp_path))
     for iteration in (5, 10):
-        sink.write(result(iteration), iteration=iteration, place=f"{iteration}/count")
+        sink.write(result(iteration), iteration=iteration, folder=f"{iteration}/count")
         entries = read_index(tmp_path)
         json.loads((tmp_path / "index.json").read_text(), parse_constant=pytest.fail)
         assert [entry["iteration"] for entry in entries][-1] == iteration
@@ -77,14 +77,14 @@ def test_a_figure_that_cannot_be_drawn_costs_no_numbers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(Result, "figure", lambda self: 1 / 0)
-    FolderSink(context(tmp_path)).write(result(3), iteration=5, place="5/count")
+    FolderSink(context(tmp_path)).write(result(3), iteration=5, folder="5/count")
     assert sr_hooks.load(tmp_path / "5/count").scalars["n"] == 3
     assert any("no figure of count: ZeroDivisionError" in message for message in caplog.messages)
 
 
 def test_a_result_is_struck_off_while_it_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sink = FolderSink(context(tmp_path))
-    sink.write(result(), iteration=5, place="5/count")
+    sink.write(result(), iteration=5, folder="5/count")
     listed: list[int] = []
     save = Result.save
 
@@ -93,7 +93,7 @@ def test_a_result_is_struck_off_while_it_is_replaced(tmp_path: Path, monkeypatch
         return save(self, folder, **given)
 
     monkeypatch.setattr(Result, "save", spy)
-    sink.write(result(2), iteration=5, place="5/count")
+    sink.write(result(2), iteration=5, folder="5/count")
     assert listed == [0] and [entry["headline"]["n"] for entry in read_index(tmp_path)] == [2]
 
 
@@ -150,8 +150,8 @@ def test_tensorboard_by_its_own_reader(tmp_path: Path, baseline: Any, small_lr: 
     writer = SummaryWriter(str(tmp_path / "tb"))
     sink = TensorBoardSink(context(None, writer))
     lam = sr_hooks.lam(baseline, small_lr, window=(20, 20, 16), steps=5)
-    sink.write(lam, iteration=7, place="7/lam")
-    sink.write(lam, iteration=9, place="9/lam/1")
+    sink.write(lam, iteration=7, folder="7/lam")
+    sink.write(lam, iteration=9, folder="9/lam/1")
     writer.close()
     events = EventAccumulator(str(tmp_path / "tb"))
     events.Reload()
@@ -163,13 +163,13 @@ def test_tensorboard_by_its_own_reader(tmp_path: Path, baseline: Any, small_lr: 
 
 
 def test_no_writer_no_tensorboard() -> None:
-    TensorBoardSink(context(None)).write(result(), iteration=1, place="1/count")
+    TensorBoardSink(context(None)).write(result(), iteration=1, folder="1/count")
 
 
 def test_a_third_partys_sink() -> None:
     sinks = Sinks()
     sinks.open(["postcard"], context(None))
-    sinks.write(result(4), iteration=3, place="3/count")
+    sinks.write(result(4), iteration=3, folder="3/count")
     sinks.close()
     sinks.close()
     assert Postcard.received == ["mine 3/count 4", "closed"]
@@ -180,7 +180,7 @@ def test_a_broken_sink_is_set_aside(caplog: pytest.LogCaptureFixture) -> None:
     sinks.open(["broken", "postcard"], context(None))
     with caplog.at_level(logging.ERROR):
         for iteration in range(5):
-            sinks.write(result(), iteration=iteration, place=f"{iteration}/count")
+            sinks.write(result(), iteration=iteration, folder=f"{iteration}/count")
     assert len(Postcard.received) == 5, "the others go on"
     said = [message for message in caplog.messages if "broken" in message]
-    assert len(said) == 3 and "disk full" in said[0] and "set aside after 3 faults" in said[2]
+    assert len(said) == 3 and "disk full" in said[0] and "disabled after 3 errors" in said[2]

@@ -61,7 +61,7 @@ def test_sums_over_ranks_and_the_limit(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
     first, second = ranks(tmp_path / "run")
     assert first["weights"] == second["weights"]
-    assert done.stderr.count("broken off after its limit of 1 s") == 2, "said and traced once, by one rank"
+    assert done.stderr.count("stopped after its limit of 1 s") == 2, "said and traced once, by one rank"
     assert 0.9 < second["slowest"] < 3.0, "the other rank waited as long as the limit, not longer"
     entries = read_index(tmp_path / "run/out")
     assert [(e["iteration"], e["analysis"]) for e in entries] == [(4, "ranks"), (8, "ranks"), (12, "ranks")]

@@ -201,7 +201,7 @@ def test_it_stops_before_training(
 def test_a_script_that_is_stopped_shows_one_line(option_file: Callable[..., Path], tmp_path: Path) -> None:
     script = tmp_path / "train.py"
     script.write_text(
-        "import sr_hooks\nfrom sr_hooks.loaders import import_basicsr\nimport_basicsr()\n"
+        "import sr_hooks\nfrom sr_hooks.networks.loading.loaders import import_basicsr\nimport_basicsr()\n"
         "from basicsr.train import train_pipeline\n\n"
         "@sr_hooks.analyze\ndef main():\n    train_pipeline('.')\n\nmain()\n"
     )

@@ -282,7 +282,7 @@ def test_what_fails_in_use_is_named_and_the_rest_goes_on(environment, tmp_path):
     assert said["run"].count("plugin sr-run (sr-run 1.2.3) failed at run: KeyError: 'lost'") >= 1
     assert "plugin sr-watcher (sr-watcher 1.2.3) failed at check: KeyError: 'unready'" in said["block"]
     assert "plugin sr-watcher (sr-watcher 1.2.3) failed at iteration 4: KeyError: 'undone'" in said["run"]
-    assert "set aside after 3 faults" in said["run"]
+    assert "disabled after 3 errors" in said["run"]
     assert (
         "plugin sr-leaking (sr-leaking 1.2.3) failed at sink leaking, 5/mean: OSError: the pipe is full" in said["run"]
     )

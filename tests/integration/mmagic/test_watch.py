@@ -237,7 +237,7 @@ class TestFaults:
         assert mm_runs.fingerprint(runner) == plain
         assert seen(tmp_path / "run") == [(20, "ddr", "raw")]
         faults = [line for line in said if "a fault in the analysis" in line]
-        assert len(faults) == 3 and "set aside" in faults[-1], "and not called again"
+        assert len(faults) == 3 and "disabled" in faults[-1], "and not called again"
 
     @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
     def test_nothing_is_left_when_training_breaks(

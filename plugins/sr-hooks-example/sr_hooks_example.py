@@ -101,10 +101,10 @@ def load_bicubic(spec: str, arguments: Any = None, *, weights: Any = None, **fac
 class JsonLines(Sink):
     """`results.jsonl` in the run's folder, a line a result; nothing where the run writes nothing."""
 
-    def write(self, result: sr_hooks.Result, *, iteration: int, place: str) -> None:
+    def write(self, result: sr_hooks.Result, *, iteration: int, folder: str) -> None:
         if self.context.index is None:
             return
-        line = {"iteration": iteration, "place": place, **result.headline(), "verdict": result.verdict}
+        line = {"iteration": iteration, "folder": folder, **result.headline(), "verdict": result.verdict}
         self.context.index.folder.mkdir(parents=True, exist_ok=True)
         with (self.context.index.folder / "results.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")

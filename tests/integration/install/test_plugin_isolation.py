@@ -141,7 +141,7 @@ SINK = """
     from sr_hooks.sinks import Sink
 
     class Leaking(Sink):
-        def write(self, result, *, iteration, place):
+        def write(self, result, *, iteration, folder):
             raise OSError("the pipe is full")
 
     class Fragile(Objective):

@@ -136,9 +136,9 @@ def test_checkpoints(tmp_path, monkeypatch):
         with pytest.raises(CheckpointError, match=message):
             sr_hooks.Network.from_import("tests.support.networks:Tiny", weights=tmp_path / name)
     assert not (tmp_path / "hostile_was_here").exists()
-    assert sr_hooks.Network.from_import("tests.support.networks:Tiny", weights=good).weights.place == "params"
+    assert sr_hooks.Network.from_import("tests.support.networks:Tiny", weights=good).weights.key == "params"
     assert (
-        sr_hooks.Network.from_import("tests.support.networks:Tiny", weights=tmp_path / "legacy.pth").weights.place == ""
+        sr_hooks.Network.from_import("tests.support.networks:Tiny", weights=tmp_path / "legacy.pth").weights.key == ""
     )
 
 
@@ -146,7 +146,7 @@ def test_weights_are_found_where_they_are_kept(tmp_path):
     plain, ema = Tiny().state_dict(), {k: v + 1 for k, v in Tiny().state_dict().items()}
     torch.save({"params": plain, "params_ema": {f"module.{k}": v for k, v in ema.items()}}, tmp_path / "both.pth")
     network = sr_hooks.Network.from_import("tests.support.networks:Tiny", weights=tmp_path / "both.pth")
-    assert (network.weights.place, network.weights.prefix) == ("params_ema", "module.")
+    assert (network.weights.key, network.weights.prefix) == ("params_ema", "module.")
     assert torch.equal(network.module.head.weight, ema["head.weight"])
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -21,10 +20,7 @@ def at_weights(network: Network, weights: Mapping[str, torch.Tensor]) -> Network
     Args:
         weights: parameter name to tensor; gradients flow into them. What is not named keeps its own value.
     """
-    _ = network.scale, network.multiple, network.channels  # inferred on the live network, once
-    view = copy.copy(network)
-    view._stand_ins = {**network._stand_ins, **weights}
-    return view
+    return network.with_weights(weights)
 
 
 class StraightPath:
@@ -152,7 +148,6 @@ class WeightGradients:
                 ]
 
         loss, gradients = view.differentiate(compute)
-        self.network.differentiate_like(view)
         self.count += 1
         return float(loss), list(gradients)
 

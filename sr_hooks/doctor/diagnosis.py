@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -126,8 +125,7 @@ def _facts(network: Network) -> dict[str, Any]:
 
 def _without_image(network: Network, why: str) -> Diagnosis:
     """The diagnosis of a network that returns no image: only taps and DDR, with the scale set to 1."""
-    twin = copy.copy(network)
-    twin._scale = 1
+    twin = network.with_scale(1)
     with twin.prepared():
         facts = {**_facts(twin), "scale": None}
     examination = _examination(twin)
@@ -212,8 +210,7 @@ def _ddr(examination: _Examination) -> str:
 
 def _faig(examination: _Examination) -> str:
     network = examination.network
-    baseline = copy.copy(network)
-    baseline.module = plain_copy(network.module)
+    baseline = network.with_module(plain_copy(network.module))
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in baseline.module.parameters():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 
 import numpy as np
@@ -81,8 +80,7 @@ def _cascade(
     subject: Subject, names: list[str], counts: list[int], seed: int, draw: int, tick: Callable[[], object]
 ) -> list[float]:
     """For each count: the correlation after that many layers, counted from the last, are redrawn in a copy."""
-    other = copy.copy(subject.network)
-    other.module = plain_copy(subject.network.module)
+    other = subject.network.with_module(plain_copy(subject.network.module))
     generator = torch_generator(seed, "redraw", draw)
     done, correlations = 0, []
     for count in counts:

@@ -17,7 +17,7 @@ from torch import nn
 
 from sr_hooks.core.disk_cache import recall, remember
 from sr_hooks.core.torch_errors import is_out_of_memory
-from sr_hooks.networks.inferred_facts import trial_input
+from sr_hooks.networks.facts import trial_input
 from sr_hooks.networks.network import Network
 
 __all__ = [
@@ -107,7 +107,7 @@ def reduced(network: Network, precision: str) -> Iterator[None]:
     with it, for 3 % more time.
     """
     with autocast(network.device, precision), ExitStack() as stack:
-        for name in network.ends if precision == "bfloat16" else ():
+        for name in network.end_layers if precision == "bfloat16" else ():
             part = network.module.get_submodule(name)
             islands: list[torch.autocast] = []
             enter = partial(_enter_float32, network.device.type, islands)

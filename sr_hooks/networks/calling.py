@@ -1,10 +1,11 @@
-"""How a module is called, and what is said when its own code fails."""
+"""Call a module: its arguments, evaluation mode meanwhile, and the message where its own code fails."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, nullcontext
+from itertools import chain
 from traceback import walk_tb
 from typing import Any
 from weakref import WeakSet
@@ -17,15 +18,20 @@ from sr_hooks.core.options import as_plain
 from sr_hooks.core.torch_errors import hint, is_out_of_memory, one_line, wants_cuda, without_cuda
 from sr_hooks.errors import ForwardError, NetworkError, SRHooksError
 from sr_hooks.hooks import activations, interventions, layer_list
+from sr_hooks.networks.unwrap import compiled_parts
 
 __all__ = [
     "IMAGE",
     "Forward",
     "call_module",
+    "channels_last_weights",
     "check_forward",
-    "described",
+    "describe_forward",
+    "device_of",
+    "dtype_of",
+    "failing_part",
     "forward_of",
-    "place_of_failure",
+    "prepared",
     "unstated",
 ]
 
@@ -49,7 +55,7 @@ _OWN = (
 
 _HOOKS = tuple(map(vars, (activations, interventions, layer_list)))  # the global names of each module that hooks
 
-_wanting_cuda: WeakSet[nn.Module] = WeakSet()  # those that call .cuda() where there is no CUDA
+_wanting_cuda: WeakSet[nn.Module] = WeakSet()  # modules that call .cuda() where there is no CUDA
 
 
 class _Calling(nn.Module):
@@ -65,8 +71,8 @@ class _Calling(nn.Module):
             return self.inner(x)
         if callable(self._how):
             return self._how(self.inner, x)
-        given = {name: x if _is_image(value) else value for name, value in self._how.items()}
-        return self.inner(**given) if any(map(_is_image, self._how.values())) else self.inner(x, **given)
+        arguments = {name: x if _is_image(value) else value for name, value in self._how.items()}
+        return self.inner(**arguments) if any(map(_is_image, self._how.values())) else self.inner(x, **arguments)
 
 
 def _is_image(value: Any) -> bool:
@@ -105,8 +111,8 @@ def call_module(
         if is_out_of_memory(error) or _raised_in_hook(error):
             raise
         size = "x".join(map(str, x.shape))
-        said = f"{one_line(error)}{unstated(module, error) or hint(error)}"
-        raise ForwardError(f"{name or type(module).__name__} fails on an input of {size}: {said}") from error
+        message = f"{one_line(error)}{unstated(module, error) or hint(error)}"
+        raise ForwardError(f"{name or type(module).__name__} fails on an input of {size}: {message}") from error
 
 
 def _raised_in_hook(error: BaseException) -> bool:
@@ -161,7 +167,7 @@ def check_forward(forward: Any) -> Forward | None:
     )
 
 
-def described(forward: Forward | None) -> Any:
+def describe_forward(forward: Forward | None) -> Any:
     """What a result records of it."""
     if forward is None:
         return None
@@ -170,15 +176,57 @@ def described(forward: Forward | None) -> Any:
     return as_plain(forward)
 
 
-def place_of_failure(module: nn.Module, run: Callable[[], Any]) -> str:
+def failing_part(module: nn.Module, run: Callable[[], Any]) -> str:
     """The innermost part whose own code fails when run() is run once more; "" for the whole, or where none does."""
-    inside: list[str] = []
+    running: list[str] = []
     with ExitStack() as stack:
         for name, part in module.named_modules():
-            stack.callback(part.register_forward_pre_hook(lambda m, a, name=name: inside.append(name)).remove)
-            stack.callback(part.register_forward_hook(lambda m, a, o: (inside.pop(), None)[1]).remove)
+            stack.callback(part.register_forward_pre_hook(lambda m, a, name=name: running.append(name)).remove)
+            stack.callback(part.register_forward_hook(lambda m, a, o: (running.pop(), None)[1]).remove)
         try:
             run()
         except Exception:
-            return inside[-1] if inside else ""
+            return running[-1] if running else ""
     return ""
+
+
+@contextmanager
+def prepared(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode, no parameter gradients and no compiled code; afterwards each part is as it was before."""
+    modes = [(part, part.training) for part in module.modules()]
+    trainable = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    try:
+        module.eval()
+        for parameter in trainable:
+            parameter.requires_grad_(False)
+        with torch.compiler.set_stance("force_eager") if compiled_parts(module) else nullcontext():
+            yield
+    finally:
+        for parameter in trainable:
+            parameter.requires_grad_(True)
+        for part, training in modes:
+            part.training = training
+
+
+def channels_last_weights(module: nn.Module) -> dict[str, torch.Tensor]:
+    """Copies of the weights with four dimensions, laid out channels last, by name."""
+    return {
+        name: parameter.detach().contiguous(memory_format=torch.channels_last)
+        for name, parameter in module.named_parameters()
+        if parameter.ndim == 4
+    }
+
+
+def device_of(module: nn.Module) -> torch.device:
+    """The device of a module's first weight or buffer; the CPU where it has none."""
+    return _first_tensor(module).device
+
+
+def dtype_of(module: nn.Module) -> torch.dtype:
+    """The number format of a module's first weight or buffer; float32 where that is not of floating point."""
+    dtype = _first_tensor(module).dtype
+    return dtype if dtype.is_floating_point else torch.float32
+
+
+def _first_tensor(module: nn.Module) -> torch.Tensor:
+    return next(chain(module.parameters(), module.buffers()), torch.empty(0))

@@ -1,46 +1,38 @@
-"""A module with what an analysis must know of it."""
+"""A network: a module that maps images to images, where it comes from, and what results record of it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from dataclasses import replace
-from itertools import chain
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import nn
 
-from sr_hooks.errors import ForwardError, ImageError, NetworkError
-from sr_hooks.hooks.interventions import cloning_outputs
-from sr_hooks.hooks.layer_list import convolutions, layers
-from sr_hooks.images.clips import clip_of, one_frame
-from sr_hooks.images.image import missing, reflect_pad
-from sr_hooks.networks.backward import NetworkGradients
-from sr_hooks.networks.calling import Forward, call_module, check_forward, described, forward_of, place_of_failure
-from sr_hooks.networks.clips import NetworkClips
-from sr_hooks.networks.constructors import NetworkSources
-from sr_hooks.networks.inferred_facts import number, probe, range_of, range_seen
-from sr_hooks.networks.loading.checkpoints import Weights, sha256_of_weights, write_weights
-from sr_hooks.networks.outputs import Selector, pick_image
-from sr_hooks.networks.pixel_range import PixelValues
-from sr_hooks.networks.unwrap import as_module, compiled_parts
+from sr_hooks.networks.calling import Forward, check_forward, describe_forward, forward_of
+from sr_hooks.networks.facts import StatedFacts
+from sr_hooks.networks.forward_pass import Selector
+from sr_hooks.networks.image_to_image import ImageToImage
+from sr_hooks.networks.loading import loaders, mmagic
+from sr_hooks.networks.loading.checkpoints import Weights, save_weights, sha256_of_weights
+from sr_hooks.networks.loading.sources import from_plugins, source_of
+from sr_hooks.networks.pixel_range import PixelValues, range_of_module
+from sr_hooks.networks.unwrap import as_module
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = ["Network"]
 
-T = TypeVar("T")
 
-
-class Network(NetworkSources, NetworkClips, NetworkGradients):
+class Network(ImageToImage):
     """Any `torch.nn.Module` that maps an image to an image, with its scale, range, padding and name.
 
-    Call it on (N,C,h,w) in [0, 1]; it pads, scales the range, runs the module, picks the output, crops and
-    scales back. The module itself is never changed. What is not given is inferred by a forward pass or two
+    A call takes (N,C,h,w) in [0, 1]: it pads, scales the range, runs the module, picks the output, crops and
+    scales back. The module itself is never changed. A fact that is not given is inferred by a forward pass or two
     on small inputs.
 
     Args:
-        module: the network, out of whatever wraps it; of a `torch.compile`d one the original, in which hooks fire.
+        module: the network; it is unwrapped from DataParallel, DistributedDataParallel and `torch.compile`.
         scale: output pixels per input pixel.
         input_range: the value that white has inside, 1 or 255. The border is RGB in [0, 1] either way.
         mean, std: where the network takes (image - mean) / std and gives the like: one value, or one a channel in its
@@ -60,6 +52,10 @@ class Network(NetworkSources, NetworkClips, NetworkGradients):
 
     Raises:
         NetworkError: no module, compiled, or it does not map images to images.
+
+    Attributes:
+        facts: what is known of the network, and where each fact is from.
+        source: of a network that `load` made, the arguments of `load`, so that it can be loaded again; else None.
     """
 
     def __init__(
@@ -81,90 +77,114 @@ class Network(NetworkSources, NetworkClips, NetworkGradients):
         name: str | None = None,
         weights: Weights | None = None,
     ) -> None:
-        self.module = as_module(module)
-        self.output = output
-        self.forward = check_forward(forward) or forward_of(self.module)
-        self.minimum, self.square = max(int(minimum), 1), bool(square)
+        module = as_module(module)
+        white = (range_of_module(module) or 1.0) if input_range is None else float(input_range)
+        super().__init__(
+            module,
+            name=name or type(module).__name__,
+            stated=StatedFacts(
+                scale=scale,
+                multiple=multiple,
+                channels=channels,
+                frames=frames,
+                minimum=max(int(minimum), 1),
+                square=bool(square),
+                input_range=None if input_range is None else float(input_range),
+                range_from_output=input_range is None and mean is None and std is None and weights is not None,
+            ),
+            pixels=PixelValues(white, mean, std, bgr),  # type: ignore[arg-type]
+            forward=check_forward(forward) or forward_of(module),
+            output=output,
+        )
         self.weights = weights
-        self.name = name or type(self.module).__name__
-        white = range_of(self.module) if input_range is None else float(input_range)
-        self.pixels = PixelValues(white, mean, std, bgr)  # type: ignore[arg-type]
-        self._range_open = input_range is None and mean is None and std is None and weights is not None
-        if multiple is not None and multiple < 1:
-            raise NetworkError(f"multiple is {multiple}; it must be at least 1")
-        if frames is not None and frames < 0:
-            raise NetworkError(f"frames is {frames}; a clip has at least 1, and 0 says that the network takes images")
-        NetworkClips.__init__(self)
-        self._ends: tuple[str, ...] | None = None
-        self._stand_ins: dict[str, torch.Tensor] = {}
-        self._scale = None if scale is None else number(scale)
-        self._multiple = multiple
-        self._channels = channels
-        stated = None not in (scale, multiple, channels)  # then nothing is left to be found out by running it
-        self._frames = 0 if frames is None and stated else frames
+        self.source: dict[str, Any] | None = None
 
-    # -- what is known of it -----------------------------------------------------------------------
+    @classmethod
+    def of(cls, network: Self | nn.Module) -> Self:
+        """The network itself, or a plain module as a Network."""
+        return network if isinstance(network, cls) else cls(network)  # type: ignore[arg-type]
 
-    @property
-    def input_range(self) -> float:
-        """The value that white has inside; where it was not stated, and weights are from a file, by what they do."""
-        if self._range_open:
-            self._infer()
-        return self.pixels.input_range
+    @classmethod
+    def from_basicsr(
+        cls,
+        arch_or_option_file: str | Path,
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        weights: str | Path | None = None,
+        **facts: Any,
+    ) -> Self:
+        """An architecture registered with BasicSR, by name, or the `network_g` of an option file.
 
-    @property
-    def scale(self) -> float:
-        """Output pixels per input pixel: a whole number, or a fraction for networks that shrink."""
-        self._infer()
-        assert self._scale is not None
-        return self._scale
+        With an option file and no `weights`, its `path: pretrain_network_g` is loaded where it is set.
+        """
+        return cls._of(loaders.from_basicsr(arch_or_option_file, arguments, weights=weights), facts)
 
-    @property
-    def multiple(self) -> int:
-        """What input sizes are padded to."""
-        self._infer()
-        assert self._multiple is not None
-        return self._multiple
+    @classmethod
+    def from_mmagic(
+        cls,
+        config: str | Path,
+        checkpoint: str | Path | None = None,
+        *,
+        arguments: Mapping[str, Any] | None = None,
+        network: str = "generator",
+        ema: bool = True,
+        **facts: Any,
+    ) -> Self:
+        """The network of a config of mmagic, or of another project on mmengine. This runs the code in the config.
 
-    @property
-    def channels(self) -> int:
-        """Input channels, 1 or 3."""
-        self._infer()
-        assert self._channels is not None
-        return self._channels
+        Only that part of the model is built: no discriminator, and no loss with weights of its own. Mean, standard
+        deviation and channel order are those of the config's data preprocessor and pipeline. Not for a network
+        that takes more than one image, as reference-based ones do.
 
-    @property
-    def frames(self) -> int:
-        """0 for a network of images; of one over clips, the frames that it was found, or stated, to run on."""
-        self._infer()
-        assert self._frames is not None
-        return self._frames
+        Args:
+            config: a Python, YAML or JSON file.
+            checkpoint: of a training run, or published; by default the config's `load_from`.
+            arguments: of the network, on top of the config's.
+            network: where it stands in the model, "generator" or a path such as "backbone.body".
+            ema: of a checkpoint that holds a moving average too, of EMAHook or `generator_ema`, take that one.
 
-    @property
-    def device(self) -> torch.device:
-        return _first_tensor(self.module).device
+        Raises:
+            NetworkError: mmagic or mmengine is missing, or the config describes no such network.
+            CheckpointError: the file is missing, unsafe, or of another network.
+        """
+        loaded = mmagic.from_mmagic(config, checkpoint, arguments=arguments, network=network, ema=ema, stated=facts)
+        return cls._of(loaded, facts)
 
-    @property
-    def dtype(self) -> torch.dtype:
-        dtype = _first_tensor(self.module).dtype
-        return dtype if dtype.is_floating_point else torch.float32
+    @classmethod
+    def from_file(cls, path: str | Path, **facts: Any) -> Self:
+        """Any checkpoint file of an architecture that spandrel recognises."""
+        return cls._of(loaders.from_file(path), facts)
 
-    @property
-    def ends(self) -> tuple[str, ...]:
-        """Names of the first and the last convolution that run; none where it takes no small image."""
-        if self._ends is None:
-            x = self.sample()
-            try:
-                with self.prepared():
-                    ran = convolutions(self.module, layers(self.module, lambda: self.feed(x)))
-                self._ends = tuple(dict.fromkeys(layer.name for layer in (ran[:1] + ran[-1:])))
-            except RuntimeError:
-                self._ends = ()
-        return self._ends
+    @classmethod
+    def from_import(
+        cls, target: str, arguments: Mapping[str, Any] | None = None, *, weights: str | Path | None = None, **facts: Any
+    ) -> Self:
+        """`package.module:Class` or `path/to/file.py:Class`, built with `arguments`. This runs the code there."""
+        return cls._of(loaders.from_import(target, arguments, weights=weights), facts)
 
-    def output_size(self, height: int, width: int) -> tuple[int, int]:
-        """(H,W) of the output for an input of height x width."""
-        return round(height * self.scale), round(width * self.scale)
+    @classmethod
+    def load(
+        cls, spec: str, arguments: Mapping[str, Any] | None = None, *, weights: str | Path | None = None, **facts: Any
+    ) -> Self:
+        """What a person types: a checkpoint, an option file, a config, an import path, an architecture's name.
+
+        Plugins' loaders are asked first; each returns None for what is not its own.
+        """
+        of_plugin = from_plugins(spec, arguments, weights=weights, facts=facts)
+        if of_plugin is not None:
+            network = cls.of(of_plugin)
+        elif spec.endswith(".py"):
+            network = cls.from_mmagic(spec, weights, arguments=arguments, **facts)
+        else:
+            network = cls._of(loaders.from_spec(spec, arguments, weights=weights), facts)
+        network.source = source_of(spec, arguments, weights=weights, facts=facts)
+        return network
+
+    @classmethod
+    def _of(cls, loaded: loaders.Loaded, stated: Mapping[str, Any]) -> Self:
+        network = cls(loaded.module, weights=loaded.weights, **{"name": loaded.name, **loaded.facts, **stated})
+        network._stated = network._stated.read_from_file(loaded.facts.keys() - stated.keys())
+        return network
 
     def sha256(self) -> str:
         """SHA-256 over names, kinds, shapes and bytes of all weights and buffers, in state-dict order."""
@@ -172,21 +192,22 @@ class Network(NetworkSources, NetworkClips, NetworkGradients):
 
     def describe(self) -> dict[str, Any]:
         """What a result records of the network."""
+        facts = self.facts
         return {
             "name": self.name,
             "class": f"{type(self.module).__module__}.{type(self.module).__qualname__}",
             "parameters": sum(p.numel() for p in self.module.parameters()),
             "sha256": self.sha256(),
-            "weights": (self.weights.place or "bare") if self.weights else "as given",
+            "weights": (self.weights.key or "bare") if self.weights else "as given",
             "file": self.weights.path.name if self.weights else None,
-            "scale": self.scale,
+            "scale": facts.scale,
             **self.pixels.describe(),
-            "multiple": self.multiple,
-            "minimum": self.minimum,
-            "square": self.square,
-            "channels": self.channels,
-            **({"frames": self.frames} if self.frames else {}),
-            "forward": described(self.forward),
+            "multiple": facts.multiple,
+            "minimum": facts.minimum,
+            "square": facts.square,
+            "channels": facts.channels,
+            **({"frames": facts.frames} if facts.frames else {}),
+            "forward": describe_forward(self.forward),
         }
 
     def save(self, path: str | Path) -> None:
@@ -198,152 +219,4 @@ class Network(NetworkSources, NetworkClips, NetworkGradients):
         Raises:
             CheckpointError: the file cannot be written.
         """
-        like = self.weights
-        state = {key: value for key, value in self.module.state_dict().items() if isinstance(value, torch.Tensor)}
-        if like is not None:
-            kinds = {key: value.dtype for key, value in like.state.items()}
-            state = {key: value.to(kinds.get(key, value.dtype)) for key, value in state.items()}
-        write_weights(state, path, like=like)
-
-    def __repr__(self) -> str:
-        known = f"scale={self._scale}, channels={self._channels}" if self._scale else "not yet probed"
-        return f"Network({self.name}, {known}, input_range={self.pixels.input_range:g})"
-
-    # -- running it --------------------------------------------------------------------------------
-
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """(N,C,h,w) in [0, 1] to (N,C',H,W), differentiable; the output is not clipped.
-
-        A network over clips takes (N,T,C,h,w) and gives its `frame`; an image stands still for it.
-
-        Raises:
-            NetworkError: the module returns no image, or one of another size than `scale` says.
-            ForwardError: its own code fails on this input.
-        """
-        self._infer()
-        x = clip_of(x, self.frames) if self.frames and x.ndim == 4 else x
-        try:
-            return self._run(x, self.multiple, self.scale)
-        except ForwardError as error:
-            raise self._placed(error, x) from error.__cause__
-
-    def _placed(self, error: ForwardError, x: torch.Tensor) -> ForwardError:
-        """The same with the part that failed."""
-        if type(x) is not torch.Tensor:
-            return error
-        where = place_of_failure(self.module, lambda: self._run(x, self.multiple, self.scale))
-        return ForwardError(f"{error}, in its part {where}") if where else error
-
-    def feed(self, x: torch.Tensor) -> Any:
-        """Run the module on (N,C,h,w) in [0, 1] for what passes its layers; what it returns, as it returns it.
-
-        Of a network that returns no image (a discriminator, a feature extractor) this and taps are what there is; its
-        scale must be stated, `Network(module, scale=1)`.
-        """
-        self._infer()
-        x = clip_of(x, self.frames) if self.frames and x.ndim == 4 else x
-        return self._passed(x, *missing(x, self.multiple, self.minimum, self.square))
-
-    def _passed(self, x: torch.Tensor, more_h: int, more_w: int) -> Any:
-        inside = reflect_pad(x, 0, more_h, 0, more_w) if more_h or more_w else x
-        inside = self.pixels.inside(inside).to(self.dtype)
-        inside = inside.contiguous() if x.ndim == 5 else inside
-        inside = x.clone() if inside is x else inside  # some networks write into their input
-        with cloning_outputs(self.module) if self.clones_outputs else nullcontext():
-            return call_module(self.module, inside, forward=self.forward, weights=self._stand_ins, name=self.name)
-
-    def _run(self, x: torch.Tensor, multiple: int, scale: float | None) -> torch.Tensor:
-        h, w = x.shape[-2:]
-        more_h, more_w = missing(x, multiple, self.minimum, self.square) if scale is not None else (0, 0)
-        out = pick_image(self._passed(x, more_h, more_w), self.output, self.name, frames=x.ndim == 5)
-        if scale is not None:
-            expected = (round((h + more_h) * scale), round((w + more_w) * scale))
-            if tuple(out.shape[-2:]) != expected:
-                raise NetworkError(
-                    f"{self.name} returned {out.shape[-2]}x{out.shape[-1]} pixels for an input of "
-                    f"{h + more_h}x{w + more_w}, where scale {scale:g} gives {expected[0]}x{expected[1]}: "
-                    "set Network(module, scale=..., multiple=...)"
-                )
-            out = out[..., : round(h * scale), : round(w * scale)]
-        out = one_frame(out, self.frame, self.name) if x.ndim == 5 else out
-        return self.pixels.outside(out)
-
-    @contextmanager
-    def channels_last(self, wanted: bool = True) -> Iterator[None]:
-        """Run with copies of the weights laid out channels last; the module's own stay as they are, strides and all."""
-        before = self._stand_ins
-        try:
-            if wanted:
-                self._stand_ins = {
-                    name: parameter.detach().contiguous(memory_format=torch.channels_last)
-                    for name, parameter in self.module.named_parameters()
-                    if parameter.ndim == 4
-                } | before
-            yield
-        finally:
-            self._stand_ins = before
-
-    @contextmanager
-    def prepared(self) -> Iterator[None]:
-        """In evaluation mode, without parameter gradients and uncompiled; all put back as it was, module by module."""
-        modes = [(m, m.training) for m in self.module.modules()]
-        wanting = [p for p in self.module.parameters() if p.requires_grad]
-        try:
-            self.module.eval()
-            for parameter in wanting:
-                parameter.requires_grad_(False)
-            with torch.compiler.set_stance("force_eager") if compiled_parts(self.module) else nullcontext():
-                yield
-        finally:
-            for parameter in wanting:
-                parameter.requires_grad_(True)
-            for module, training in modes:
-                module.training = training
-
-    def check(self, x: torch.Tensor) -> None:
-        """Refuse a batch whose channel count is not the network's, and clips where it takes images."""
-        if x.ndim == 5 and not self.frames:
-            raise ImageError(f"{self.name} takes images, and this is a clip of {x.shape[1]} frames")
-        if x.shape[-3] != self.channels:
-            remedy = "repeat it to 3 (image.expand(-1, 3, -1, -1))" if self.channels == 3 else "give a grey image"
-            raise ImageError(f"the image has {x.shape[-3]} channel(s) and {self.name} takes {self.channels}: {remedy}")
-
-    def _infer(self) -> None:
-        if None in (self._scale, self._multiple, self._channels, self._frames):
-            with torch.no_grad(), self.prepared(), torch.random.fork_rng(devices=[]):
-                found = probe(
-                    lambda x: self._run(x, 1, None),
-                    self.module,
-                    self.name,
-                    scale=self._scale,
-                    multiple=self._multiple,
-                    channels=self._channels,
-                    frames=self._frames,
-                    minimum=self.minimum,
-                    square=self.square,
-                    device=self.device,
-                )
-            self._channels, self._multiple, self._scale = found.channels, found.multiple, found.scale
-            self._frames = found.frames
-            self.minimum, self.square = found.minimum, found.square
-        if self._range_open:
-            self._range_open = False
-            if not self._frames:
-                self.pixels = replace(self.pixels, input_range=self._range_seen())
-
-    def _range_seen(self) -> float:
-        plain = self.pixels
-
-        def run(x: torch.Tensor, white: float) -> torch.Tensor:
-            self.pixels = replace(plain, input_range=white)
-            return self(x)
-
-        try:
-            with torch.no_grad(), self.prepared(), torch.random.fork_rng(devices=[]):
-                return range_seen(run, plain.input_range, self.channels, self.multiple, self.device)
-        finally:
-            self.pixels = plain
-
-
-def _first_tensor(module: nn.Module) -> torch.Tensor:
-    return next(chain(module.parameters(), module.buffers()), torch.empty(0))
+        save_weights(self.module, path, like=self.weights)

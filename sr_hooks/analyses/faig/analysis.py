@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -135,9 +134,7 @@ def _settled(network: Network) -> Network:
     module = fold_weights(network.module)
     if module is network.module:
         return network
-    twin = copy.copy(network)
-    twin.module = module.requires_grad_(False)
-    return twin
+    return network.with_module(module.requires_grad_(False))
 
 
 def _result(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +38,7 @@ def baseline_of(given: Any, target: Network) -> Network:
     if not str(given).endswith(_FILES):
         return Network.load(str(given))
     weights = read_weights(given)
-    twin = copy.copy(target)
-    twin.module = deep_copy(target.module)
+    twin = target.with_module(deep_copy(target.module))
     try:
         load_weights(twin.module, weights)
     except CheckpointError as mismatch:
@@ -90,8 +88,7 @@ def blend(
 ) -> Network:
     """A Network of its own with those weights, which can be run and saved; the target stays as it is."""
     weights = masked_weights(path, filters, chosen, strength)
-    operated = copy.copy(target)
-    operated.module = deep_copy(target.module)
+    operated = target.with_module(deep_copy(target.module))
     with torch.no_grad():
         for key, parameter in operated.module.named_parameters():
             parameter.copy_(weights[key])

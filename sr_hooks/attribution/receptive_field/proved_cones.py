@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -19,6 +18,7 @@ from sr_hooks.attribution.receptive_field.trace import Trace, Untraceable, check
 from sr_hooks.core.disk_cache import recall, remember
 from sr_hooks.images.windows import Box, Window
 from sr_hooks.inference.calibration import Plan, reduced
+from sr_hooks.networks.backward import Backward
 from sr_hooks.networks.network import Network
 from sr_hooks.networks.unwrap import derived_weights
 
@@ -148,9 +148,8 @@ def _trace_of(network: Network, shape: Sequence[int], precision: str) -> Trace:
     """The network's own operations."""
     kept, key = _kept(network), (tuple(shape), precision)
     if key not in kept:
-        twin = copy.copy(network)
-        twin.module = sharing_copy(network.module)
-        twin.clones_outputs = False  # a recording writes nothing in place
+        twin = network.with_module(sharing_copy(network.module))
+        twin.backward = Backward()  # a recording writes nothing in place
 
         def compute(x: torch.Tensor) -> list[torch.Tensor]:
             with reduced(twin, precision):
@@ -182,7 +181,6 @@ def _kept(network: Network) -> dict[Any, Any]:
 
 def _signature(network: Network) -> str:
     """Whatever of a network may change what it computes, but for its weights' values."""
-    network.scale  # noqa: B018  probed before it is looked at
     plain = (bool, int, float, str, type(None))
 
     def settled(values: Mapping[str, object]) -> list[tuple[str, object]]:
@@ -192,7 +190,7 @@ def _signature(network: Network) -> str:
             if isinstance(value, (*plain, nn.Module)) or callable(value)
         ]
 
-    facts = {name: value for name, value in vars(network).items() if name not in ("module", "weights", "name")}
+    run = settled({"forward": network.forward, "output": network.output})
     parts = [
         (
             name,
@@ -202,7 +200,7 @@ def _signature(network: Network) -> str:
         )
         for name, part in network.module.named_modules()
     ]
-    return f"{settled(facts)} {network.dtype} {network.device} {parts}"
+    return f"{run} {network.facts} {network.pixels} {network.frame} {network.dtype} {network.device} {parts}"
 
 
 def _tensors(network: Network) -> dict[str, torch.Tensor]:

@@ -18,9 +18,9 @@ from torch import nn
 from sr_hooks.errors import CheckpointError
 from sr_hooks.networks.loading.safe_pickle import load_tensors
 
-__all__ = ["Weights", "load_weights", "read_weights", "sha256_of_weights", "write_weights"]
+__all__ = ["Weights", "load_weights", "read_weights", "save_weights", "sha256_of_weights", "write_weights"]
 
-_PLACES = ("params_ema", "params", "state_dict", "model_state_dict", "model", "net_g_ema", "net_g", "generator", "net")
+_KEYS = ("params_ema", "params", "state_dict", "model_state_dict", "model", "net_g_ema", "net_g", "generator", "net")
 
 _OF_MMAGIC = {
     "generator",
@@ -40,27 +40,27 @@ class Weights:
 
     Attributes:
         state: name to tensor, on the CPU, with the prefix taken off.
-        place: the key under which they stood ("params_ema", ...), or "" where the file is bare.
+        key: the key of the file under which they are ("params_ema", ...), or "" where the file holds nothing else.
         prefix: what was stripped from every name ("module.", ...).
         path: the file.
-        twins: other keys of the file under which weights of the same names stand ("params" beside "params_ema").
+        other_keys: other keys of the file with weights of the same names ("params" beside "params_ema").
     """
 
     state: dict[str, torch.Tensor]
-    place: str
+    key: str
     prefix: str
     path: Path
-    twins: tuple[str, ...] = ()
+    other_keys: tuple[str, ...] = ()
 
 
-def read_weights(path: str | Path, *, place: str | None = None, parts: Sequence[str] = ()) -> Weights:
+def read_weights(path: str | Path, *, key: str | None = None, parts: Sequence[str] = ()) -> Weights:
     """Read a .safetensors or torch file without running any code in it.
 
-    `params_ema` is preferred, then `params`, then other usual places, then the file taken as bare weights;
+    `params_ema` is preferred, then `params`, then other usual keys, then the file itself as weights;
     a leading `module.` is stripped. Of a whole model of mmagic its `generator_ema` is taken, or its `generator`.
 
     Args:
-        place: take the weights under this key and no other.
+        key: take the weights under this key and no other.
         parts: of a whole model, take what begins with the first of these prefixes that occurs, and strip it.
 
     Raises:
@@ -70,14 +70,14 @@ def read_weights(path: str | Path, *, place: str | None = None, parts: Sequence[
     if not path.is_file():
         raise CheckpointError(f"no weights file {path}" + (": it is a folder" if path.is_dir() else ""))
     content = _read(path)
-    state, found = _find(content, path, place)
-    twins = tuple(
-        key
-        for key, other in (content.items() if found else ())
-        if key != found and _is_state(other) and other.keys() == state.keys()
+    state, key = _find(content, path, key)
+    other_keys = tuple(
+        name
+        for name, value in (content.items() if key else ())
+        if name != key and _is_state(value) and value.keys() == state.keys()
     )
     state, prefix = _strip(state, parts)
-    return Weights(state, found, prefix, path, twins)
+    return Weights(state, key, prefix, path, other_keys)
 
 
 def _read(path: Path) -> Any:
@@ -124,15 +124,15 @@ def _is_state(value: Any) -> bool:
     )
 
 
-def _find(content: Any, path: Path, place: str | None) -> tuple[dict[str, torch.Tensor], str]:
+def _find(content: Any, path: Path, wanted: str | None) -> tuple[dict[str, torch.Tensor], str]:
     if isinstance(content, dict):
-        for key in (place,) if place else _PLACES:
+        for key in (wanted,) if wanted else _KEYS:
             if _is_state(content.get(key)):
                 return _tensors(content[key]), key
-        if place is None and _is_state(content):
+        if wanted is None and _is_state(content):
             return _tensors(content), ""
     keys = ", ".join(map(str, list(content)[:8])) if isinstance(content, dict) else type(content).__name__
-    sought = f"under {place!r}" if place else f"under {', '.join(_PLACES[:3])} or at the top"
+    sought = f"under {wanted!r}" if wanted else f"under {', '.join(_KEYS[:3])} or at the top"
     raise CheckpointError(f"{path} holds no weights {sought}; it holds: {keys}")
 
 
@@ -183,12 +183,12 @@ def _first(items: list[str], how_many: int = 4, between: str = ", ") -> str:
 
 
 def write_weights(state: dict[str, torch.Tensor], path: str | Path, *, like: Weights | None = None) -> None:
-    """Write weights, whole or not at all, in the layout of `like`: same places and prefix; the kind is the suffix's.
+    """Write weights, whole or not at all, with the keys and prefix of `like`; the suffix says the file format.
 
     A file with weights under several keys gets the same under all of them, so that no reader takes stale ones.
     """
     path = Path(path)
-    prefix, places = (like.prefix, (like.place, *like.twins)) if like else ("", ("params",))
+    prefix, keys = (like.prefix, (like.key, *like.other_keys)) if like else ("", ("params",))
     named = {prefix + key: value.detach().cpu().contiguous() for key, value in state.items()}
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -198,12 +198,21 @@ def write_weights(state: dict[str, torch.Tensor], path: str | Path, *, like: Wei
 
                 file.write(save({key: value.clone() for key, value in named.items()}))
             else:
-                torch.save(dict.fromkeys(places, named) if places[0] else named, file)
+                torch.save(dict.fromkeys(keys, named) if keys[0] else named, file)
         part.replace(path)
     except OSError as error:
         raise CheckpointError(f"cannot write the weights to {path}: {error.strerror or error}") from None
     finally:
         part.unlink(missing_ok=True)
+
+
+def save_weights(module: nn.Module, path: str | Path, *, like: Weights | None = None) -> None:
+    """Write a module's weights as a checkpoint in the layout and number formats of `like`; see `write_weights`."""
+    state = {key: value for key, value in module.state_dict().items() if isinstance(value, torch.Tensor)}
+    if like is not None:
+        formats = {key: value.dtype for key, value in like.state.items()}
+        state = {key: value.to(formats.get(key, value.dtype)) for key, value in state.items()}
+    write_weights(state, path, like=like)
 
 
 def sha256_of_weights(module: nn.Module) -> str:

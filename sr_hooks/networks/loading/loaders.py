@@ -66,13 +66,13 @@ def from_basicsr(
 ) -> Loaded:
     """See Network.from_basicsr."""
     target = str(arch_or_option_file)
-    place = None
+    key = None
     if target.endswith((".yml", ".yaml")):
-        described, inside, place = _from_option_file(Path(target))
+        described, inside, key = _from_option_file(Path(target))
         if weights is None:
             weights = inside
         else:
-            place = None
+            key = None
         name = described.pop("type", None)
         if name is None:
             raise NetworkError(f"network_g in {target} has no type")
@@ -82,10 +82,10 @@ def from_basicsr(
     import_basicsr()
     from basicsr.archs import ARCH_REGISTRY
 
-    known = [key.removesuffix("_basicsr") for key, _ in ARCH_REGISTRY]  # some are registered with that suffix
+    known = [arch.removesuffix("_basicsr") for arch, _ in ARCH_REGISTRY]  # some are registered with that suffix
     if name not in known:
         raise NetworkError(f"BasicSR has no architecture {name!r}; {nearest(name, known)}")
-    return _finish(_build(ARCH_REGISTRY.get(name), arguments, name), name, weights, place)
+    return _finish(_build(ARCH_REGISTRY.get(name), arguments, name), name, weights, key)
 
 
 def _from_option_file(path: Path) -> tuple[dict[str, Any], str | None, str | None]:
@@ -137,10 +137,10 @@ def _build(cls: Any, arguments: Mapping[str, Any] | None, name: str) -> nn.Modul
     return module.eval()
 
 
-def _finish(module: nn.Module, name: str, weights: str | Path | None, place: str | None) -> Loaded:
+def _finish(module: nn.Module, name: str, weights: str | Path | None, key: str | None) -> Loaded:
     if weights is None:
         return Loaded(module, name)
-    read = read_weights(weights, place=place)
+    read = read_weights(weights, key=key)
     load_weights(module, read)
     return Loaded(module, f"{name} {read.path.stem}", read)
 

@@ -125,5 +125,5 @@ def _weights(path: str | Path, network: str, ema: bool) -> Weights:
     parts = [*(averages if ema else []), f"{network}.module.", f"{network}.", f"module.{network}."]
     if not ema:
         with contextlib.suppress(CheckpointError):  # there is one only of a run with EMAHook
-            return read_weights(path, place=_RAW, parts=parts)
+            return read_weights(path, key=_RAW, parts=parts)
     return read_weights(path, parts=parts)

@@ -53,20 +53,20 @@ def facts_of(
     return {**facts, **(stated or {})}
 
 
-def transforms_of(place: Any) -> list[Any]:
+def transforms_of(dataset: Any) -> list[Any]:
     """The transforms of a dataset, through what wraps it, or of the first dataset that a config describes."""
-    if isinstance(place, Mapping):
+    if isinstance(dataset, Mapping):
         for key in _DATASETS:
-            for described in _described(place.get(key)):
+            for described in _described(dataset.get(key)):
                 return described
         return []
-    while place is not None:
-        pipeline = getattr(place, "pipeline", None)
-        found = getattr(pipeline, "transforms", pipeline)
-        if isinstance(found, (list, tuple)):
-            return list(found)
-        inside = getattr(place, "datasets", None)
-        place = inside[0] if inside else getattr(place, "dataset", None)
+    while dataset is not None:
+        pipeline = getattr(dataset, "pipeline", None)
+        transforms = getattr(pipeline, "transforms", pipeline)
+        if isinstance(transforms, (list, tuple)):
+            return list(transforms)
+        inside = getattr(dataset, "datasets", None)
+        dataset = inside[0] if inside else getattr(dataset, "dataset", None)
     return []
 
 

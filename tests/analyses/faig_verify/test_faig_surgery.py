@@ -124,7 +124,7 @@ def test_a_saved_mask_has_the_layout_of_the_targets_file(tmp_path, layout, piece
     out = path.with_stem("masked")
     masked.save(out)
     again = Network.from_import("tests.support.networks:Tiny", {"scale": 2}, weights=out)
-    assert again.weights.place == target.weights.place and again.weights.prefix == target.weights.prefix
+    assert again.weights.key == target.weights.key and again.weights.prefix == target.weights.prefix
     exact = layout != "half"
     for a, b in zip(again.module.parameters(), masked.module.parameters(), strict=True):
         assert torch.equal(a, b) if exact else torch.allclose(a, b, atol=1e-3)

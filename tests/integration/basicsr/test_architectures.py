@@ -61,7 +61,7 @@ def test_option_file(basicsr, tmp_path, small_lr):
         "path:\n  pretrain_network_g: net.pth\n  param_key_g: params\n"
     )
     again = sr_hooks.Network.from_basicsr(tmp_path / "train.yml")
-    assert again.sha256() == network.sha256() and again.weights.place == "params"
+    assert again.sha256() == network.sha256() and again.weights.key == "params"
     (tmp_path / "bad.yml").write_text("network_d: {}")
     with pytest.raises(sr_hooks.SRHooksError, match="no network_g"):
         sr_hooks.Network.from_basicsr(tmp_path / "bad.yml")
@@ -81,7 +81,7 @@ def test_community_checkpoint_by_spandrel(data):
 def test_spandrel_reads_the_shared_msrresnet_or_says_what_to_do(data, basicsr):
     path = data / "weights/msrresnet_x2_target.pth"
     named = sr_hooks.Network.from_basicsr("MSRResNet", {"upscale": 2}, weights=path)
-    assert named.weights.place == "params_ema"
+    assert named.weights.key == "params_ema"
     try:
         found = sr_hooks.Network.from_file(path)
     except sr_hooks.SRHooksError as error:

@@ -51,7 +51,7 @@ def test_the_log_is_passed_over(log_buffer: Any, tmp_path: Path, monkeypatch: py
     for name in ("mmengine", "mmengine.logging", "mmengine.logging.history_buffer"):
         monkeypatch.delitem(sys.modules, name)
     read = read_weights(path)
-    assert (read.place, read.prefix) == ("state_dict", "generator.")
+    assert (read.key, read.prefix) == ("state_dict", "generator.")
     for name, value in Tiny().state_dict().items():
         assert torch.equal(read.state[name], value)
     assert "mmengine" not in sys.modules, "nothing of the file was imported"

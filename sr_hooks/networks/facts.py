@@ -1,0 +1,280 @@
+"""The facts of a network: stated, read from a file, or inferred by running it on small inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Literal
+
+import torch
+from torch import nn
+
+from sr_hooks.core.torch_errors import one_line
+from sr_hooks.errors import ForwardError, ImageError, NetworkError, NoImage
+from sr_hooks.images.clips import clip_of
+from sr_hooks.networks.pixel_range import infer_range, range_of_module
+
+__all__ = ["NetworkFacts", "Origin", "StatedFacts", "infer_facts", "sample_input", "trial_input", "trial_sides"]
+
+Origin = Literal["stated", "file", "inferred", "guessed"]
+"""Where a fact is from: the caller, a file, the module and what it did on small inputs, or the usual value."""
+
+_STEPS = (1, 2, 4, 8, 16, 32, 64)
+_FIXED = (64, 128, 256, 96, 48, 32, 192, 224, 384, 512)  # sides of the input that some networks are built for
+
+
+@dataclass(frozen=True)
+class NetworkFacts:
+    """What an analysis must know of a network.
+
+    Attributes:
+        scale: output pixels per input pixel: a whole number, or a fraction for networks that shrink.
+        multiple: input height and width are padded to a multiple of this number.
+        channels: of the input, 1 or 3.
+        frames: 0 for a network of images; for a network over clips, a number of frames on which it runs.
+        minimum: smaller inputs are padded to this height and width.
+        square: whether inputs are padded to a square.
+        input_range: the value of white inside the network.
+        origins: the name of each fact, and where the fact is from.
+    """
+
+    scale: float
+    multiple: int
+    channels: int
+    frames: int = 0
+    minimum: int = 1
+    square: bool = False
+    input_range: float = 1.0
+    origins: tuple[tuple[str, Origin], ...] = ()
+
+    def output_size(self, height: int, width: int) -> tuple[int, int]:
+        """(H,W) of the output for an input of height x width."""
+        return round(height * self.scale), round(width * self.scale)
+
+    def check(self, x: torch.Tensor, name: str) -> None:
+        """Refuse a batch with another number of channels, and clips for a network of images; `name` is its name."""
+        if x.ndim == 5 and not self.frames:
+            raise ImageError(f"{name} takes images, and this is a clip of {x.shape[1]} frames")
+        if x.shape[-3] != self.channels:
+            remedy = "repeat it to 3 (image.expand(-1, 3, -1, -1))" if self.channels == 3 else "give a grey image"
+            raise ImageError(f"the image has {x.shape[-3]} channel(s) and {name} takes {self.channels}: {remedy}")
+
+
+@dataclass(frozen=True)
+class StatedFacts:
+    """The facts that the caller or a file states; None for a fact that must be inferred. See `NetworkFacts`.
+
+    Attributes:
+        range_from_output: whether the input range is inferred from the output, as a trained network allows.
+        from_file: names of the facts that were read from a file.
+
+    Raises:
+        NetworkError: a value that no network has.
+    """
+
+    scale: float | None = None
+    multiple: int | None = None
+    channels: int | None = None
+    frames: int | None = None
+    minimum: int = 1
+    square: bool = False
+    input_range: float | None = None
+    range_from_output: bool = False
+    from_file: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        if self.scale is not None:
+            object.__setattr__(self, "scale", _whole(self.scale))
+        if self.multiple is not None and self.multiple < 1:
+            raise NetworkError(f"multiple is {self.multiple}; it must be at least 1")
+        if self.frames is not None and self.frames < 0:
+            raise NetworkError(
+                f"frames is {self.frames}; a clip has at least 1, and 0 says that the network takes images"
+            )
+
+    def read_from_file(self, names: Collection[str]) -> StatedFacts:
+        """The same facts, with the names of those that were read from a file."""
+        return replace(self, from_file=self.from_file | frozenset(names))
+
+    def complete(self) -> NetworkFacts | None:
+        """The facts, where they are known without running the network; else None. Without frames, it takes images."""
+        if self.scale is None or self.multiple is None or self.channels is None:
+            return None
+        return NetworkFacts(
+            self.scale, self.multiple, self.channels, self.frames or 0, minimum=self.minimum, square=self.square
+        )
+
+    def origin(self, name: str, default: Origin) -> Origin:
+        """Where the fact of this name is from; `default` where it is not stated."""
+        if name in self.from_file:
+            return "file"
+        usual = {"minimum": 1, "square": False}.get(name)
+        return default if getattr(self, name) == usual else "stated"
+
+
+def infer_facts(
+    stated: StatedFacts,
+    run: Callable[[torch.Tensor, NetworkFacts | None], torch.Tensor],
+    module: nn.Module,
+    name: str,
+    device: torch.device,
+) -> NetworkFacts:
+    """The facts of a network: what is stated is taken as it is, the rest is inferred.
+
+    Args:
+        run: (x, facts) to the output, padded and scaled as the facts say; None for no padding and no check of the size.
+        name: of the network, for messages.
+
+    Raises:
+        NoImage: the network returns no image.
+        NetworkError: no trial input runs, or the sizes of output and input have no fixed ratio.
+    """
+    facts = stated.complete()
+    default: Origin = "guessed" if facts is not None else "inferred"
+    if facts is None:
+        facts = _probe(stated, lambda x: run(x, None), module, name, device)
+    white, from_module = stated.input_range, range_of_module(module)
+    range_origin: Origin = "guessed" if from_module is None else "inferred"
+    if white is None and stated.range_from_output and not facts.frames:
+        trial = facts
+        white = infer_range(
+            lambda x, value: run(x, replace(trial, input_range=value)), facts.channels, facts.multiple, device
+        )
+        range_origin = range_origin if white is None else "inferred"
+    white = white or from_module or 1.0
+    names = ("scale", "multiple", "channels", "frames", "minimum", "square")
+    origins = [(fact, stated.origin(fact, default)) for fact in names]
+    origins.append(("input_range", stated.origin("input_range", range_origin)))
+    return replace(facts, input_range=white, origins=tuple(origins))
+
+
+def _probe(
+    stated: StatedFacts, run: Callable[[torch.Tensor], torch.Tensor], module: nn.Module, name: str, device: torch.device
+) -> NetworkFacts:
+    """Channels, multiple, scale, minimum and frames, from the first trial input that runs; images before clips."""
+    failures: list[NetworkError] = []
+    scale = stated.scale
+    for frames in [0, *_frame_guesses(module)] if stated.frames is None else [stated.frames]:
+        for channels in [stated.channels] if stated.channels else _channel_guesses(module):
+            for multiple, sides, minimum, square in _sizes(module, frames, stated):
+                try:
+                    ratio = _ratio(run(trial_input(frames, channels, sides, device)), sides, name, scale)
+                    return NetworkFacts(ratio, multiple, channels, frames, minimum, square)
+                except NoImage:
+                    if scale is None:
+                        raise
+                    return NetworkFacts(scale, multiple, channels, frames, minimum, square)  # its layers can be read
+                except NetworkError as error:
+                    failures.append(error)
+                except Exception as error:
+                    failures.append(NetworkError(one_line(error)))
+    kind, facts = "images or clips", ", channels= and, of a network over clips, frames="
+    if stated.frames is not None:
+        kind, facts = (f"clips of {stated.frames} frames" if stated.frames else "images"), " and channels="
+    raise NetworkError(
+        f"{name} does not run on small test {kind}, or returns sizes that are no multiple of theirs; set scale=, "
+        f"multiple={facts} of Network, and forward= where it takes more than an image, or time behind the channels. "
+        f"First fault: {_first_failure(failures)}"
+    )
+
+
+def _first_failure(failures: list[NetworkError]) -> str:
+    """The first failure; of a network that runs on some sizes only, the first on a size where it ran."""
+    ran = [error for error in failures if not isinstance(error, ForwardError)]
+    return str((ran or failures)[0])
+
+
+def _sizes(module: nn.Module, frames: int, stated: StatedFacts) -> Iterator[tuple[int, tuple[int, int], int, bool]]:
+    """(multiple, sides to try, minimum, square), the likeliest first; at last squares of the sizes in use."""
+    minimum, square = stated.minimum, stated.square
+    for multiple in [stated.multiple] if stated.multiple else _multiple_guesses(module):
+        sides = trial_sides(multiple, frames)
+        if square and minimum > 1:
+            yield multiple, (-(-minimum // multiple) * multiple,) * 2, minimum, square  # it may take no other
+        if min(sides) < minimum or square:
+            side = -(-max(minimum, sides[1]) // multiple) * multiple
+            sides = (side, side if square else side + multiple)
+        yield multiple, sides, minimum, square
+    if stated.multiple or frames or minimum > 1 or square:
+        return
+    for side in _FIXED:
+        yield side, (side, side), side, True
+
+
+def trial_input(frames: int, channels: int, sides: tuple[int, int], device: torch.device) -> torch.Tensor:
+    """A ramp (1,C,h,w), or a clip (1,T,C,h,w) of one that grows brighter.
+
+    No frame repeats: once BasicVSR++ was given a clip that is its own mirror image in time, it assumes that of all.
+    """
+    ramp = torch.linspace(0.2, 0.8, sides[0] * sides[1], device=device).view(1, 1, *sides).expand(1, channels, -1, -1)
+    if not frames:
+        return ramp
+    brightness = torch.linspace(0.8, 1.2, frames, device=device) if frames > 1 else torch.ones(1, device=device)
+    return clip_of(ramp, frames) * brightness.view(1, -1, 1, 1, 1)
+
+
+def trial_sides(multiple: int, frames: int) -> tuple[int, int]:
+    """A size that the next larger multiple does not divide, so that a network that needs that multiple fails.
+
+    Clips are above 32 pixels: below, the smallest level of SPyNet's optical flow has no pixels.
+    """
+    if frames:
+        return (5 * multiple, 7 * multiple) if multiple >= 8 else (35 * multiple, 37 * multiple)
+    return (3 * multiple, 5 * multiple) if multiple >= 8 else (17 * multiple, 19 * multiple)
+
+
+def sample_input(facts: NetworkFacts, side: int, device: torch.device) -> torch.Tensor:
+    """A small input to try things on: (1,C,side,side), or a clip with at least this side."""
+    if not facts.frames:
+        return torch.full((1, facts.channels, side, side), 0.5, device=device)
+    side = max(side, trial_sides(facts.multiple, facts.frames)[0])
+    return trial_input(facts.frames, facts.channels, (side, side), device)
+
+
+def _ratio(out: torch.Tensor, sides: tuple[int, int], name: str, stated: float | None) -> float:
+    ratios = [Fraction(size, side) for size, side in zip(out.shape[-2:], sides, strict=True)]
+    regular = ratios[0] == ratios[1] and 1 in (ratios[0].denominator, ratios[0].numerator)
+    scale = _whole(float(ratios[0]))
+    if not regular or (stated is not None and scale != stated):
+        why = f"scale={stated:g} was stated" if stated is not None else "that is no scale"
+        raise NetworkError(
+            f"{name} returned {out.shape[-2]}x{out.shape[-1]} pixels for an input of {sides[0]}x{sides[1]}: {why}"
+        )
+    return scale
+
+
+def _whole(scale: float) -> float:
+    """A scale, as an int where it is whole."""
+    if not scale > 0:
+        raise NetworkError(f"scale is {scale}; it must be positive")
+    return int(scale) if float(scale).is_integer() else float(scale)
+
+
+def _channel_guesses(module: nn.Module) -> list[int]:
+    for part in module.modules():
+        if isinstance(part, nn.Conv2d):
+            return {1: [1, 3], 3: [3, 1]}.get(part.in_channels, [3, 1, part.in_channels])
+    return [3, 1]
+
+
+def _frame_guesses(module: nn.Module) -> list[int]:
+    """The number that the module states, then numbers that networks over a fixed number of frames take.
+
+    3 only where it is stated: a network that takes (N,C,T,h,w) would mistake three frames for three channels.
+    """
+    numbers = [getattr(module, name, None) for name in ("num_frame", "num_frames", "n_frames", "num_input_frames")]
+    centre = getattr(module, "center_frame_idx", None)
+    numbers.append(2 * centre + 1 if isinstance(centre, int) else None)
+    stated = [value for value in numbers if isinstance(value, int) and not isinstance(value, bool) and value > 1]
+    return list(dict.fromkeys([*stated, 7, 5, 2]))
+
+
+def _multiple_guesses(module: nn.Module) -> list[int]:
+    guesses = list(_STEPS)
+    window = getattr(module, "window_size", None)
+    if isinstance(window, (tuple, list)):
+        window = max(window)
+    if isinstance(window, int) and window > 1:
+        guesses.insert(0, window)
+    return guesses

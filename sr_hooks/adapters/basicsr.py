@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -142,7 +142,7 @@ class Attached:
         known = [getattr(self.model, "optimizer_g", None), *getattr(self.model, "optimizers", [])]
         for optimizer in known:
             if optimizer is not None and any(id(p) in mine for g in optimizer.param_groups for p in g["params"]):
-                return optimizer
+                return cast("torch.optim.Optimizer", optimizer)
         raise NetworkError(f"no optimizer of {type(self.model).__name__} holds weights of its net_g")
 
     def _writer(self) -> Any:

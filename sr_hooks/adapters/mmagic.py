@@ -33,7 +33,7 @@ _FACTS = ("scale", "input_range", "mean", "std", "bgr", "multiple", "channels", 
 _WEIGHTS = ("ema", "raw")
 
 
-class SRHooks(Hook):
+class SRHooks(Hook):  # type: ignore[misc]  # mmengine is untyped
     """Watch a training run; the same keys as the `sr_hooks:` block of a BasicSR option file.
 
     A `sr_hooks = dict(...)` in the config is read too; what is given here lies on top of it.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -96,7 +96,7 @@ def optimizer_of(runner: Any, module: nn.Module) -> torch.optim.Optimizer:
     wrapper = runner.optim_wrapper
     for each in getattr(wrapper, "optim_wrappers", {"": wrapper}).values():
         if trains(each.optimizer, module):
-            return each.optimizer
+            return cast("torch.optim.Optimizer", each.optimizer)
     raise NetworkError(f"no optimizer of this run holds weights of {type(module).__name__}")
 
 

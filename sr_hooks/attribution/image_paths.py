@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -143,7 +143,7 @@ def make_path(path: str | ImagePath | Callable[..., Any], *, seed: int = 0) -> I
         raise OptionError(f"no path {name!r}; {nearest(name, known)}")
     with plugins.blamed("register_paths", name, f"path {path}"):
         try:
-            return known[name](argument or None, seed)
+            return cast("ImagePath", known[name](argument or None, seed))
         except (ValueError, TypeError) as error:
             raise OptionError(f"path {path!r}: {error}") from None
 

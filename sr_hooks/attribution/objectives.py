@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch.nn import functional as F
@@ -194,7 +194,7 @@ def make_objective(objective: str | Objective | Callable[..., Any], *, gt: Any =
         raise OptionError(f"no objective {name!r}; {nearest(name, [*known, 'loss'])}")
     with plugins.blamed("register_objectives", name, f"objective {objective}"):
         try:
-            return known[name](argument or None)
+            return cast("Objective", known[name](argument or None))
         except (ValueError, TypeError) as error:
             raise OptionError(f"objective {objective!r}: {error}") from None
 

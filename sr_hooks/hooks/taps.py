@@ -57,7 +57,7 @@ def parse_layers(given: Any) -> list[Any]:
 
 def module_named(root: nn.Module, name: str) -> nn.Module:
     """The part of that name, or TapError with the nearest names."""
-    modules = dict(root.named_modules())
+    modules: dict[str, nn.Module] = dict(root.named_modules())
     if name not in modules:
         raise TapError(f"{type(root).__name__} has no layer {name!r}; {nearest(name, (n for n in modules if n))}")
     return modules[name]

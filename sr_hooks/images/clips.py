@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -103,7 +103,7 @@ def by_frames(function: Callable[[torch.Tensor], torch.Tensor], clips: torch.Ten
     """A function of images (K,C,h,w) to as many others, on each frame of (N,T,C,h,w); images pass as they are."""
     if clips.ndim != 5:
         return function(clips)
-    return function(clips.reshape(-1, *clips.shape[2:])).unflatten(0, clips.shape[:2])
+    return cast("torch.Tensor", function(clips.reshape(-1, *clips.shape[2:])).unflatten(0, clips.shape[:2]))
 
 
 def camera_pan(

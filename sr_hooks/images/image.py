@@ -138,9 +138,9 @@ def as_batch(image: Any, *, what: str = "the image") -> torch.Tensor:
         if image.shape[1] in (2, 4):
             hint = "; remove the alpha channel: image[:, :-1]"
         raise ImageError(f"{what} has {image.shape[1]} channels, shape {tuple(image.shape)}; grey is 1, RGB is 3{hint}")
-    image = image.detach().float()
-    check_range(image, what=what)
-    return image
+    pixels: torch.Tensor = image.detach().float()
+    check_range(pixels, what=what)
+    return pixels
 
 
 def check_range(image: torch.Tensor, *, what: str = "the image", low: float = 0.0, high: float = 1.0) -> None:

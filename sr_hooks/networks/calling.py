@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
 from itertools import chain
 from traceback import walk_tb
-from typing import Any
+from typing import Any, cast
 from weakref import WeakSet
 
 import torch
@@ -158,7 +158,7 @@ def forward_of(module: nn.Module) -> Forward | None:
 def check_forward(forward: Any) -> Forward | None:
     """The same, or a refusal of what says no way to call a module."""
     if forward is None or callable(forward):
-        return forward
+        return cast("Forward | None", forward)
     if isinstance(forward, Mapping) and all(isinstance(name, str) for name in forward):
         return dict(forward)
     raise NetworkError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -119,4 +119,4 @@ def as_module(module: Any) -> nn.Module:
             f"{part} is compiled by torch.compile, and in this version of torch hooks added to it do not fire: give "
             "the module as it was before (compiled._orig_mod), or use torch 2.6 or later"
         )
-    return module
+    return cast("nn.Module", module)

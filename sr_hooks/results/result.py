@@ -12,7 +12,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -247,4 +247,4 @@ def _short(value: Any) -> str:
 
 def iteration_of(result: Result) -> int | None:
     """The iteration of a watched run that a result is of, or None."""
-    return result.provenance.get("watch", {}).get("iteration")
+    return cast("int | None", result.provenance.get("watch", {}).get("iteration"))

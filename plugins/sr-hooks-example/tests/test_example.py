@@ -168,7 +168,7 @@ def test_from_an_option_file(tmp_path, monkeypatch):
     assert main(["train", "-opt", "x.yml"]) == 0
     run = tmp_path / "experiments/tiny/sr_hooks"
     lines = [json.loads(line) for line in (run / "results.jsonl").read_text().splitlines()]
-    assert [line["place"] for line in lines] == ["1/lam", "2/lam", "2/ddr"]
+    assert [line["folder"] for line in lines] == ["1/lam", "2/lam", "2/ddr"]
     saved = sr_hooks.load(run / "2/lam")
     assert saved.provenance["options"]["objective"] == "edge-direction:90"
     assert lines[1]["diffusion_index"] == pytest.approx(saved.scalars["diffusion_index"])

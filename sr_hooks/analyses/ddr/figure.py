@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -170,7 +170,7 @@ def _depth(axes: Any, layers: tuple[LayerSeparability, ...]) -> None:
 
     def column(name: str) -> np.ndarray:
         values = np.array([np.nan if getattr(layer, name) is None else getattr(layer, name) for layer in layers], float)
-        return np.maximum(values, _LEAST)
+        return cast("np.ndarray", np.maximum(values, _LEAST))
 
     axes.fill_between(at, column("low"), column("high"), color="#0072B2", alpha=0.2, linewidth=0, label="95 % interval")
     axes.plot(at, column("chi"), "o-", color="#0072B2", markersize=3.5, linewidth=1.2, label="CHI")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -162,7 +162,7 @@ class DdrResult(Result):
         index = self._index(name)
         embedded = self.arrays.get(f"tsne_{index}")
         if embedded is not None and len(embedded):
-            return embedded[0]
+            return cast("np.ndarray", embedded[0])
         if f"frame_{index}" in self.arrays:
             return self.arrays[f"frame_{index}"]
         scores = self.arrays.get(f"scores_{index}", np.zeros((len(self.arrays["labels"]), 0)))

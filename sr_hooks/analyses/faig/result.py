@@ -91,11 +91,12 @@ class FaigResult(Result):
         scores = self.arrays["scores"]
         row = self.index(degradation)
         if against is not None:
-            return scores[row] - scores[self.index(against)]
+            return cast("np.ndarray", scores[row] - scores[self.index(against)])
         others = [i for i in range(len(scores)) if i != row]
         if not others:
-            return scores[row]
-        return scores[row] - (scores[others[0]] if len(others) == 1 else scores[others].mean(axis=0))
+            return cast("np.ndarray", scores[row])
+        other = scores[others[0]] if len(others) == 1 else scores[others].mean(axis=0)
+        return cast("np.ndarray", scores[row] - other)
 
     def ranking(self, degradation: str, against: str | None = None) -> np.ndarray:
         """(F,) filter numbers, the most particular to the degradation first; ties by number."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -40,7 +40,7 @@ class VerifyResult(Result):
         ]
         if not found:
             raise OptionError(f"no trial masked the top {top:g} by {method} for {degradation or 'any'}")
-        return np.mean(found, axis=0)
+        return cast("np.ndarray", np.mean(found, axis=0))
 
     def table(self) -> list[dict[str, Any]]:
         """A row for each method, degradation it chose for and share.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -26,7 +26,7 @@ def relative_change_scores(path: StraightPath, filters: Filters) -> np.ndarray:
     """(F,) float64: sum |theta - theta_b| / sum |theta_b|, the paper's control; 0 where theta_b is 0."""
     change = weight_change_scores(path, filters)
     size = filters.reduce({name: value.abs() for name, value in path.start.items()}).numpy()
-    return np.divide(change, size, out=np.zeros_like(change), where=size > 0)
+    return cast("np.ndarray", np.divide(change, size, out=np.zeros_like(change), where=size > 0))
 
 
 def random_ranking(filters: Filters, seed: int) -> np.ndarray:

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 import torch
@@ -162,7 +162,7 @@ def _trace_of(network: Network, shape: Sequence[int], precision: str) -> Trace:
     found = kept[key]
     if isinstance(found, Untraceable):
         raise found
-    return found
+    return cast("Trace", found)
 
 
 def _kept(network: Network) -> dict[Any, Any]:
@@ -212,7 +212,7 @@ def _doubts(network: Network) -> str:
     kept = _kept(network)
     if "doubts" not in kept:
         kept["doubts"] = _asked(network)
-    return kept["doubts"]
+    return cast("str", kept["doubts"])
 
 
 def _asked(network: Network) -> str:

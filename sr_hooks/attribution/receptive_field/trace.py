@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -152,7 +152,7 @@ def record(
         raise
     except Exception as error:
         raise Untraceable(_line(error.__cause__ or error)) from error
-    return recorder.trace
+    return cast("Trace", recorder.trace)
 
 
 @contextmanager
@@ -173,7 +173,7 @@ def _recorder(names: dict[int, str]) -> Any:
 
     class Recorder(TorchDispatchMode):
         def __init__(self) -> None:
-            super().__init__()
+            super().__init__()  # type: ignore[no-untyped-call]
             self.trace = Trace()
             self.inside: list[str] = []
             self._numbers: dict[int, int] = {}
@@ -244,7 +244,7 @@ def _recorder(names: dict[int, str]) -> Any:
 
 def _memory(tensor: torch.Tensor) -> int:
     """What tensors that share memory have in common."""
-    return tensor.untyped_storage()._cdata
+    return cast("int", tensor.untyped_storage()._cdata)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import cast
 
 import torch
 from torch import nn
@@ -21,7 +22,7 @@ class ResidualBlock(nn.Module):
         self.conv2 = nn.Conv2d(features, features, 3, padding=1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x + self.conv2(F.relu(self.conv1(x)))
+        return cast("torch.Tensor", x + self.conv2(F.relu(self.conv1(x))))
 
 
 class CompactResNet(nn.Module):
@@ -50,7 +51,7 @@ class CompactResNet(nn.Module):
         deep = self.conv_body(self.body(shallow)) + shallow
         residual = self.shuffle(self.conv_last(deep))
         base = F.interpolate(x, scale_factor=self.scale, mode="bilinear", align_corners=False)
-        return residual + base
+        return cast("torch.Tensor", residual + base)
 
     @classmethod
     def from_shapes(cls, state: Mapping[str, torch.Tensor]) -> CompactResNet | None:

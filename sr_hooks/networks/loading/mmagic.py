@@ -6,7 +6,7 @@ import contextlib
 import importlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -69,7 +69,7 @@ def part_of(model: nn.Module, path: str, *, called: str = "") -> nn.Module:
             names = [name for name, _ in part.named_children()]
             raise NetworkError(f"{type(part).__name__} has no part {step!r} ({called or path}); {nearest(step, names)}")
         part = found
-    return part
+    return cast("nn.Module", part)
 
 
 def _config(path: str | Path) -> dict[str, Any]:
@@ -82,7 +82,7 @@ def _config(path: str | Path) -> dict[str, Any]:
     if not Path(path).is_file():
         raise NetworkError(f"no config file {path}")
     try:
-        return Config.fromfile(str(path)).to_dict()
+        return cast("dict[str, Any]", Config.fromfile(str(path)).to_dict())
     except Exception as error:
         raise NetworkError(f"{path} cannot be read as a config: {type(error).__name__}: {error}") from error
 

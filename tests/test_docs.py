@@ -19,6 +19,7 @@ _spec.loader.exec_module(pages)
 ANALYSES = ["lam", "ddr", "faig", "verify", "training", "grid", "check", "compare"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ANALYSES)
 def test_a_page_runs_and_draws_its_picture(name, tmp_path):
     for picture in pages.run_page(pages.DOCS / f"{name}.md", tmp_path):
@@ -53,6 +54,7 @@ def test_links_lead_somewhere(page):
             assert (page.parent / target.partition("#")[0]).exists(), f"{page.name}: {target}"
 
 
+@pytest.mark.slow
 def test_site_builds_and_fetches_nothing(tmp_path):
     pytest.importorskip("mkdocs", reason="mkdocs-material is not installed (the extra `test` has it)")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")]

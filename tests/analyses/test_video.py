@@ -114,6 +114,7 @@ def panned(photo: torch.Tensor, frames: int, side: int, scale: float, step: tupl
     return by_frames(lambda each: downsample(each, scale), hr)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_video_architecture_of_basicsr(
     basicsr, photo: torch.Tensor, name: str, monkeypatch: pytest.MonkeyPatch
@@ -279,6 +280,7 @@ class Fixed(nn.Module):
         return self.conv(x.reshape(n, -1, h, w))
 
 
+@pytest.mark.slow
 def test_the_doors_agree(clip: torch.Tensor, tmp_path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     """A folder of frames, a tensor, the command line and a result read again: one answer, with its figure."""
     frames = (clip * 255).round() / 255
@@ -396,6 +398,7 @@ class TestWatched:
                 net(clip).square().mean().backward()
                 optimizer.step()
 
+    @pytest.mark.slow
     def test_all_three(self, folders, clip: torch.Tensor) -> None:
         ddr = {"patch": 32, "patches": 4, "permutations": 0, "subsamples": 0, "layers": "tail#1:in"}
         self.train(

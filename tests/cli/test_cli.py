@@ -24,6 +24,7 @@ def lr_file(tmp_path, lr):
     return tmp_path / "lr.png"
 
 
+@pytest.mark.slow
 def test_lam_writes_what_python_gives(tmp_path, lr_file, capsys):
     out = tmp_path / "out"
     status = main(
@@ -45,6 +46,7 @@ def _demo():
     return demo_network("baseline")
 
 
+@pytest.mark.slow
 def test_several_images_and_windows_from_hr(tmp_path, capsys):
     files = [str(path) for path in photographs()[:2]]
     windows = ["72,56,16;0,0,16"]
@@ -137,6 +139,7 @@ def test_help_names_every_option(capsys):
     assert "--gt" not in printed
 
 
+@pytest.mark.slow
 def test_no_progress_bar_where_there_is_no_terminal(tmp_path, lr_file):
     run = subprocess.run(
         [

@@ -127,6 +127,7 @@ def test_separability_before_and_after(baseline, target):
         sr_hooks.compare(results[0], fewer)
 
 
+@pytest.mark.slow
 def test_two_checkpoints_and_the_figure(tmp_path, capsys):
     photo = str(photographs()[1])
     out = tmp_path / "out"
@@ -141,6 +142,7 @@ def test_two_checkpoints_and_the_figure(tmp_path, capsys):
     assert main(["compare", str(out), str(out)]) == 2 and "compare knows results of" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_all_of_two_networks_in_one_picture(baseline, target, small_lr):
     photos = [read_image(path)[..., 96:224, 96:224] for path in photographs()]
     change = sr_hooks.compare(

@@ -26,6 +26,7 @@ def test_every_command_and_key_is_reserved():
     assert ours | keys <= RESERVED_NAMES
 
 
+@pytest.mark.slow
 def test_observers_see_each_analysis_and_cannot_break_it(lr, caplog):
     seen = []
 
@@ -58,6 +59,7 @@ def test_a_keyboard_interrupt_passes(lr):
         sr_hooks.lam(Tiny(), lr, window=(8, 8, 8), steps=3)
 
 
+@pytest.mark.slow
 def test_importing_costs_torch_and_no_more():
     heavy = ["basicsr", "mmengine", "matplotlib", "sklearn", "spandrel", "scipy", "tensorboard"]
     code = f"import sys, sr_hooks; print([m for m in {heavy} if m in sys.modules])"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
+
 import sr_hooks
 from sr_hooks.cli.app import main
 from sr_hooks.demo.assets import demo_network, photographs
 from sr_hooks.demo.train import set5_psnr
 
 
+@pytest.mark.slow
 def test_demo_writes_figures_and_a_table(tmp_path, capsys):
     out = tmp_path / "demo"
     assert main(["demo", "--out", str(out)]) == 0

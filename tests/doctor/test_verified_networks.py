@@ -50,12 +50,14 @@ def _rows(names: Any, heavy: set[str]) -> list[Any]:
     return [pytest.param(name, marks=[marks] if name in heavy else []) for name in names]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", _rows(basicsr_architectures.ARGUMENTS, basicsr_architectures.HEAVY))
 def test_basicsr(basicsr: Any, name: str) -> None:
     found = examine(basicsr_architectures.network(name))
     check("BasicSR", name, found, basicsr_architectures.NOTES.get(name, ""))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", _rows([name for name in spandrel_families.FAMILIES if name != "GFPGAN"], spandrel_families.HEAVY)
 )

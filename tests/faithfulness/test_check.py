@@ -80,6 +80,7 @@ def linear_case():
     return module, lr, sr_hooks.lam(module, lr, window=(24, 26, 12), objective="intensity")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", [Linear, LinearUp])
 @pytest.mark.parametrize("objective", ["intensity", "gradient"])
 def test_true_map_of_a_linear_network_passes_all(lr, network, objective):
@@ -106,6 +107,7 @@ def test_random_map_fails_deletion(linear_case):
     assert card.verdict("other baselines").word == "fails"
 
 
+@pytest.mark.slow
 def test_random_maps_fail_deletion_whatever_the_draw(linear_case):
     """Forty of them: one in forty may be taken for ranked by chance, none may pass."""
     module, lr, result = linear_case
@@ -118,6 +120,7 @@ def test_random_maps_fail_deletion_whatever_the_draw(linear_case):
     assert words.count("passes") == 0 and words.count("fails") >= 36, words
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lie", ["edges", "noise", "another network"])
 def test_replaced_array_is_not_this_networks(linear_case, lie):
     module, lr, result = linear_case
@@ -144,6 +147,7 @@ def test_blob_at_the_window_passes_for_no_map(linear_case):
     assert card.verdict("deletion and insertion").word == "undecided"
 
 
+@pytest.mark.slow
 def test_real_network_on_a_real_photograph(baseline, small_lr):
     """Also: nothing of the user's network changes."""
     result = sr_hooks.lam(baseline, small_lr, window=(40, 40, 16))
@@ -157,6 +161,7 @@ def test_real_network_on_a_real_photograph(baseline, small_lr):
     assert all(parameter.requires_grad for parameter in baseline.module.parameters())
 
 
+@pytest.mark.slow
 def test_card_is_kept_with_the_result(linear_case, tmp_path):
     module, _, result = linear_case
     card = sr_hooks.check(result, **FEW)
@@ -210,6 +215,7 @@ def test_bad_questions_are_answered_in_words(linear_case, photo):
         sr_hooks.compare(result, clip)
 
 
+@pytest.mark.slow
 def test_zero_map_and_network_without_weights(lr):
     zero = sr_hooks.lam(Answering(lambda y: y * 0), lr[..., :24, :24].contiguous(), window=(4, 4, 8))
     words = {verdict.name: verdict.word for verdict in sr_hooks.check(zero, **FEW).verdicts}
@@ -299,6 +305,7 @@ def test_redrawn_weights_keep_their_size():
     assert float(after["layers.1.weight"].std()) == pytest.approx(200**-0.5, rel=0.1)
 
 
+@pytest.mark.slow
 def test_command_line_checks(tmp_path, small_lr, capsys):
     write_image(small_lr, tmp_path / "lr.png")
     out = tmp_path / "out"

@@ -112,6 +112,7 @@ def test_a_file_that_options_name_counts_by_its_content(tmp_path):
     assert keys(asked) != first
 
 
+@pytest.mark.slow
 def test_cells_are_what_every_other_door_gives_and_are_not_computed_twice(tmp_path, monkeypatch):
     asked = small(tmp_path)
     summary = run_grid(asked, tmp_path / "out", jobs=1)
@@ -135,6 +136,7 @@ def test_cells_are_what_every_other_door_gives_and_are_not_computed_twice(tmp_pa
     assert steps.count("begun") == steps.count("finished") == 4 + 3
 
 
+@pytest.mark.slow
 def test_a_grid_that_grows_computes_what_is_new(tmp_path):
     run_grid(small(tmp_path, networks=1, images=1), tmp_path / "out", jobs=1)
     summary = run_grid(small(tmp_path, networks=2, images=2), tmp_path / "out", jobs=1)
@@ -143,6 +145,7 @@ def test_a_grid_that_grows_computes_what_is_new(tmp_path):
     assert len(rows) == 4 and all(float(row["diffusion_index"]) > 0 for row in rows)
 
 
+@pytest.mark.slow
 def test_one_cell_that_fails_costs_no_other(tmp_path, monkeypatch):
     asked, real = small(tmp_path), compute.execute
 
@@ -164,6 +167,7 @@ def test_one_cell_that_fails_costs_no_other(tmp_path, monkeypatch):
     assert "out of luck" not in (tmp_path / "out/report.html").read_text()
 
 
+@pytest.mark.slow
 def test_a_damaged_result_is_computed_again(tmp_path):
     asked = small(tmp_path)
     run_grid(asked, tmp_path / "out", jobs=1)
@@ -196,6 +200,7 @@ def test_an_image_that_changes_meanwhile_is_refused(tmp_path):
         CellComputer(plan, GridFolder(tmp_path / "out")).compute(plan.cells[0])
 
 
+@pytest.mark.slow
 def test_all_images_together_and_all_kinds_of_analyses(tmp_path):
     torch.save({k: v + 0.01 for k, v in Tiny(features=4).state_dict().items()}, tmp_path / "before.pth")
     asked = small(
@@ -216,6 +221,7 @@ def test_all_images_together_and_all_kinds_of_analyses(tmp_path):
     assert 'class="scatter"' in report and 'class="histogram"' in report
 
 
+@pytest.mark.slow
 def test_every_map_is_checked_once(tmp_path):
     asked = small(tmp_path, networks=1, images=1, check=True)
     first = run_grid(asked, tmp_path / "out", jobs=1)
@@ -241,6 +247,7 @@ def test_a_folder_that_another_worker_has_just_begun_is_no_stranger_s(tmp_path):
         GridFolder(tmp_path / "mine").open({})
 
 
+@pytest.mark.slow
 def test_the_command(tmp_path, capsys, monkeypatch):
     file = write_grid(tmp_path)
     assert main(["grid", str(file), "--out", str(tmp_path / "out"), "--jobs", "1"]) == 0

@@ -71,6 +71,7 @@ def undisturbed(tmp_path_factory):
     return file, {name: (folder / "undisturbed" / name).read_bytes() for name in TABLES}
 
 
+@pytest.mark.slow
 def test_killed_ten_times_at_random_the_table_is_the_same_and_nothing_is_computed_twice(undisturbed, tmp_path):
     file, expected = undisturbed
     out = tmp_path / "out"
@@ -97,6 +98,7 @@ def test_killed_ten_times_at_random_the_table_is_the_same_and_nothing_is_compute
     assert not [path for path in out.rglob(".*") if path.suffix == ".part"]  # and what it had begun is swept away
 
 
+@pytest.mark.slow
 def test_workers_of_one_machine_share_and_end_with_the_one_that_started_them(undisturbed, tmp_path):
     file, expected = undisturbed
     out = tmp_path / "out"
@@ -136,6 +138,7 @@ def torchrun(*flags: str) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flags", [(), ("--max-restarts=1",)])
 def test_of_two_torchrun_workers_one_is_killed_and_the_other_finishes_all(undisturbed, tmp_path, flags):
     file, expected = undisturbed

@@ -314,6 +314,7 @@ def test_where_a_gradient_is_lost(small_lr, way, said):
     assert hooks_on(network) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["whole", "part", "in place", "part in place"])
 def test_compiled_networks_are_looked_at_as_they_were_written(small_lr, plain, where):
     network: nn.Module = Tiny()

@@ -23,6 +23,7 @@ def result(lr):
     return sr_hooks.lam(Tiny(), lr, window=(8, 8, 8), steps=5)
 
 
+@pytest.mark.slow
 def test_saved_and_loaded_are_equal(result, tmp_path):
     folder = result.save(tmp_path / "a/b")
     loaded = sr_hooks.load(folder)
@@ -42,6 +43,7 @@ def test_provenance_says_it_all(result):
     assert result.scalars["canvas"] == {"input": [64, 64], "output": [128, 128]} and p["seconds"] > 0
 
 
+@pytest.mark.slow
 def test_a_result_replaces_a_result(result, tmp_path):
     first = result.save(tmp_path / "r")
     (first / "result.json").write_text("{}")
@@ -84,6 +86,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 def test_killed_while_writing_leaves_a_whole_result_or_none(tmp_path):
     """SIGKILL at ten moments: what is there loads, at most hidden leftovers stand beside it."""
     root = str(Path(__file__).resolve().parents[2])

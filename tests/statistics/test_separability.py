@@ -39,6 +39,7 @@ def test_shuffled_labels_give_uniform_p_values() -> None:
     assert stats.kstest(found, "uniform").pvalue > 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("paired", [True, False])
 @pytest.mark.parametrize("effect", [0.0, 0.5, 2.0])
 def test_interval_covers_the_mean_index(effect: float, paired: bool) -> None:

@@ -66,6 +66,7 @@ def test_messages_name_file_key_and_nearest(block: object, words: list[str]) -> 
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_watching_loads_no_host_and_no_plotting() -> None:
     heavy = ["basicsr", "mmengine", "matplotlib", "sklearn", "tensorboard", "torchvision"]
     code = (

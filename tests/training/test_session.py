@@ -32,6 +32,7 @@ def third_party(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
         yield
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ema", [False, True])
 def test_bit_for_bit_however_badly_it_behaves(ema: bool) -> None:
     plain = loop(ema=ema)
@@ -193,6 +194,7 @@ def test_refused_before_training(given: dict[str, Any], error: type[Exception], 
     assert not optimizer._optimizer_step_post_hooks and not Path("out").exists()
 
 
+@pytest.mark.slow
 def test_the_hosts_modes_do_not_reach_the_analysis() -> None:
     maps = []
     for name in ("plain", "modes"):

@@ -142,6 +142,7 @@ def test_states_are_kept_for_the_last_checkpoints(tmp_path: Path) -> None:
     assert RunIndex(tmp_path).load_state(15) is None
 
 
+@pytest.mark.slow
 def test_tensorboard_by_its_own_reader(tmp_path: Path, baseline: Any, small_lr: torch.Tensor) -> None:
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator

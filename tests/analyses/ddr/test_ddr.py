@@ -36,6 +36,7 @@ def found(target: sr_hooks.Network, photos: torch.Tensor) -> DdrResult:
     return sr_hooks.ddr(target, photos, layers=["body.0.conv1", "body.*.conv1", "auto"], **QUICK)
 
 
+@pytest.mark.slow
 def test_target_separates_more_than_baseline(found: DdrResult, baseline, photos: torch.Tensor) -> None:
     layer = found.layer("body.8.conv1")
     plain = sr_hooks.ddr(baseline, photos, layers="body.8.conv1", **QUICK)
@@ -80,6 +81,7 @@ def test_save_and_load(found: DdrResult, tmp_path: Path) -> None:
     assert np.array_equal(loaded.coordinates("body.8.conv1"), found.coordinates("body.8.conv1"))
 
 
+@pytest.mark.slow
 def test_tsne_stands_beside_with_its_spread(target: sr_hooks.Network, photos: torch.Tensor) -> None:
     pytest.importorskip("sklearn", reason="scikit-learn is not installed")
     result = sr_hooks.ddr(target, photos, layers="body.8.conv1", **{**QUICK, "tsne": 2})
@@ -100,6 +102,7 @@ def test_scikit_learn_is_asked_for_before_anything_is_computed(target, photos: t
         sr_hooks.ddr(target, photos, **QUICK).identify()
 
 
+@pytest.mark.slow
 def test_identification(target: sr_hooks.Network, photos: torch.Tensor) -> None:
     pytest.importorskip("sklearn", reason="scikit-learn is not installed")
     degradations = ["clean", "blur:1", "blur:2", "blur:4", "noise:10", "noise:20", "noise:40"]
@@ -295,6 +298,7 @@ def test_verdict_when_nothing_was_tested(target: sr_hooks.Network, photos: torch
     assert "undecided: 20 permutations" in sr_hooks.ddr(target, photos, **{**QUICK, "permutations": 20}).verdict
 
 
+@pytest.mark.slow
 def test_command_line_gives_the_same(target: sr_hooks.Network, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     files = [str(path) for path in photographs()]
     arguments = ["--patch", "64", "--patches", "30", "--tsne", "0", "--permutations", "199", "--subsamples", "60"]
@@ -310,6 +314,7 @@ def test_command_line_gives_the_same(target: sr_hooks.Network, tmp_path: Path, c
     assert "no layer 'body.99'" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_figures_are_drawn(found: DdrResult, photos: torch.Tensor) -> None:
     pytest.importorskip("matplotlib", reason="matplotlib is not installed")
     from sr_hooks.analyses.ddr.figure import hull

@@ -25,6 +25,7 @@ def shared(data: Path, state: str | None, **options) -> DdrResult:
     return sr_hooks.ddr(network, data / "bsds500/val", **{"patch": 64, "patches": 40, "tsne": 0, **options})
 
 
+@pytest.mark.slow
 def test_a_blind_network_separates_and_others_do_not(basicsr, data: Path) -> None:
     target, baseline, untrained = (shared(data, state) for state in ("target", "baseline", None))
     assert target.deepest.layer == "conv_last:in" and target.deepest.dimensions == 64 * 64 * 64
@@ -35,6 +36,7 @@ def test_a_blind_network_separates_and_others_do_not(basicsr, data: Path) -> Non
     assert untrained.verdict.startswith("features do not separate by degradation")
 
 
+@pytest.mark.slow
 def test_separability_grows_with_blur(basicsr, data: Path) -> None:
     result = shared(data, "target", degradations="clean blur:1 blur:2 blur:3 blur:4", subsamples=0, permutations=199)
     chi = [result.deepest.pairs[f"clean|blur:{level}"]["chi"] for level in (1, 2, 3, 4)]
@@ -55,6 +57,7 @@ def test_every_architecture(basicsr, photo: torch.Tensor, name: str) -> None:
     assert len(everything.layers) >= 4
 
 
+@pytest.mark.slow
 def test_hifacegan_another_image_to_image_network(basicsr, photo: torch.Tensor) -> None:
     torch.manual_seed(0)
     arguments = {"num_feat": 4, "crop_size": 64, "is_train": False}
@@ -74,6 +77,7 @@ def test_windows_of_attention_are_not_mixed(basicsr, photo: torch.Tensor) -> Non
     assert result.layer(alone.deepest.layer).chi == pytest.approx(alone.chi, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_a_recurrent_video_network_by_its_calls(basicsr) -> None:
     torch.manual_seed(0)
     from basicsr.archs.basicvsr_arch import BasicVSR

@@ -57,6 +57,7 @@ def results(folder: Path) -> list[Any]:
     return [sr_hooks.load(folder / entry["folder"]) for entry in read_index(folder)]
 
 
+@pytest.mark.slow
 def test_every_due_iteration_has_the_index_of_every_layer(run: Path) -> None:
     entries = read_index(run)
     assert [entry["iteration"] for entry in entries] == [2, 4, 6]
@@ -77,6 +78,7 @@ def test_probe_set_and_frame_are_the_same_throughout(run: Path) -> None:
         assert np.array_equal(result.coordinates("tail:in"), result.arrays["frame_1"])
 
 
+@pytest.mark.slow
 def test_a_resumed_run_goes_on_in_the_frame(run: Path, tmp_path: Path) -> None:
     net = train(tmp_path, range(4))
     train(tmp_path, range(4, 6), net)
@@ -87,6 +89,7 @@ def test_a_resumed_run_goes_on_in_the_frame(run: Path, tmp_path: Path) -> None:
         assert one.layers[1].chi == pytest.approx(other.layers[1].chi)
 
 
+@pytest.mark.slow
 def test_what_is_watched_is_what_is_asked_directly(run: Path) -> None:
     options = {"layers": LAYERS, "patches": 12, "patch": 32, "permutations": 99, "subsamples": 20, "tsne": 0}
     last = results(run)[-1]
@@ -94,6 +97,7 @@ def test_what_is_watched_is_what_is_asked_directly(run: Path) -> None:
     assert direct.layers == last.layers and np.array_equal(direct.arrays["scores_1"], last.arrays["scores_1"])
 
 
+@pytest.mark.slow
 def test_curves_reach_tensorboard(tmp_path: Path) -> None:
     tensorboard = pytest.importorskip("torch.utils.tensorboard", reason="tensorboard is not installed")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -114,6 +118,7 @@ def test_curves_reach_tensorboard(tmp_path: Path) -> None:
     assert events.Tags()["images"]
 
 
+@pytest.mark.slow
 def test_film(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     image = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
     pytest.importorskip("matplotlib", reason="matplotlib is not installed")
@@ -138,6 +143,7 @@ def test_a_run_is_shown_as_a_table(run: Path, capsys: pytest.CaptureFixture) -> 
     assert "no results of 'lan'" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_films_of_one_run_have_common_axes(run: Path) -> None:
     pytest.importorskip("matplotlib", reason="matplotlib is not installed")
     from sr_hooks.analyses.ddr.figure import common_frame, ddr_film

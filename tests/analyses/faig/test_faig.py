@@ -165,6 +165,7 @@ def golden(data):
     return degraded, torch.from_numpy(stored["gt"]), stored["faig_blur_minus_noise"], list(stored["names"])
 
 
+@pytest.mark.slow
 def test_parity_with_the_published_procedure(real_pair, golden):
     degraded, gt, expected, names = golden
     result = faig(*real_pair, degraded=degraded, gt=gt, compat="faig")
@@ -175,6 +176,7 @@ def test_parity_with_the_published_procedure(real_pair, golden):
     assert result.completeness_gap < 0.01
 
 
+@pytest.mark.slow
 def test_twenty_nodes_are_as_good_as_the_published_hundred(real_pair, golden):
     """Against 64 Gauss-Legendre nodes: relative error up to 0.0054, top 1 % from 0.995, completeness under 1 %."""
     from sr_hooks.attribution.weight_paths import StraightPath, WeightGradients

@@ -170,6 +170,7 @@ def test_bad_requests(gt):
         FaigWatcher(Faig, FaigWatchOptions(), replace(watcher(gt).context, images=())).check(Network(Tiny(2)))
 
 
+@pytest.mark.slow
 def test_a_real_basicsr_fine_tuning_of_60_iterations(basicsr, tmp_path):
     """The sums over all parameters are the probe losses' changes within 1 %, from an option file, at every due step."""
     data = runs.make_data(tmp_path / "pictures")
@@ -208,6 +209,7 @@ def test_a_real_basicsr_fine_tuning_of_60_iterations(basicsr, tmp_path):
     assert np.abs(changed).max() > 0.1
 
 
+@pytest.mark.slow
 def test_two_processes(basicsr, tmp_path):
     """Rank 0 holds sums of gradients that are already the mean over ranks; the other is not kept waiting."""
     if not (distributed.is_available() and distributed.is_gloo_available()):

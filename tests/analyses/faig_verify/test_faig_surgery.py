@@ -43,6 +43,7 @@ def verified(result, pieces):
 # -- masks and strengths -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_mask_has_the_baseline_in_the_top_filters_and_the_target_elsewhere(result):
     masked = dict(result.mask("blur", top=0.01).module.named_parameters())
     baseline = dict(result.pair.baseline.module.named_parameters())
@@ -79,6 +80,7 @@ def test_all_filters_and_biases_masked_are_the_baseline(pieces):
     assert all(torch.equal(a, b) for a, b in zip(masked.module.parameters(), pair[0].module.parameters(), strict=True))
 
 
+@pytest.mark.slow
 def test_a_mask_can_be_analysed_like_any_network(result, lr):
     masked = result.mask("noise")
     assert "noise:25.5" in masked.name and masked.scale == 4
@@ -147,6 +149,7 @@ def test_saving_where_one_cannot_is_said(result, tmp_path):
 # -- verification ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_faigs_filters_beat_chance_on_the_demo_pair(verified):
     assert verified.verdict.startswith("better than chance")
     for name in DEMO:
@@ -170,6 +173,7 @@ def test_every_way_of_choosing_is_there(verified):
     assert row["filters"] == "FAIG" and "[" in row["blur:4 lost"] and row["top"] == "1%"
 
 
+@pytest.mark.slow
 def test_verification_is_equal_on_a_rerun_and_survives_a_folder(verified, result, pieces, tmp_path):
     again = verify(result, pieces[1], tops=(0.01, 0.1), random_seeds=2, input_points=2, input_images=1)
     assert all(np.array_equal(again.arrays[k], verified.arrays[k]) for k in verified.arrays)
@@ -179,6 +183,7 @@ def test_verification_is_equal_on_a_rerun_and_survives_a_folder(verified, result
     assert (tmp_path / "v/figure.png").stat().st_size > 50_000
 
 
+@pytest.mark.slow
 def test_chance_is_called_chance(pieces):
     """A ranking turned upside down is no better than chance, and the verdict says so."""
     pair = demo_network("baseline"), demo_network("target")
@@ -222,6 +227,7 @@ def test_gradient_map_is_central_differences_of_grey():
 # -- command line ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_command_line_from_scores_to_proof(tmp_path, capsys):
     for index, path in enumerate(photographs()[:3]):
         shutil.copy(path, tmp_path / f"{index}.png")
@@ -241,6 +247,7 @@ def test_command_line_from_scores_to_proof(tmp_path, capsys):
     assert sr_hooks.load(tmp_path / "proof").scalars["tops"] == [0.01]
 
 
+@pytest.mark.slow
 def test_command_line_with_a_weights_file_as_baseline(tmp_path, capsys):
     demo_network("baseline").save(tmp_path / "b.safetensors")
     image = str(photographs()[0])

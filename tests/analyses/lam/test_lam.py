@@ -75,6 +75,7 @@ def test_output_leaving_its_range_is_said(lr):
     assert result.verdict.startswith("out of range")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ["1_56_56", "7_20_80"])
 def test_compat_reproduces_the_published_arrays(data, basicsr, key):
     golden = np.load(data / "golden/lam_msrresnet_x2.npz")
@@ -91,6 +92,7 @@ def test_compat_reproduces_the_published_arrays(data, basicsr, key):
     assert result.steps == 50
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", ["gradient", "intensity", "channel:1", "gabor:45", "residual"])
 def test_objectives_are_complete(baseline, small_lr, objective):
     result = sr_hooks.lam(baseline, small_lr, window=(40, 40, 16), objective=objective, tolerance=0.03)
@@ -108,6 +110,7 @@ def test_loss_objective_and_custom_function(baseline, small_lr, photo):
     assert np.array_equal(loss.attribution, custom.attribution)
 
 
+@pytest.mark.slow
 def test_auto_reaches_the_error_it_claims(baseline, small_lr):
     fine = sr_hooks.lam(baseline, small_lr, window=(40, 40, 16), steps=257).attribution
     result = sr_hooks.lam(baseline, small_lr, window=(40, 40, 16), tolerance=0.03)
@@ -123,6 +126,7 @@ def test_rerun_is_equal_and_noise_follows_the_seed(baseline, small_lr):
     assert not np.array_equal(first.attribution, other.attribution)
 
 
+@pytest.mark.slow
 def test_several_windows_and_images_equal_one_by_one(baseline, small_lr):
     windows = [(40, 40, 16), (0, 0, 16), (80, 80, 16)]
     batch = torch.cat([small_lr, small_lr.flip(-1)])
@@ -134,6 +138,7 @@ def test_several_windows_and_images_equal_one_by_one(baseline, small_lr):
         assert together[index].window == (*window, window[2])
 
 
+@pytest.mark.slow
 def test_batching_does_not_change_the_answer(baseline, small_lr, monkeypatch):
     from sr_hooks.inference.calibration import Plan
 
@@ -181,6 +186,7 @@ def test_out_of_memory_halves_the_cones_batch(baseline, small_lr, monkeypatch):
     assert np.linalg.norm(result.attribution - alone.attribution) < 1e-4 * np.linalg.norm(alone.attribution)
 
 
+@pytest.mark.slow
 def test_bfloat16_stays_close(baseline, lr):
     full = sr_hooks.lam(baseline, lr, window=(72, 56, 16), steps=13)
     half = sr_hooks.lam(baseline, lr, window=(72, 56, 16), steps=13, precision="bfloat16")
@@ -189,6 +195,7 @@ def test_bfloat16_stays_close(baseline, lr):
     assert half.verdict.startswith("sound")
 
 
+@pytest.mark.slow
 def test_bfloat16_says_where_it_does_not_do(data, basicsr, photo):
     """A network that undoes blur magnifies the rounding of its input: its map in bfloat16 is noise."""
     network = sr_hooks.Network.from_basicsr(
@@ -266,6 +273,7 @@ def test_tensor_float_32_is_switched_and_put_back(baseline, small_lr):
     assert result.precision_deviation < 1e-5 and abs(result.scalars["di_deviation"]) < 1e-4  # on a CPU it is float32
 
 
+@pytest.mark.slow
 def test_images_explained_together_are_what_each_is_alone(baseline, small_lr, monkeypatch):
     """What a GPU does: several images share the batches of each round."""
     from sr_hooks.analyses.lam.integration import Question

@@ -100,6 +100,7 @@ def gradients(module: nn.Module, window: Window, size: tuple[int, int] = (24, 30
     return cone, float((found - whole).norm() / whole.norm())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("window", [(9, 12, 4, 5), (0, 0, 3, 3), (20, 2, 4, 4), (0, 26, 8, 4), (0, 0, 24, 30)])
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_an_operation_gives_what_it_gives_whole(name, window):
@@ -125,6 +126,7 @@ def test_work_is_counted_by_hand():
     assert cone.work == 5 * 5 * 4 * 3 * 9 + 7 * 7 * 3 * 4 * 9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_lam_with_and_without_the_cone_is_one(basicsr, lr, name):
     network = sr_hooks.Network.from_basicsr(name, ARCHITECTURES[name])

@@ -53,6 +53,7 @@ def grid(tmp_path_factory):
     return plan, GridFolder(folder / "out")
 
 
+@pytest.mark.slow
 def test_one_row_a_network_with_its_di_under_it(grid):
     plan, place = grid
     gathered = GridRows(plan, place)
@@ -100,6 +101,7 @@ def test_the_pdf_has_text_as_text_and_no_date(grid):
     assert picture.shape[1] == round(7.16 * 300) and picture.std() > 20
 
 
+@pytest.mark.slow
 def test_a_card_stands_under_its_row(grid, tmp_path):
     plan, place = grid
     names = ("completeness", "model randomisation", "deletion and insertion", "other baselines")
@@ -118,6 +120,7 @@ def test_a_card_stands_under_its_row(grid, tmp_path):
         (place.cache.path(cell.key) / "card.json").unlink()
 
 
+@pytest.mark.slow
 def test_images_that_are_inputs_have_no_truth_to_show(tmp_path):
     asked = small(tmp_path, networks=1, images=1, hr=False)
     summary = run_grid(asked, tmp_path / "out", jobs=1)
@@ -138,6 +141,7 @@ def test_more_than_a_page_goes_on_the_next(tmp_path):
     assert all(sum(block.height(False) for block in page.blocks) <= 9.2 for page in found)
 
 
+@pytest.mark.slow
 def test_hostile_and_long_names_leave_the_layout_whole(tmp_path):
     asked = content(tmp_path, networks=1, images=1)
     entry = next(iter(asked["networks"].values()))

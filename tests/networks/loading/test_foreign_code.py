@@ -141,6 +141,7 @@ def test_the_range_of_a_trained_network(tmp_path, target):
 
 
 class TestDoctor:
+    @pytest.mark.slow
     def test_all_works(self, tmp_path, capsys):
         assert main(["doctor", "demo:baseline"]) == 0
         said = capsys.readouterr().out

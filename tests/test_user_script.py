@@ -13,6 +13,8 @@ import sr_hooks
 
 pytest.importorskip("mypy", reason="mypy is not installed")
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = """
 import torch
 import sr_hooks

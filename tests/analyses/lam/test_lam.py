@@ -101,6 +101,7 @@ def test_objectives_are_complete(baseline, small_lr, objective):
     assert abs(result.attribution.sum() - result.scalars["objective_change"]) < 0.02 * total
 
 
+@pytest.mark.slow
 def test_loss_objective_and_custom_function(baseline, small_lr, photo):
     gt = photo[..., 40:136, 40:136]
     loss = sr_hooks.lam(baseline, small_lr, window=(40, 40, 16), objective="loss", gt=gt)

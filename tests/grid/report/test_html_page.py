@@ -252,6 +252,7 @@ def test_the_policy_stops_what_escaping_would_let_pass(browser, report, tmp_path
     assert browser.find_elements(CSS, "#cells-lam th button")
 
 
+@pytest.mark.slow
 def test_it_reads_without_scripts_and_names_nothing_outside(report):
     text = (report / "report.html").read_text()
     assert "http://" not in text and "https://" not in text and 'src="data:' in text

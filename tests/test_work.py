@@ -18,7 +18,7 @@ from torch.utils.flop_counter import flop_registry
 
 import sr_hooks
 from sr_hooks.analyses.lam import integration
-from sr_hooks.inference.calibration import Plan
+from sr_hooks.inference.calibration import ExecutionPlan
 
 SIDE, FEATURES, BLOCKS, SCALE = 48, 8, 3, 4
 
@@ -27,7 +27,7 @@ SIDE, FEATURES, BLOCKS, SCALE = 48, 8, 3, 4
 def network(basicsr, monkeypatch):
     """MSRResNet x4, small, in a fixed layout and one by one."""
     torch.manual_seed(0)
-    monkeypatch.setattr(integration, "calibrate", lambda *a: Plan())
+    monkeypatch.setattr(integration, "calibrate", lambda *a: ExecutionPlan())
     given = {"num_feat": FEATURES, "num_block": BLOCKS, "upscale": SCALE}
     return sr_hooks.Network.from_basicsr("MSRResNet", given)
 

@@ -15,7 +15,7 @@ from sr_hooks.core.torch_errors import is_out_of_memory
 from sr_hooks.errors import NetworkError, OptionError, SRHooksError
 from sr_hooks.hooks.gradient_breaks import find_gradient_breaks
 from sr_hooks.images.windows import Window
-from sr_hooks.inference.calibration import Plan, autocast, reduced, to_cpu, to_device
+from sr_hooks.inference.calibration import ExecutionPlan, autocast, reduced, to_cpu, to_device
 from sr_hooks.networks.network import Network
 
 __all__ = ["Gradients", "Sample", "Tally"]
@@ -69,7 +69,7 @@ class Gradients:
         network: Network,
         objective: Objective,
         windows: Sequence[Window],
-        plan: Plan,
+        plan: ExecutionPlan,
         precision: str,
         window_cone: WindowCone | None = None,
     ) -> None:

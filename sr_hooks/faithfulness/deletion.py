@@ -13,7 +13,7 @@ from sr_hooks.core.seeds import generator
 from sr_hooks.faithfulness.subject import Subject
 from sr_hooks.images.image import blur
 from sr_hooks.inference.batches import in_batches
-from sr_hooks.inference.calibration import Plan
+from sr_hooks.inference.calibration import ExecutionPlan
 from sr_hooks.results.card import FAILS, PASSES, UNDECIDED, Verdict
 from sr_hooks.statistics.map_correlation import distance_to_window, half_width
 
@@ -32,7 +32,7 @@ class Curves:
     insertion: np.ndarray
 
 
-def judge(subject: Subject, *, draws: int, seed: int, plan: Plan, tick: Callable[[], object]) -> Verdict:
+def judge(subject: Subject, *, draws: int, seed: int, plan: ExecutionPlan, tick: Callable[[], object]) -> Verdict:
     """Compare the map's curves with the curves of random pixels and of the pixels nearest to the window.
 
     The area between two curves is how far the map's deletion curve lies above the other and its insertion curve below,
@@ -119,7 +119,7 @@ def _as_lists(curves: list[Curves]) -> dict[str, list[float]]:
 class _Probe:
     """Runs the network on partly re-blurred images."""
 
-    def __init__(self, subject: Subject, plan: Plan) -> None:
+    def __init__(self, subject: Subject, plan: ExecutionPlan) -> None:
         self.subject, self.plan = subject, plan
         self.sharp, self.soft = subject.image, blur(subject.image, [STD])
         self.intact = self._window(self.sharp)

@@ -1,13 +1,13 @@
 """A network on many inputs: batches of a calibrated size, features, the part after a layer."""
 
 from sr_hooks.inference.batches import groups, in_batches
-from sr_hooks.inference.calibration import Plan, calibrate
+from sr_hooks.inference.calibration import ExecutionPlan, calibrate
 from sr_hooks.inference.perturbation import blocks_of, replace_blocks, run_perturbed
 from sr_hooks.inference.streaming import Seen, stream
 from sr_hooks.inference.tails import Tail
 
 __all__ = [
-    "Plan",
+    "ExecutionPlan",
     "Seen",
     "Tail",
     "blocks_of",

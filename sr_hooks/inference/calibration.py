@@ -21,7 +21,7 @@ from sr_hooks.networks.facts import trial_input
 from sr_hooks.networks.network import Network
 
 __all__ = [
-    "Plan",
+    "ExecutionPlan",
     "autocast",
     "calibrate",
     "is_out_of_memory",
@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 _log = logging.getLogger("sr_hooks")
-_plans: dict[str, Plan] = {}
+_plans: dict[str, ExecutionPlan] = {}
 _timing = [True]
 _SIDE = 32  # the calibration runs on a corner of at most so many pixels
 _CLIP_SIDE = 40  # and of clips, whose optical flow takes none as small
@@ -41,7 +41,7 @@ _GAIN = 0.8  # a larger batch costs memory, so a sample of it must cost at most 
 
 
 @dataclass(frozen=True)
-class Plan:
+class ExecutionPlan:
     """How inputs are laid out in memory and how many go through at once."""
 
     channels_last: bool = False
@@ -138,7 +138,7 @@ def uncalibrated() -> Iterator[None]:
         _timing.pop()
 
 
-def calibrate(network: Network, shape: tuple[int, ...], precision: str = "float32") -> Plan:
+def calibrate(network: Network, shape: tuple[int, ...], precision: str = "float32") -> ExecutionPlan:
     """The plan for inputs of (C,h,w), or clips of (T,C,h,w), on the network's device. Clips go through one by one.
 
     It is timed once on a corner of the image and kept, in memory and in the user's cache folder
@@ -148,8 +148,8 @@ def calibrate(network: Network, shape: tuple[int, ...], precision: str = "float3
     key = _key(network, shape, precision)
     if key not in _plans:
         if not _timing[-1]:
-            return _stored(key) or Plan()
-        _plans[key] = _stored(key) or Plan(**remember(key, asdict(_measure(network, shape, precision))))
+            return _stored(key) or ExecutionPlan()
+        _plans[key] = _stored(key) or ExecutionPlan(**remember(key, asdict(_measure(network, shape, precision))))
     return _plans[key]
 
 
@@ -173,19 +173,21 @@ def _key(network: Network, shape: tuple[int, ...], precision: str) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def _measure(network: Network, shape: tuple[int, ...], precision: str) -> Plan:
+def _measure(network: Network, shape: tuple[int, ...], precision: str) -> ExecutionPlan:
     corner = _corner(shape)
     sizes = (1, 4) if network.device.type == "cpu" else (4, 16)
     if len(shape) > 3:
         sizes = (1, 1)
-    best = Plan(False, sizes[0])
+    best = ExecutionPlan(False, sizes[0])
     try:
         least = _seconds(network, corner, precision, best)
     except (RuntimeError, AssertionError, ValueError) as error:  # it takes no images as small as this
         _log.debug("%s is not calibrated: %s", network.name, error)
-        return Plan()
-    for plan in dict.fromkeys((Plan(True, sizes[0]), Plan(False, sizes[1]), Plan(True, sizes[1]))):
-        if plan == Plan(False, sizes[0]):
+        return ExecutionPlan()
+    for plan in dict.fromkeys(
+        (ExecutionPlan(True, sizes[0]), ExecutionPlan(False, sizes[1]), ExecutionPlan(True, sizes[1]))
+    ):
+        if plan == ExecutionPlan(False, sizes[0]):
             continue
         try:
             seconds = _seconds(network, corner, precision, plan)
@@ -197,7 +199,7 @@ def _measure(network: Network, shape: tuple[int, ...], precision: str) -> Plan:
     return best
 
 
-def _seconds(network: Network, shape: tuple[int, ...], precision: str, plan: Plan) -> float:
+def _seconds(network: Network, shape: tuple[int, ...], precision: str, plan: ExecutionPlan) -> float:
     """Seconds a sample of one forward and backward to the input, the best of two after a warm-up.
 
     With one thread it is this process's own time, which other processes do not stretch.
@@ -215,7 +217,7 @@ def _seconds(network: Network, shape: tuple[int, ...], precision: str, plan: Pla
     return best / plan.batch
 
 
-def _forward_backward(network: Network, shape: tuple[int, ...], precision: str, plan: Plan) -> None:
+def _forward_backward(network: Network, shape: tuple[int, ...], precision: str, plan: ExecutionPlan) -> None:
     frames = shape[0] if len(shape) > 3 else 0
     start = trial_input(frames, shape[-3], (shape[-2], shape[-1]), network.device)
     x = plan.lay_out(start.repeat(plan.batch, *[1] * len(shape))).requires_grad_()
@@ -225,8 +227,8 @@ def _forward_backward(network: Network, shape: tuple[int, ...], precision: str, 
         network.gradients(out.float().square().sum(), [x])
 
 
-def _stored(key: str) -> Plan | None:
+def _stored(key: str) -> ExecutionPlan | None:
     try:
-        return Plan(**(recall(key) or {"none": None}))
+        return ExecutionPlan(**(recall(key) or {"none": None}))
     except TypeError:
         return None

@@ -17,7 +17,7 @@ from sr_hooks.degradations.parsing import make_lr
 from sr_hooks.errors import SRHooksError
 from sr_hooks.images.clips import by_frames, camera_pan
 from sr_hooks.images.image import downsample, write_image
-from sr_hooks.inference.calibration import Plan
+from sr_hooks.inference.calibration import ExecutionPlan
 from sr_hooks.results.result import read_result
 from sr_hooks.statistics import measures
 from tests.support.networks import Tiny
@@ -119,7 +119,7 @@ def panned(photo: torch.Tensor, frames: int, side: int, scale: float, step: tupl
 def test_every_video_architecture_of_basicsr(
     basicsr, photo: torch.Tensor, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lam_explanation, "calibrate", lambda *_: Plan())  # for time; speed is not asked about
+    monkeypatch.setattr(lam_explanation, "calibrate", lambda *_: ExecutionPlan())  # for time; speed is not asked about
     arguments, frames = NETWORKS[name]
     network = sr_hooks.Network.from_basicsr(name, arguments, frames=frames)
     side = 64 if name == "BasicVSRPlusPlus" else 40 if name in ("TOFlow", "EDVR") else 36

@@ -21,7 +21,7 @@ from sr_hooks.faithfulness import deletion, randomisation
 from sr_hooks.faithfulness.subject import subject_of
 from sr_hooks.images.image import write_image
 from sr_hooks.images.windows import Window
-from sr_hooks.inference.calibration import Plan
+from sr_hooks.inference.calibration import ExecutionPlan
 from sr_hooks.networks.network import Network
 from sr_hooks.results.card import Card, Verdict
 from sr_hooks.statistics.map_correlation import (
@@ -115,7 +115,7 @@ def test_random_maps_fail_deletion_whatever_the_draw(linear_case):
     words = []
     for draw in range(40):
         planted = dataclasses.replace(subject, attribution=np.random.default_rng(draw).normal(size=lr.shape[1:]))
-        plan = Plan(False, 32)
+        plan = ExecutionPlan(False, 32)
         words.append(deletion.judge(planted, draws=4, seed=draw, plan=plan, tick=lambda: None).word)
     assert words.count("passes") == 0 and words.count("fails") >= 36, words
 

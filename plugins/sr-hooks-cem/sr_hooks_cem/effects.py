@@ -12,7 +12,7 @@ import torch
 
 from sr_hooks import Network, Result
 from sr_hooks.images import Window, psnr
-from sr_hooks.inference import Plan, blocks_of, run_perturbed
+from sr_hooks.inference import ExecutionPlan, blocks_of, run_perturbed
 from sr_hooks.results import Cache
 from sr_hooks_cem.pool import Pool
 from sr_hooks_cem.reach import Reach
@@ -44,7 +44,7 @@ class Effects:
     side: int
     reach: Reach
     pool: Pool
-    plan: Plan
+    plan: ExecutionPlan
     cache: Cache | None
     key: str
     bar: Any

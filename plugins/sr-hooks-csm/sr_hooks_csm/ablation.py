@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch
 
 from sr_hooks.images import psnr
-from sr_hooks.inference import Plan, Tail, in_batches
+from sr_hooks.inference import ExecutionPlan, Tail, in_batches
 from sr_hooks_csm.saliency import by_channel, channel_axis
 
 __all__ = ["Metric", "ablated_psnr", "quality", "tail_batch", "without_channels"]
@@ -24,7 +24,7 @@ def quality(output: torch.Tensor, gt: torch.Tensor, border: int, metric: Metric)
     )
 
 
-def tail_batch(plan: Plan, lr: torch.Tensor) -> int:
+def tail_batch(plan: ExecutionPlan, lr: torch.Tensor) -> int:
     """How many features go through a tail at once: the plan's batch, more where the image is small."""
     return max(plan.batch, min(64, _POSITIONS // (lr.shape[-2] * lr.shape[-1])))
 
@@ -48,7 +48,15 @@ def without_channels(feature: torch.Tensor, channels: range, tap: Any, *, rescal
 
 
 def ablated_psnr(
-    tail: Tail, gt: torch.Tensor, plan: Plan, *, batch: int, border: int, metric: Metric, rescale: bool, bar: Any = None
+    tail: Tail,
+    gt: torch.Tensor,
+    plan: ExecutionPlan,
+    *,
+    batch: int,
+    border: int,
+    metric: Metric,
+    rescale: bool,
+    bar: Any = None,
 ) -> torch.Tensor:
     """(C,) PSNR with each channel of the tail's feature zeroed in turn, on the CPU."""
     count = tail.feature.shape[channel_axis(tail.feature, tail.tap)]

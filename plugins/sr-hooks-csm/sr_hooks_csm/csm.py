@@ -13,7 +13,7 @@ from sr_hooks.analyses import one_input_each
 from sr_hooks.attribution import make_objective
 from sr_hooks.core import progress_bar
 from sr_hooks.hooks import Tap, parse_layers, resolve
-from sr_hooks.inference import Plan, Tail, calibrate
+from sr_hooks.inference import ExecutionPlan, Tail, calibrate
 from sr_hooks_csm.ablation import Metric, ablated_psnr, quality, tail_batch
 from sr_hooks_csm.saliency import Saliency, saliencies
 from sr_hooks_csm.verdict import judge, summarise
@@ -89,7 +89,7 @@ def _ablations(
     lr: torch.Tensor,
     gt: torch.Tensor,
     taps: list[Tap],
-    plan: Plan,
+    plan: ExecutionPlan,
     options: CsmOptions,
     measured: _Measured,
     bar: Any,

@@ -13,7 +13,7 @@ from sr_hooks.attribution import Objective
 from sr_hooks.errors import NetworkError, TapError
 from sr_hooks.hooks import Tap
 from sr_hooks.images import Window
-from sr_hooks.inference import Plan
+from sr_hooks.inference import ExecutionPlan
 
 __all__ = ["Saliency", "by_channel", "channel_axis", "saliencies"]
 
@@ -56,7 +56,7 @@ def by_channel(feature: torch.Tensor, tap: Tap | str) -> torch.Tensor:
 
 
 def saliencies(
-    network: Network, lr: torch.Tensor, taps: Sequence[Tap], objective: Objective, plan: Plan, *, maps: int
+    network: Network, lr: torch.Tensor, taps: Sequence[Tap], objective: Objective, plan: ExecutionPlan, *, maps: int
 ) -> list[Saliency]:
     """At every tap for one image (1,C,h,w), from one forward and one backward; `maps` of each tap's maps are kept.
 

@@ -14,7 +14,7 @@ from sr_hooks.core.torch_errors import is_out_of_memory
 from sr_hooks.errors import ForwardError, NetworkError, ResultError, TapError
 from sr_hooks.hooks.activations import Captured, features
 from sr_hooks.hooks.taps import Tap
-from sr_hooks.inference.calibration import Plan, calibrate
+from sr_hooks.inference.calibration import ExecutionPlan, calibrate
 from sr_hooks.networks.network import Network
 from sr_hooks.results.result import write_folder
 from sr_hooks.statistics.gram_pca import Gram, Store, accumulate
@@ -110,12 +110,12 @@ class Features:
         return value[self.frame : self.frame + 1] if alone else value
 
 
-def _plan(network: Network, inputs: torch.Tensor) -> Plan:
+def _plan(network: Network, inputs: torch.Tensor) -> ExecutionPlan:
     """The calibrated memory layout; the plain one for networks that do not run on the small corner used for it."""
     try:
         return calibrate(network, tuple(inputs.shape[1:]))
     except Exception:
-        return Plan()
+        return ExecutionPlan()
 
 
 def gram_matrices(

@@ -22,7 +22,7 @@ from sr_hooks.attribution.receptive_field.proved_cones import WindowCone, Window
 from sr_hooks.errors import NetworkError, OptionError
 from sr_hooks.images.image import sha256_of
 from sr_hooks.images.windows import Window
-from sr_hooks.inference.calibration import Plan, calibrate
+from sr_hooks.inference.calibration import ExecutionPlan, calibrate
 from sr_hooks.networks.network import Network
 from sr_hooks.statistics import measures
 
@@ -70,7 +70,7 @@ class _Found:
     nodes: list[Node]
     error: float | None
     tally: Tally
-    plan: Plan
+    plan: ExecutionPlan
     deviation: Deviation | None = None
     cone: dict[str, Any] | str | None = None
 
@@ -106,7 +106,9 @@ class Explanation:
             for index in range(len(self.windows))
         ]
 
-    def _output(self, image: torch.Tensor, groups: list[WindowCone | None], plan: Plan, *, whole: bool) -> torch.Tensor:
+    def _output(
+        self, image: torch.Tensor, groups: list[WindowCone | None], plan: ExecutionPlan, *, whole: bool
+    ) -> torch.Tensor:
         """(1,C,H,W), NaN where it is not computed.
 
         Raises:
@@ -137,10 +139,10 @@ class Explanation:
                 "image: look at its weights, input_range and precision"
             )
 
-    def _gradients(self, plan: Plan, group: WindowCone | None, precision: str) -> Gradients:
+    def _gradients(self, plan: ExecutionPlan, group: WindowCone | None, precision: str) -> Gradients:
         return Gradients(self.network, self.question.objective, self.windows, plan, precision, group)
 
-    def _integrate(self, group: WindowCone | None, plan: Plan, reason: str) -> dict[tuple[int, int], _Found]:
+    def _integrate(self, group: WindowCone | None, plan: ExecutionPlan, reason: str) -> dict[tuple[int, int], _Found]:
         indices = group.indices if group else tuple(range(len(self.windows)))
         gradients = self._gradients(plan, group, self.precision)
         path = Within(self.question.path, group.inputs) if group else self.question.path
@@ -162,7 +164,7 @@ class Explanation:
             )
         return found
 
-    def _exactly(self, group: WindowCone | None, plan: Plan) -> Gradients:
+    def _exactly(self, group: WindowCone | None, plan: ExecutionPlan) -> Gradients:
         """The same gradients in float32."""
         if group is not None:
             cones = self.question.window_cones(tuple(self.images[0].shape[1:]), "float32")
@@ -217,11 +219,11 @@ class Explanation:
         if options.precision != "float32" or options.path != "blur" or options.objective != "gradient":
             raise OptionError("compat='lam_demo' is the published procedure: float32, path blur, objective gradient")
         steps = 50 if options.steps == "auto" else int(options.steps)
-        output = self._output(image, [None], Plan(), whole=True)
+        output = self._output(image, [None], ExecutionPlan(), whole=True)
         out = []
         for index, window in enumerate(self.windows):
             found = integrate_as_published(self.network, image, window, steps, self.question.progress)
-            said = _Found(found.attribution, found.nodes, None, found.tally, Plan())
+            said = _Found(found.attribution, found.nodes, None, found.tally, ExecutionPlan())
             out.append(self._result(image, index, said, output))
         return out
 

@@ -17,7 +17,7 @@ from sr_hooks.attribution.input_gradients import Gradients, Sample, Tally
 from sr_hooks.attribution.objectives import Objective
 from sr_hooks.attribution.quadrature import Node
 from sr_hooks.images.windows import Window
-from sr_hooks.inference.calibration import Plan
+from sr_hooks.inference.calibration import ExecutionPlan
 from sr_hooks.networks.network import Network
 
 __all__ = ["Published", "PublishedGradient", "integrate_as_published"]
@@ -62,7 +62,7 @@ def integrate_as_published(
     network: Network, image: torch.Tensor, window: Window, steps: int, progress: Any
 ) -> Published:
     """The right-end sum of gradient times step of the image, one image at a time."""
-    gradients = Gradients(network, PublishedGradient(), [window], Plan(), "float32")
+    gradients = Gradients(network, PublishedGradient(), [window], ExecutionPlan(), "float32")
     images = blurred(np.ascontiguousarray(image[0].permute(1, 2, 0).cpu().numpy()), steps)
     points = [torch.from_numpy(np.ascontiguousarray(i.transpose(2, 0, 1)))[None] for i in images]
     attribution = torch.zeros_like(points[0], dtype=torch.float64)

@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_map_only
 
 from sr_hooks.attribution.receptive_field.parts import Part, Shapes, hull, whole
 from sr_hooks.attribution.receptive_field.rules import part_of
-from sr_hooks.attribution.receptive_field.trace import Ref, Step, Trace
+from sr_hooks.attribution.receptive_field.trace import Ref, Trace, TracedOperation
 from sr_hooks.images.windows import Box
 
 __all__ = ["Cone"]
@@ -27,7 +27,7 @@ __all__ = ["Cone"]
 class _Kept:
     """A step of the cone: its part, or None where it is computed whole."""
 
-    step: Step
+    step: TracedOperation
     part: Part
     box: Box | None
     cut: bool
@@ -84,7 +84,9 @@ class Cone:
                 self._boxes[index] = box if index == 0 else whole(shapes[index])
         return kept[::-1]
 
-    def _cut(self, step: Step, outputs: list[int], wanted: Mapping[int, Box | None]) -> tuple[Box | None, Part | None]:
+    def _cut(
+        self, step: TracedOperation, outputs: list[int], wanted: Mapping[int, Box | None]
+    ) -> tuple[Box | None, Part | None]:
         shapes = self.trace.shapes
         first = step.outputs[0]
         box = wanted[outputs[0]]
@@ -159,7 +161,7 @@ def _origin(trace: Trace, number: int) -> int:
     return number
 
 
-def _entire(step: Step, shapes: Shapes) -> Part:
+def _entire(step: TracedOperation, shapes: Shapes) -> Part:
     """The step as it was recorded, on whole inputs."""
     needs = {index: whole(shapes[index]) for index in step.refs()}
 
@@ -169,12 +171,12 @@ def _entire(step: Step, shapes: Shapes) -> Part:
     return Part(tuple(needs.items()), run, _work(step, shapes))
 
 
-def _call(step: Step, values: Mapping[int, torch.Tensor]) -> Any:
+def _call(step: TracedOperation, values: Mapping[int, torch.Tensor]) -> Any:
     args, kwargs = tree_map_only(Ref, lambda ref: values[ref.index], (step.args, step.kwargs))
     return step.function(*args, **kwargs)
 
 
-def _work(step: Step, shapes: Shapes) -> int:
+def _work(step: TracedOperation, shapes: Shapes) -> int:
     """Multiply-accumulates of a whole operation, where torch's own counter knows it."""
     from torch.utils.flop_counter import flop_registry
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from sr_hooks.attribution.receptive_field.trace import Ref, Step
+from sr_hooks.attribution.receptive_field.trace import Ref, TracedOperation
 from sr_hooks.images.windows import Box
 
 __all__ = ["Fetch", "Part", "Rule", "Shapes", "hull", "replay", "shape_of", "whole"]
@@ -27,7 +27,7 @@ class Part:
 
 
 Shapes = Sequence[tuple[int, ...]]
-Rule = Callable[[Step, Shapes, Box], "Part | None"]
+Rule = Callable[[TracedOperation, Shapes, Box], "Part | None"]
 
 
 def whole(shape: Sequence[int]) -> Box | None:
@@ -42,14 +42,14 @@ def hull(a: Box | None, b: Box | None) -> Box | None:
     return Box(min(a.top, b.top), max(a.bottom, b.bottom), min(a.left, b.left), max(a.right, b.right))
 
 
-def shape_of(step: Step, shapes: Shapes) -> tuple[int, ...]:
+def shape_of(step: TracedOperation, shapes: Shapes) -> tuple[int, ...]:
     """Of the step's first output."""
     first = step.outputs[0]
     assert first is not None
     return shapes[first]
 
 
-def replay(step: Step, needs: dict[int, Box | None], fetch: Fetch) -> Any:
+def replay(step: TracedOperation, needs: dict[int, Box | None], fetch: Fetch) -> Any:
     """The same function on the narrowed values."""
 
     def put(value: Any) -> Any:

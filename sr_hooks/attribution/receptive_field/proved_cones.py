@@ -17,7 +17,7 @@ from sr_hooks.attribution.receptive_field.cone import Cone
 from sr_hooks.attribution.receptive_field.trace import Trace, Untraceable, check_hooks, record, sharing_copy
 from sr_hooks.core.disk_cache import recall, remember
 from sr_hooks.images.windows import Box, Window
-from sr_hooks.inference.calibration import Plan, reduced
+from sr_hooks.inference.calibration import ExecutionPlan, reduced
 from sr_hooks.networks.backward import Backward
 from sr_hooks.networks.network import Network
 from sr_hooks.networks.unwrap import derived_weights
@@ -54,7 +54,7 @@ class WindowCone:
         """For batches of `count` images."""
         return self._owner.cone(self.indices, count)
 
-    def weights(self, plan: Plan) -> dict[str, torch.Tensor]:
+    def weights(self, plan: ExecutionPlan) -> dict[str, torch.Tensor]:
         """The network's weights and buffers as they are now, laid out as the plan says."""
         tensors = _tensors(self._owner.network)
         if plan.channels_last and not derived_weights(self._owner.network.module):

@@ -13,7 +13,7 @@ import torch
 
 from sr_hooks.attribution.receptive_field import window_rules as around
 from sr_hooks.attribution.receptive_field.parts import Part, Rule, Shapes, replay, shape_of, whole
-from sr_hooks.attribution.receptive_field.trace import Step
+from sr_hooks.attribution.receptive_field.trace import TracedOperation
 from sr_hooks.images.windows import Box
 
 __all__ = ["part_of"]
@@ -21,7 +21,7 @@ __all__ = ["part_of"]
 aten = torch.ops.aten
 
 
-def part_of(step: Step, shapes: Shapes, box: Box | None) -> Part | None:
+def part_of(step: TracedOperation, shapes: Shapes, box: Box | None) -> Part | None:
     """The step cut down to the box of its (first) output, or None: compute it whole."""
     if box is None:
         return None
@@ -49,7 +49,7 @@ def _aligned(shape: tuple[int, ...], out: tuple[int, ...], box: Box) -> Box | No
     return Box(*rows, *columns)
 
 
-def _pointwise(step: Step, shapes: Shapes, box: Box) -> Part | None:
+def _pointwise(step: TracedOperation, shapes: Shapes, box: Box) -> Part | None:
     out = shape_of(step, shapes)
     try:
         needs = {index: _aligned(shapes[index], out, box) for index in step.refs()}
@@ -58,7 +58,7 @@ def _pointwise(step: Step, shapes: Shapes, box: Box) -> Part | None:
     return Part(tuple(needs.items()), lambda fetch: replay(step, needs, fetch))
 
 
-def _batch_norm(step: Step, shapes: Shapes, box: Box) -> Part | None:
+def _batch_norm(step: TracedOperation, shapes: Shapes, box: Box) -> Part | None:
     """In evaluation: one scale and shift a channel. Its arguments end in (training,) momentum, eps."""
     if step.args[5] is True:
         return None
@@ -67,7 +67,7 @@ def _batch_norm(step: Step, shapes: Shapes, box: Box) -> Part | None:
     return Part(tuple(needs.items()), lambda fetch: replay(step, needs, fetch))
 
 
-def _over_leading(step: Step, shapes: Shapes, box: Box) -> Part | None:
+def _over_leading(step: TracedOperation, shapes: Shapes, box: Box) -> Part | None:
     """A reduction or normalisation over dimensions before the last two."""
     source = step.args[0].index
     rank = len(shapes[source])
@@ -84,7 +84,7 @@ def _over_leading(step: Step, shapes: Shapes, box: Box) -> Part | None:
 def _before_last_two(position: int, default: int = 0) -> Rule:
     """Concatenation, splitting, picking along a dimension before the last two; `position` is that argument's place."""
 
-    def rule(step: Step, shapes: Shapes, box: Box) -> Part | None:
+    def rule(step: TracedOperation, shapes: Shapes, box: Box) -> Part | None:
         refs = step.refs()
         rank = len(shapes[refs[0]])
         dim = step.args[position] if len(step.args) > position else step.kwargs.get("dim", default)
@@ -96,7 +96,7 @@ def _before_last_two(position: int, default: int = 0) -> Rule:
     return rule
 
 
-def _slice(step: Step, shapes: Shapes, box: Box) -> Part | None:
+def _slice(step: TracedOperation, shapes: Shapes, box: Box) -> Part | None:
     source = step.args[0].index
     rank, out = len(shapes[source]), shape_of(step, shapes)
     given = [*step.args[1:], *(0, None, None, 1)[len(step.args) - 1 :]]
@@ -113,7 +113,7 @@ def _slice(step: Step, shapes: Shapes, box: Box) -> Part | None:
     return Part(((source, moved),), lambda fetch: fetch(source, moved))
 
 
-def _reshape(step: Step, shapes: Shapes, box: Box) -> Part | None:
+def _reshape(step: TracedOperation, shapes: Shapes, box: Box) -> Part | None:
     """A view that keeps the last two dimensions as they are."""
     source, out = step.args[0].index, shape_of(step, shapes)
     if len(shapes[source]) < 2 or len(out) < 2 or shapes[source][-2:] != out[-2:]:
@@ -121,14 +121,14 @@ def _reshape(step: Step, shapes: Shapes, box: Box) -> Part | None:
     return Part(((source, box),), lambda fetch: fetch(source, box).reshape(*out[:-2], *box.size))
 
 
-def _unsqueeze(step: Step, shapes: Shapes, box: Box) -> Part | None:
+def _unsqueeze(step: TracedOperation, shapes: Shapes, box: Box) -> Part | None:
     source, out = step.args[0].index, shape_of(step, shapes)
     if len(shapes[source]) < 2 or shapes[source][-2:] != out[-2:] or step.args[1] % len(out) > len(out) - 3:
         return None
     return Part(((source, box),), lambda fetch: fetch(source, box).unsqueeze(step.args[1] % len(out)))
 
 
-def _expand(step: Step, shapes: Shapes, box: Box) -> Part | None:
+def _expand(step: TracedOperation, shapes: Shapes, box: Box) -> Part | None:
     source, out = step.args[0].index, shape_of(step, shapes)
     if len(shapes[source]) < 2:
         return None
@@ -136,7 +136,7 @@ def _expand(step: Step, shapes: Shapes, box: Box) -> Part | None:
     return Part(((source, need),), lambda fetch: fetch(source, need).expand(*out[:-2], *box.size))
 
 
-def _permute(step: Step, shapes: Shapes, box: Box) -> Part | None:
+def _permute(step: TracedOperation, shapes: Shapes, box: Box) -> Part | None:
     source = step.args[0].index
     rank = len(shapes[source])
     dims = [dim % rank for dim in step.args[1]]
@@ -145,7 +145,7 @@ def _permute(step: Step, shapes: Shapes, box: Box) -> Part | None:
     return Part(((source, box),), lambda fetch: fetch(source, box).permute(dims))
 
 
-def _transpose(step: Step, shapes: Shapes, box: Box) -> Part | None:
+def _transpose(step: TracedOperation, shapes: Shapes, box: Box) -> Part | None:
     rank = len(shapes[step.args[0].index])
     return _before_last_two(1)(step, shapes, box) if step.args[2] % rank < rank - 2 else None
 

@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_flatten, tree_map_only
 
 from sr_hooks.networks.unwrap import deep_copy
 
-__all__ = ["Ref", "Step", "Trace", "Untraceable", "check_hooks", "record", "sharing_copy"]
+__all__ = ["Ref", "Trace", "TracedOperation", "Untraceable", "check_hooks", "record", "sharing_copy"]
 
 
 class Untraceable(Exception):
@@ -29,7 +29,7 @@ class Ref:
 
 
 @dataclass(frozen=True)
-class Step:
+class TracedOperation:
     """One operation: a function, its arguments with a `Ref` for each tensor, the values it gave, and the module."""
 
     function: Any
@@ -60,7 +60,7 @@ class Trace:
     shapes: list[tuple[int, ...]] = field(default_factory=list)
     weights: dict[int, str] = field(default_factory=dict)
     constants: dict[int, torch.Tensor] = field(default_factory=dict)
-    steps: list[Step] = field(default_factory=list)
+    steps: list[TracedOperation] = field(default_factory=list)
     results: list[int] = field(default_factory=list)
 
     def followed_by(self, other: Trace, inputs: Sequence[int]) -> Trace:
@@ -228,7 +228,7 @@ def _recorder(names: dict[int, str]) -> Any:
             several = isinstance(out, (tuple, list))
             given = tuple(self._new(v) if isinstance(v, torch.Tensor) else None for v in (out if several else [out]))
             where = self.inside[-1] if self.inside else ""
-            self.trace.steps.append(Step(function, taken[0], taken[1], given, several, where))
+            self.trace.steps.append(TracedOperation(function, taken[0], taken[1], given, several, where))
             return out
 
         def _copy(self, types: Any, like: torch.Tensor, source: torch.Tensor, *_: Any) -> Any:

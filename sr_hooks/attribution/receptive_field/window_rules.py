@@ -10,13 +10,13 @@ import torch
 from torch.nn import functional as F
 
 from sr_hooks.attribution.receptive_field.parts import Fetch, Part, Rule, Shapes, replay, shape_of, whole
-from sr_hooks.attribution.receptive_field.trace import Step
+from sr_hooks.attribution.receptive_field.trace import TracedOperation
 from sr_hooks.images.windows import Box
 
 __all__ = ["convolution", "pad", "pixel_shuffle", "pixel_unshuffle", "pool", "resize"]
 
 
-def convolution(step: Step, shapes: Shapes, box: Box) -> Part | None:
+def convolution(step: TracedOperation, shapes: Shapes, box: Box) -> Part | None:
     x, weight, bias, stride, padding, dilation, transposed, _, groups = step.args
     kernel = shapes[weight.index]
     if len(kernel) != 4 or len(shapes[x.index]) != 4:
@@ -64,7 +64,7 @@ def _under_transposed(start: int, end: int, s: int, p: int, d: int, k: int, n: i
     return low, high, skip, 0
 
 
-def pool(step: Step, shapes: Shapes, box: Box) -> Part | None:
+def pool(step: TracedOperation, shapes: Shapes, box: Box) -> Part | None:
     source = step.args[0].index
     kernel = step.args[1]
     stride = step.args[2] if len(step.args) > 2 and step.args[2] else kernel
@@ -82,13 +82,13 @@ def pool(step: Step, shapes: Shapes, box: Box) -> Part | None:
     return Part(((source, need),), lambda fetch: replay(step, {source: need}, fetch))
 
 
-def pixel_shuffle(step: Step, shapes: Shapes, box: Box) -> Part | None:
+def pixel_shuffle(step: TracedOperation, shapes: Shapes, box: Box) -> Part | None:
     source, r = step.args[0].index, step.args[1]
     need = Box(box.top // r, -(-box.bottom // r), box.left // r, -(-box.right // r))
     return Part(((source, need),), lambda fetch: _cut(F.pixel_shuffle(fetch(source, need), r), box, need, r))
 
 
-def pixel_unshuffle(step: Step, shapes: Shapes, box: Box) -> Part | None:
+def pixel_unshuffle(step: TracedOperation, shapes: Shapes, box: Box) -> Part | None:
     source, r = step.args[0].index, step.args[1]
     need = Box(*(side * r for side in box))
     return Part(((source, need),), lambda fetch: F.pixel_unshuffle(fetch(source, need), r))
@@ -97,7 +97,7 @@ def pixel_unshuffle(step: Step, shapes: Shapes, box: Box) -> Part | None:
 def resize(mode: str, reach: int, *, antialias: bool = False) -> Rule:
     """Interpolation by a whole factor, without aligned corners."""
 
-    def rule(step: Step, shapes: Shapes, box: Box) -> Part | None:
+    def rule(step: TracedOperation, shapes: Shapes, box: Box) -> Part | None:
         source, out = step.args[0].index, shape_of(step, shapes)
         h, w = shapes[source][-2:]
         factor = out[-2] // h
@@ -123,7 +123,7 @@ def resize(mode: str, reach: int, *, antialias: bool = False) -> Rule:
     return rule
 
 
-def pad(step: Step, shapes: Shapes, box: Box) -> Part | None:
+def pad(step: TracedOperation, shapes: Shapes, box: Box) -> Part | None:
     """Constant, mirrored or repeated borders of the last two dimensions."""
     source, pads = step.args[0].index, list(step.args[1])
     if len(pads) not in (2, 4):

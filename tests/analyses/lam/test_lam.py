@@ -141,10 +141,10 @@ def test_several_windows_and_images_equal_one_by_one(baseline, small_lr):
 
 @pytest.mark.slow
 def test_batching_does_not_change_the_answer(baseline, small_lr, monkeypatch):
-    from sr_hooks.inference.calibration import Plan
+    from sr_hooks.inference.calibration import ExecutionPlan
 
     found = []
-    for plan in (Plan(False, 1), Plan(True, 4), Plan(False, 64)):
+    for plan in (ExecutionPlan(False, 1), ExecutionPlan(True, 4), ExecutionPlan(False, 64)):
         monkeypatch.setattr(integration, "calibrate", lambda *a, plan=plan: plan)
         found.append(sr_hooks.lam(baseline, small_lr, window=(40, 40, 16), steps=13).attribution)
     for other in found[1:]:
@@ -152,10 +152,10 @@ def test_batching_does_not_change_the_answer(baseline, small_lr, monkeypatch):
 
 
 def test_out_of_memory_halves_the_batch(baseline, small_lr, monkeypatch):
-    from sr_hooks.inference.calibration import Plan
+    from sr_hooks.inference.calibration import ExecutionPlan
     from sr_hooks.networks.network import Network
 
-    monkeypatch.setattr(integration, "calibrate", lambda *a: Plan(False, 8))
+    monkeypatch.setattr(integration, "calibrate", lambda *a: ExecutionPlan(False, 8))
     plain = Network.__call__
 
     def scarce(self, x):
@@ -170,10 +170,10 @@ def test_out_of_memory_halves_the_batch(baseline, small_lr, monkeypatch):
 
 def test_out_of_memory_halves_the_cones_batch(baseline, small_lr, monkeypatch):
     from sr_hooks.attribution.receptive_field.cone import Cone
-    from sr_hooks.inference.calibration import Plan
+    from sr_hooks.inference.calibration import ExecutionPlan
 
     alone = sr_hooks.lam(baseline, small_lr, window=(40, 40, 16), steps=9)
-    monkeypatch.setattr(integration, "calibrate", lambda *a: Plan(False, 8))
+    monkeypatch.setattr(integration, "calibrate", lambda *a: ExecutionPlan(False, 8))
     plain = Cone.__call__
 
     def scarce(self, x, fixed):
@@ -278,13 +278,13 @@ def test_tensor_float_32_is_switched_and_put_back(baseline, small_lr):
 def test_images_explained_together_are_what_each_is_alone(baseline, small_lr, monkeypatch):
     """What a GPU does: several images share the batches of each round."""
     from sr_hooks.analyses.lam.integration import Question
-    from sr_hooks.inference.calibration import Plan
+    from sr_hooks.inference.calibration import ExecutionPlan
 
     images = torch.cat([small_lr, small_lr.flip(-1), small_lr * 0.5])
     windows = [(40, 40, 16), (8, 20, 16)]
     alone = [sr_hooks.lam(baseline, image[None], window=windows) for image in images]
     monkeypatch.setattr(Question, "images_at_once", lambda self, shape: 2)
-    monkeypatch.setattr(integration, "calibrate", lambda *a: Plan(False, 7))
+    monkeypatch.setattr(integration, "calibrate", lambda *a: ExecutionPlan(False, 7))
     together = sr_hooks.lam(baseline, images, window=windows)
     for found, expected in zip(together, [result for each in alone for result in each], strict=True):
         assert found.steps == expected.steps and found.window == expected.window

@@ -13,7 +13,7 @@ from sr_hooks.analyses.lam import integration as lam_explanation
 from sr_hooks.demo.assets import photographs
 from sr_hooks.images.clips import by_frames, camera_pan
 from sr_hooks.images.image import downsample, read_image
-from sr_hooks.inference.calibration import Plan
+from sr_hooks.inference.calibration import ExecutionPlan
 from tests.integration.mmagic import mm_runs
 
 pytestmark = mm_runs.needs_mmagic
@@ -23,7 +23,7 @@ def test_basicvsr(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mm_runs.load_mmagic()
     from mmengine.config import Config
 
-    monkeypatch.setattr(lam_explanation, "calibrate", lambda *_: Plan())  # for time; speed is not asked about
+    monkeypatch.setattr(lam_explanation, "calibrate", lambda *_: ExecutionPlan())  # for time; speed is not asked about
     content = mm_runs.config(mm_runs.make_data(tmp_path / "data"), tmp_path / "run")
     content["model"]["generator"] = {"type": "BasicVSRNet", "mid_channels": 8, "num_blocks": 1}
     Config(content).dump(str(tmp_path / "x.py"))

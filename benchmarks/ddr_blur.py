@@ -13,7 +13,7 @@ from pathlib import Path
 
 import sr_hooks
 from sr_hooks.analyses.ddr.result import LayerSeparability
-from sr_hooks.core.text_tables import text_table
+from sr_hooks.core.text import text_table
 from sr_hooks.figures.style import new_figure
 
 ARGUMENTS = {"num_in_ch": 3, "num_out_ch": 3, "num_feat": 64, "num_block": 16, "upscale": 2}

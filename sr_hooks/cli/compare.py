@@ -1,4 +1,4 @@
-"""sr-hooks compare: two results, or two checkpoints of one network."""
+"""The command `compare`: what changed between two results, or between two checkpoints of one network."""
 
 from __future__ import annotations
 
@@ -6,19 +6,18 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from sr_hooks.core.text_tables import cell, label
+from sr_hooks.comparison.compare import compare
+from sr_hooks.core.text import cell, label
 from sr_hooks.core.yaml_files import parse_yaml
 from sr_hooks.images.image import downsample, read_image
 from sr_hooks.networks.network import Network
 from sr_hooks.results.result import check_folder
 
-__all__ = ["add_command"]
-
-_HELP = "two results, or two checkpoints of one network: what changed, and whether they may be compared"
+__all__ = ["add_arguments"]
 
 
-def add_command(commands: Any) -> None:
-    command = commands.add_parser("compare", help=_HELP, description=f"{_HELP[0].upper()}{_HELP[1:]}.")
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """The arguments of `sr-hooks compare`."""
     command.add_argument("first", metavar="A", help="a result's folder; or a checkpoint, or another --model")
     command.add_argument("second", metavar="B", help="the same, after")
     command.add_argument("--arch", metavar="MODEL", help="of A and B, where those are weights alone")
@@ -34,23 +33,21 @@ def add_command(commands: Any) -> None:
 
 
 def _compare(arguments: argparse.Namespace) -> None:
-    from sr_hooks.comparison.compare import compare
-
     out = check_folder(arguments.out)
-    given: dict[str, Any] = {
+    options: dict[str, Any] = {
         "degradations": arguments.degradations,
         "layers": arguments.layers,
         "images": arguments.images,
         "window": " ".join(arguments.window) if arguments.window else None,
     }
-    pair = [_opened(name, arguments) for name in (arguments.first, arguments.second)]
+    pair = [_result_or_network(name, arguments) for name in (arguments.first, arguments.second)]
     if arguments.image is not None:
         image = read_image(arguments.image)
         if not arguments.lr:
-            loaded = pair[0] if isinstance(pair[0], Network) else None
-            image = downsample(image, loaded.scale) if loaded else image
-        given["image"] = image
-    result = compare(*pair, **{key: value for key, value in given.items() if value is not None})
+            network = pair[0] if isinstance(pair[0], Network) else None
+            image = downsample(image, network.scale) if network else image
+        options["image"] = image
+    result = compare(*pair, **{key: value for key, value in options.items() if value is not None})
     result.save(out)
     for key, value in result.headline().items():
         print(f"{label(key):30s} {cell(value)}")
@@ -58,11 +55,11 @@ def _compare(arguments: argparse.Namespace) -> None:
     print(f"{'folder':30s} {out}")
 
 
-def _opened(name: str, arguments: argparse.Namespace) -> Any:
-    """A folder as it is named, a network loaded."""
+def _result_or_network(name: str, arguments: argparse.Namespace) -> str | Network:
+    """The name of a result's folder as it is; the network that any other name stands for, loaded."""
     if Path(name).is_dir():
         return name
     if arguments.arch is None:
         return Network.load(name)
-    built = parse_yaml(arguments.arguments, name="--arguments") if arguments.arguments else None
-    return Network.load(arguments.arch, built, weights=name)
+    built_with = parse_yaml(arguments.arguments, name="--arguments") if arguments.arguments else None
+    return Network.load(arguments.arch, built_with, weights=name)

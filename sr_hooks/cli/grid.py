@@ -1,4 +1,4 @@
-"""The command `sr-hooks grid`: networks x images x windows to a figure, tables and a report."""
+"""The command `grid`: networks x images x windows to a figure, tables and a report."""
 
 from __future__ import annotations
 
@@ -7,20 +7,17 @@ import os
 import sys
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from sr_hooks.core.progress import progress_bar
 from sr_hooks.errors import OptionError, SRHooksError
 from sr_hooks.grid.request import GridRequest, parse_request, read_request
+from sr_hooks.grid.run import run_grid
 
-__all__ = ["HELP", "add_command"]
-
-HELP = "networks x images x windows: a paper's figure, its tables and a report, resumable and shared by workers"
+__all__ = ["add_arguments"]
 
 
-def add_command(commands: Any) -> None:
-    """Its flags; a file and flags exclude each other, but for where and how it runs."""
-    command = commands.add_parser("grid", help=HELP, description=f"{HELP[0].upper()}{HELP[1:]}.")
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """The arguments of `sr-hooks grid`: a grid file or flags for what is computed; flags for where and how it runs."""
     command.add_argument("file", nargs="?", type=Path, metavar="GRID.yml", help="what is asked; or the flags below")
     request = command.add_argument_group("what is asked, without a file")
     request.add_argument("--model", nargs="+", metavar="MODEL", help="networks, as --model takes them elsewhere")
@@ -42,9 +39,7 @@ def add_command(commands: Any) -> None:
 
 
 def _grid(arguments: argparse.Namespace) -> int:
-    from sr_hooks.grid.run import run_grid
-
-    first = int(os.environ.get("RANK", 0)) == 0
+    is_first_process = int(os.environ.get("RANK", 0)) == 0
     request = _request(arguments)
     with progress_bar("grid", unit="cells") as progress:
 
@@ -60,7 +55,7 @@ def _grid(arguments: argparse.Namespace) -> int:
             threads=arguments.threads,
             progress=show,
         )
-    if first:
+    if is_first_process:
         done = [
             f"{count} {verb}" for count, verb in ((summary.computed, "computed"), (summary.checked, "checked")) if count
         ]
@@ -78,10 +73,10 @@ def _grid(arguments: argparse.Namespace) -> int:
 
 def _request(arguments: argparse.Namespace) -> GridRequest:
     flags = {"model": "--model", "image": "--image", "window": "--window", "analyses": "--analyses", "lr": "--lr"}
-    given = [flag for name, flag in flags.items() if getattr(arguments, name)]
+    used = [flag for name, flag in flags.items() if getattr(arguments, name)]
     if arguments.file is not None:
-        if given:
-            raise OptionError(f"give the grid file or {given[0]}, not both: what is asked stands in the file")
+        if used:
+            raise OptionError(f"give the grid file or {used[0]}, not both: what is asked stands in the file")
         request = read_request(arguments.file)
         return GridRequest(
             request.networks, request.images, request.hr, request.analyses, request.check or arguments.check

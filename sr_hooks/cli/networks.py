@@ -1,47 +1,128 @@
-"""`sr-hooks networks` and `sr-hooks doctor`."""
+"""The flags that name a network, and the commands `networks`, `doctor` and `layers`, which are about one."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import textwrap
-from collections.abc import Callable
 from typing import Any
 
 import torch
 
+from sr_hooks.core.text import text_table
+from sr_hooks.core.yaml_files import parse_yaml
 from sr_hooks.doctor.diagnosis import Diagnosis, examine
 from sr_hooks.doctor.verified_networks import read_table, summary
 from sr_hooks.errors import OptionError, nearest
+from sr_hooks.hooks.layer_list import deep_feature, layers
 from sr_hooks.networks.network import Network
 
-__all__ = ["add_commands"]
+__all__ = [
+    "add_doctor_arguments",
+    "add_layers_arguments",
+    "add_network_flags",
+    "add_networks_arguments",
+    "load_network",
+]
 
 NOT_ALL_WORKS = 3
 """Exit status of `doctor` where some analysis does not work."""
 
 
-def add_commands(
-    commands: Any,
-    network_flags: Callable[..., None],
-    network_of: Callable[[argparse.Namespace], Network],
-) -> None:
-    """Both subcommands; what a network's flags are and how they are read is the caller's."""
-    what = "the networks that are verified, and which analyses work on them"
-    command = commands.add_parser("networks", help=what, description=f"{what[0].upper()}{what[1:]}.")
+def add_network_flags(command: argparse.ArgumentParser, *, positional: bool = False) -> None:
+    """Add the flags that name and describe a network; `positional`: the network is the command's subject."""
+    group = command.add_argument_group("network")
+    required: dict[str, Any] = {} if positional else {"required": True}
+    group.add_argument(
+        "model" if positional else "--model",
+        **required,
+        metavar="MODEL",
+        help="a checkpoint that spandrel knows, a BasicSR option file or architecture, a config.py of mmagic, "
+        "package.module:Class, path/to/file.py:Class, or demo:baseline, demo:target",
+    )
+    group.add_argument("--arguments", metavar="YAML", help="of the architecture, e.g. '{num_feat: 64, upscale: 2}'")
+    group.add_argument("--weights", metavar="FILE", help="checkpoint for the architecture")
+    group.add_argument("--scale", type=float, help="output pixels per input pixel (default: inferred)")
+    group.add_argument("--input-range", type=float, help="white inside the network, 1 or 255 (default: inferred)")
+    group.add_argument("--multiple", type=int, help="pad input sizes to a multiple (default: inferred)")
+    group.add_argument("--frames", type=int, help="of a network over clips, to be tried on (default: inferred)")
+    group.add_argument("--minimum", type=int, help="pad inputs to at least this side (default: inferred)")
+    group.add_argument("--output", type=_selector, help="which of several outputs is the image: an index or a key")
+    group.add_argument("--forward", metavar="YAML", help="arguments of forward beside the image, e.g. '{sigma: 0.1}'")
+    group.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
+
+
+def _selector(text: str) -> int | str:
+    return int(text) if text.lstrip("-").isdigit() else text
+
+
+def load_network(arguments: argparse.Namespace) -> Network:
+    """The network that the flags of `add_network_flags` name, on its device.
+
+    Raises:
+        SRHooksError: the network cannot be loaded, or the device is not there.
+    """
+    built_with = _mapping(arguments.arguments, "--arguments", "'{num_feat: 64, upscale: 2}'")
+    names = ("scale", "input_range", "multiple", "frames", "minimum", "output")
+    facts = {name: value for name in names if (value := getattr(arguments, name)) is not None}
+    if arguments.forward:
+        facts["forward"] = _mapping(arguments.forward, "--forward", "'{sigma: 0.1}'")
+    network = Network.load(arguments.model, built_with or None, weights=arguments.weights, **facts)
+    device = arguments.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        network.module.to(torch.device(device))
+    except (RuntimeError, AssertionError) as error:
+        raise OptionError(f"--device {device}: {str(error).splitlines()[0]}") from None
+    return network
+
+
+def _mapping(text: str | None, flag: str, example: str) -> dict[str, Any]:
+    if not text:
+        return {}
+    value = parse_yaml(text, name=flag)
+    if not isinstance(value, dict):
+        raise OptionError(f"{flag} must be a mapping, e.g. {example}")
+    return value
+
+
+def add_layers_arguments(command: argparse.ArgumentParser) -> None:
+    """The arguments of `sr-hooks layers`."""
+    add_network_flags(command)
+    command.add_argument("--size", type=int, default=64, metavar="PIXELS", help="side of the test input (default: 64)")
+    command.set_defaults(command=_layers)
+
+
+def _layers(arguments: argparse.Namespace) -> None:
+    if arguments.size < 1:
+        raise OptionError(f"--size {arguments.size}: the test input must have at least 1 pixel")
+    network = load_network(arguments)
+    x = network.sample(arguments.size)
+    with network.prepared():
+        network_layers = layers(network.module, lambda: network.feed(x))
+    rows = [
+        {
+            "tap": layer.name if layer.calls == 1 else f"{layer.name}#0..{layer.calls - 1}",
+            "kind": layer.kind,
+            "input": _shape(layer.input_shape),
+            "output": _shape(layer.output_shape),
+        }
+        for layer in network_layers
+    ]
+    print(text_table(rows))
+    print(f"auto is {deep_feature(network.module, network_layers)}")
+
+
+def _shape(shape: tuple[int, ...] | None) -> str:
+    return "-" if shape is None else "x".join(map(str, shape))
+
+
+def add_networks_arguments(command: argparse.ArgumentParser) -> None:
+    """The arguments of `sr-hooks networks`."""
     command.add_argument("--source", metavar="NAME", help="only those of BasicSR, spandrel, ...")
     command.add_argument("--json", action="store_true", help="for programs")
     command.set_defaults(command=_networks)
-
-    what = "load a network, run each analysis on it at a small size, and say what works, what does not and why"
-    command = commands.add_parser(
-        "doctor",
-        help=what,
-        description=f"{what[0].upper()}{what[1:]}. Exit status 0: all works; {NOT_ALL_WORKS}: not all; 2: it cannot be "
-        "loaded.",
-    )
-    network_flags(command, positional=True)
-    command.set_defaults(command=lambda arguments: _doctor(network_of(arguments)))
 
 
 def _networks(arguments: argparse.Namespace) -> None:
@@ -54,14 +135,24 @@ def _networks(arguments: argparse.Namespace) -> None:
     print(summary(table, arguments.source))
 
 
-def _doctor(network: Network) -> int:
+def add_doctor_arguments(command: argparse.ArgumentParser) -> None:
+    """The arguments of `sr-hooks doctor`."""
+    command.description = (
+        f"{command.description} Exit status 0: all works; {NOT_ALL_WORKS}: not all; 2: it cannot be loaded."
+    )
+    add_network_flags(command, positional=True)
+    command.set_defaults(command=_doctor)
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    network = load_network(arguments)
     torch.set_num_threads(1)  # all is small
     diagnosis = examine(network)
-    print(report(diagnosis))
+    print(_report(diagnosis))
     return 0 if diagnosis.works else NOT_ALL_WORKS
 
 
-def report(diagnosis: Diagnosis) -> str:
+def _report(diagnosis: Diagnosis) -> str:
     """A diagnosis for people: facts, a line an analysis, cautions and what was proved of its windows."""
     lines = [diagnosis.name]
     for name, value in diagnosis.facts.items():
@@ -69,21 +160,21 @@ def report(diagnosis: Diagnosis) -> str:
             f"  {name.replace('_', ' '):12s} {value:g}" if isinstance(value, float) else f"  {name:12s} {value}"
         )
     lines.append("")
-    if len({finding.message for finding in diagnosis.findings}) == 1:
-        lines += _wrapped("nothing works: ", diagnosis.findings[0].message)
-    for finding in diagnosis.findings if len({finding.message for finding in diagnosis.findings}) > 1 else ():
-        mark = "works" if finding.works else "does not work"
-        if not finding.explained:
-            mark = "fails"
-        lines += _wrapped(f"{finding.analysis:5s} {mark}: ", finding.message)
+    findings = diagnosis.findings
+    if len({finding.message for finding in findings}) == 1:
+        lines += _wrapped("nothing works: ", findings[0].said)
+    else:
+        for finding in findings:
+            mark = "works" if finding.works else "does not work" if finding.explained else "fails"
+            lines += _wrapped(f"{finding.analysis:5s} {mark}: ", finding.message)
     for warning in diagnosis.warnings:
         lines += _wrapped("note  ", warning)
     if diagnosis.cone:
-        how, _, why = diagnosis.cone.partition(": ")
-        sentence = (
-            "only what a window depends on is computed" if how == "proved" else f"all is computed for a window ({why})"
-        )
-        lines += _wrapped("cone  ", sentence)
+        outcome, _, reason = diagnosis.cone.partition(": ")
+        if outcome == "proved":
+            lines += _wrapped("cone  ", "only what a window depends on is computed")
+        else:
+            lines += _wrapped("cone  ", f"all is computed for a window ({reason})")
     return "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""sr-hooks train: start a BasicSR training that is watched, from an unedited script or from none."""
+"""The command `train`: a BasicSR training that is watched, started from an unedited script or without one."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from typing import Any
 
 from sr_hooks.adapters.basicsr_force_yml import forced
 from sr_hooks.adapters.watch import watched_run
+from sr_hooks.cli.command_list import COMMANDS
 from sr_hooks.core.yaml_files import read_yaml
 from sr_hooks.errors import OptionError, RunStopped, SRHooksError
 from sr_hooks.networks.loading.loaders import import_basicsr
 from sr_hooks.training.config import BLOCK, merge, option_file, parse_block
 
-__all__ = ["HELP", "main"]
+__all__ = ["main"]
 
-HELP = "train with BasicSR, watched as the option file's sr_hooks: block says"
+_SUMMARY = COMMANDS["train"].summary
 _USAGE = f"""usage: sr-hooks train [SCRIPT] -opt FILE [flags of BasicSR]
 
-{HELP[0].upper()}{HELP[1:]}. Everything after `train` is for BasicSR
+{_SUMMARY[0].upper()}{_SUMMARY[1:]}. Everything after `train` is for BasicSR
 (--auto_resume, --debug, --launcher, --force_yml) and for the script.
 
   SCRIPT     a training script, unedited; without one, BasicSR's own train_pipeline runs, and
@@ -36,7 +37,7 @@ _USAGE = f"""usage: sr-hooks train [SCRIPT] -opt FILE [flags of BasicSR]
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Exit status 0; 2 for a user's mistake, said in one line. What training itself raises passes."""
+    """Run the command and return the exit status: 0; 2 for a user's mistake, in one line. Errors of training pass."""
     if any(text in ("-h", "--help") for text in arguments):
         print(_USAGE, end="")
         return 0
@@ -106,21 +107,21 @@ def _mapping(block: Any, where: str) -> Any:
 
 @contextmanager
 def _outputs_here() -> Iterator[None]:
-    """A script that lies among installed packages would write its experiments there: give it the working directory."""
+    """Make a script that lies among installed packages write its experiments to the working directory, not there."""
     try:
         import_basicsr()
         import basicsr.train as module
 
         original = module.train_pipeline
     except Exception:
-        yield  # a copy of BasicSR without it, or none: the script knows
+        yield  # a copy of BasicSR without this function, or no BasicSR: the script knows what it needs
         return
-    installed = {Path(sysconfig.get_path(kind)).resolve() for kind in ("purelib", "platlib")}
+    site_folders = {Path(sysconfig.get_path(kind)).resolve() for kind in ("purelib", "platlib")}
 
     @functools.wraps(original)
     def train_pipeline(root_path: Any, *args: Any, **kwargs: Any) -> Any:
         root = Path(root_path).resolve()
-        if any(root == place or place in root.parents for place in installed):
+        if any(root == folder or folder in root.parents for folder in site_folders):
             root_path = str(Path.cwd())
         return original(root_path, *args, **kwargs)
 

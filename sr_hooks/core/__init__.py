@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from sr_hooks.core.progress import progress_bar
     from sr_hooks.core.registry import registered
     from sr_hooks.core.seeds import generator, torch_generator
-    from sr_hooks.core.text_tables import text_table
+    from sr_hooks.core.text import text_table
 
 __all__ = [
     "cache_folder",
@@ -35,7 +35,7 @@ _SOURCES = {
     "recall": "sr_hooks.core.disk_cache:recall",
     "registered": "sr_hooks.core.registry:registered",
     "remember": "sr_hooks.core.disk_cache:remember",
-    "text_table": "sr_hooks.core.text_tables:text_table",
+    "text_table": "sr_hooks.core.text:text_table",
     "torch_generator": "sr_hooks.core.seeds:torch_generator",
 }
 

@@ -1,4 +1,4 @@
-"""Find plugins, load them one by one, and set aside what fails, saying so once."""
+"""The registry of plugins: each is imported alone, and one that fails is disabled with one message."""
 
 from __future__ import annotations
 
@@ -9,23 +9,22 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib import metadata
 from typing import Any
 
 import pluggy
 
 from sr_hooks import hookspecs
+from sr_hooks.core.entry_points import GROUP, InstalledPlugin, installed_plugins, is_own
 from sr_hooks.errors import PluginError, SRHooksError
 
 __all__ = ["Fault", "Registry", "blamed", "check_name", "contributions", "is_strict", "registered", "registry"]
 
-GROUP = "sr_hooks"
 _log = logging.getLogger("sr_hooks")
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that a plugin did wrong: in which hook (or "import", "options", "run", "figure"), and what to do."""
+    """One error of a plugin: in which hook (or "import", "options", "run", "figure"), and what the user can do."""
 
     plugin: str
     distribution: str
@@ -33,19 +32,19 @@ class Fault:
     hook: str
     error: str
     remedy: str
-    did: str = "set aside"
+    outcome: str = "disabled"
 
     def __str__(self) -> str:
-        who = f"plugin {self.plugin} ({self.distribution} {self.version})"
-        return f"{who} {self.did} at {self.hook}: {self.error}. {self.remedy}"
+        plugin = f"plugin {self.plugin} ({self.distribution} {self.version})"
+        return f"{plugin} {self.outcome} at {self.hook}: {self.error}. {self.remedy}"
 
 
 class _Blamed(PluginError):
-    """A fault that has been given its name, and needs no other on its way out."""
+    """An error that names its plugin already, and is raised further as it is."""
 
 
 class Registry:
-    """The plugins of this process, what they contribute, and which were set aside."""
+    """The plugins of this process, what they contribute, and which of them are disabled."""
 
     def __init__(self) -> None:
         self.manager = pluggy.PluginManager(GROUP)
@@ -53,30 +52,21 @@ class Registry:
         self.faults: list[Fault] = []
         self._origin: dict[str, tuple[str, str]] = {}
         self._contributions: dict[str, dict[str, tuple[str, Any]]] = {}
-        self._aside: dict[tuple[str, str], str] = {}  # (hook, name) of a contribution to its plugin
+        self._disabled: dict[tuple[str, str], str] = {}  # (hook, name) of a contribution: its plugin
 
     def load_entry_points(self) -> None:
-        """Register every entry point of the group, ours first, then by distribution and name."""
-        found = [
-            (dist.metadata["Name"] or "?", dist.version, point)
-            for dist in metadata.distributions()
-            for point in dist.entry_points
-            if point.group == GROUP
-        ]
-        found.sort(key=lambda item: (_plain(item[0]) != "sr-hooks", _plain(item[0]), item[2].name))
-        seen: set[tuple[str, str]] = set()
-        for distribution, version, point in found:
-            if (_plain(distribution), point.name) not in seen:  # a distribution can stand twice on sys.path
-                seen.add((_plain(distribution), point.name))
-                self._load(distribution, version, point)
+        """Register every installed plugin, those of sr_hooks first."""
+        for installed in installed_plugins():
+            self._load(installed)
 
-    def _load(self, distribution: str, version: str, point: metadata.EntryPoint) -> None:
+    def _load(self, installed: InstalledPlugin) -> None:
+        distribution, version, point = installed
         if point.name in self._origin:
-            other = " ".join(self._origin[point.name])
+            owner = " ".join(self._origin[point.name])
             self._fault(
                 point.name,
                 "entry point",
-                PluginError(f"the name is taken by {other}"),
+                PluginError(f"the name is taken by {owner}"),
                 "Rename its entry point",
                 origin=(distribution, version),
             )
@@ -85,16 +75,16 @@ class Registry:
         try:
             plugin = point.load()
         except (Exception, SystemExit) as error:
-            self._fault(point.name, "import", error, self._mend(point.name))
+            self._fault(point.name, "import", error, self._remedy(point.name))
             return
         self.register(plugin, point.name)
 
     def register(self, plugin: Any, name: str) -> None:
-        """Register a plugin object under a name; a faulty one is set aside."""
+        """Register a plugin object under a name; a faulty one is disabled."""
         self._origin.setdefault(name, ("registered in code", "-"))
-        wanted = getattr(plugin, "sr_hooks_api", hookspecs.API_VERSION)
-        if not isinstance(wanted, int) or wanted > hookspecs.API_VERSION:
-            text = f"it asks for plugin contract {wanted!r}, this sr_hooks has {hookspecs.API_VERSION}"
+        contract = getattr(plugin, "sr_hooks_api", hookspecs.API_VERSION)
+        if not isinstance(contract, int) or contract > hookspecs.API_VERSION:
+            text = f"it asks for plugin contract {contract!r}, this sr_hooks has {hookspecs.API_VERSION}"
             self._fault(name, "register", PluginError(text), "Upgrade sr_hooks: pip install --upgrade sr_hooks")
             return
         try:
@@ -107,15 +97,15 @@ class Registry:
         self._contributions.clear()
 
     def unregister(self, name: str) -> None:
-        """Take a plugin out again, with its faults and its contributions, as if it had never been registered."""
+        """Remove a plugin with its faults and its contributions, as if it had never been registered."""
         if self.manager.has_plugin(name):
             self.manager.unregister(name=name)
         self._origin.pop(name, None)
         self.faults[:] = [fault for fault in self.faults if fault.plugin != name]
-        self._aside = {contribution: plugin for contribution, plugin in self._aside.items() if plugin != name}
+        self._disabled = {key: plugin for key, plugin in self._disabled.items() if plugin != name}
         self._contributions.clear()
 
-    def _mend(self, plugin: str) -> str:
+    def _remedy(self, plugin: str) -> str:
         distribution, version = self._origin.get(plugin, ("", "-"))
         return "Mend it" if version == "-" else f"Mend or uninstall it: pip uninstall {distribution}"
 
@@ -123,7 +113,7 @@ class Registry:
         self, plugin: str, hook: str, error: BaseException, remedy: str, *, origin: tuple[str, str] | None = None
     ) -> None:
         distribution, version = origin or self._origin.get(plugin, ("?", "?"))
-        self.report(Fault(plugin, distribution, version, hook, _said(error), remedy), error)
+        self.report(Fault(plugin, distribution, version, hook, _message_of(error), remedy), error)
 
     def report(self, fault: Fault, error: BaseException) -> None:
         """Log a fault once and keep it for the listing; with SR_HOOKS_STRICT=1 raise it instead."""
@@ -134,42 +124,42 @@ class Registry:
             _log.warning("%s", fault)
 
     def failure(self, hook: str, name: str, where: str, error: BaseException) -> Fault | None:
-        """What to say of a third party's contribution that raised in use; None of ours and of unpackaged code.
+        """The fault of a third party's contribution that raised in use; None for ours and for unpackaged code.
 
-        Nothing is reported or set aside by this.
+        This reports nothing and disables nothing.
         """
         plugin = self._owned(hook)[name][0] if name in self._owned(hook) else ""
         distribution, version = self._origin.get(plugin, ("sr-hooks", ""))
-        if _plain(distribution) == "sr-hooks" or version == "-":
+        if is_own(distribution) or version == "-":
             return None
-        remedy = f"{self._mend(plugin)} (SR_HOOKS_STRICT=1 shows where it failed)"
-        return Fault(plugin, distribution, version, where, _said(error), remedy, did="failed")
+        remedy = f"{self._remedy(plugin)} (SR_HOOKS_STRICT=1 shows where it failed)"
+        return Fault(plugin, distribution, version, where, _message_of(error), remedy, outcome="failed")
 
-    def set_aside(self, hook: str, name: str, where: str, error: BaseException) -> None:
-        """Leave out one contribution that cannot be used, and say so once; the plugin's others stay."""
+    def disable(self, hook: str, name: str, where: str, error: BaseException) -> None:
+        """Disable one contribution that cannot be used, and log that once; the plugin's other contributions stay."""
         plugin = self._owned(hook)[name][0]
-        self._aside[hook, name] = plugin
+        self._disabled[hook, name] = plugin
         self._contributions.clear()
-        self._fault(plugin, where, error, self._mend(plugin))
+        self._fault(plugin, where, error, self._remedy(plugin))
 
     def call(self, hook: str, **arguments: Any) -> list[tuple[str, Any]]:
-        """(plugin, answer) of all that implement the hook, in order of registration; who raises is set aside."""
+        """(plugin, answer) of all that implement the hook, in order of registration; a plugin that raises is disabled."""
         answers = []
         for name, plugin in list(self.manager.list_name_plugin()):
             if plugin is None or not any(i.plugin is plugin for i in getattr(self.manager.hook, hook).get_hookimpls()):
                 continue
-            others = [p for p in self.manager.get_plugins() if p is not plugin]
-            caller = self.manager.subset_hook_caller(hook, others)
+            other_plugins = [p for p in self.manager.get_plugins() if p is not plugin]
+            caller = self.manager.subset_hook_caller(hook, other_plugins)
             try:
                 answers += [(name, answer) for answer in caller(**arguments)]
             except (Exception, SystemExit) as error:
-                self._fault(name, hook, error, self._mend(name))
+                self._fault(name, hook, error, self._remedy(name))
                 self.manager.unregister(plugin)
                 self._contributions.clear()
         return answers
 
     def contributions(self, hook: str) -> dict[str, Any]:
-        """Name to what plugins contribute by a `register_*` hook; the first to take a name keeps it."""
+        """Name to what plugins contribute by a `register_*` hook; of two with one name, the first counts."""
         return {name: value for name, (_, value) in self._owned(hook).items()}
 
     def owner(self, hook: str, name: str) -> str:
@@ -177,7 +167,7 @@ class Registry:
         return self._owned(hook)[name][0]
 
     def whose(self, hook: str, name: str) -> str:
-        """The same for people, with distribution and version."""
+        """The plugin that contributes a name, with distribution and version, for messages."""
         plugin = self.owner(hook, name)
         return f"plugin {plugin} ({' '.join(self._origin[plugin])})"
 
@@ -196,7 +186,7 @@ class Registry:
                     self._fault(plugin, hook, error, "See the hook's docstring for what it must return")
                     continue
                 for name, value in items:
-                    if (hook, name) in self._aside:
+                    if (hook, name) in self._disabled:
                         continue
                     if name in owned:
                         taken = PluginError(f"{name!r} is taken by plugin {owned[name][0]}")
@@ -228,9 +218,9 @@ class Registry:
 @lru_cache(maxsize=1)
 def registry() -> Registry:
     """The registry of this process, filled from entry points at its first use."""
-    found = Registry()
-    found.load_entry_points()
-    return found
+    plugins = Registry()
+    plugins.load_entry_points()
+    return plugins
 
 
 @contextmanager
@@ -241,7 +231,7 @@ def registered(plugin: Any, *, name: str | None = None) -> Iterator[Registry]:
             sr_hooks.run("mine", network, image)
 
     The plugin's name is its class's name unless `name` says otherwise; PluginError if another plugin has that name.
-    A faulty plugin is set aside with a warning, or raises with SR_HOOKS_STRICT=1, as one that is installed.
+    A faulty plugin is disabled with a warning, or raises with SR_HOOKS_STRICT=1, as one that is installed.
     """
     name = name or type(plugin).__name__
     plugins = registry()
@@ -261,7 +251,7 @@ def contributions(hook: str) -> dict[str, Callable[..., Any]]:
 
 @contextmanager
 def blamed(hook: str, name: str, where: str) -> Iterator[None]:
-    """Whatever a third party's contribution raises inside becomes a PluginError with whose it is.
+    """Turn any error that a third party's contribution raises in the block into a PluginError that names the plugin.
 
     A user's mistake (an SRHooksError) passes as it is, and with SR_HOOKS_STRICT=1 so does everything.
     """
@@ -280,11 +270,7 @@ def is_strict() -> bool:
     return os.environ.get("SR_HOOKS_STRICT") == "1"
 
 
-def _plain(distribution: str) -> str:
-    return distribution.lower().replace("_", "-")
-
-
-def _said(error: BaseException) -> str:
+def _message_of(error: BaseException) -> str:
     message = " ".join(str(error).split())
     text = message if isinstance(error, PluginError) else f"{type(error).__name__}: {message}"
     return text if len(text) <= 300 else text[:297] + "..."

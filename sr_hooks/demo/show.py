@@ -10,7 +10,7 @@ from sr_hooks.analyses.ddr.analysis import DdrResult, ddr
 from sr_hooks.analyses.faig.analysis import FaigResult, faig
 from sr_hooks.analyses.faig_verify.analysis import VerifyResult, verify
 from sr_hooks.analyses.lam.analysis import lam
-from sr_hooks.core.text_tables import text_table
+from sr_hooks.core.text import text_table
 from sr_hooks.demo.assets import demo_network, photographs
 from sr_hooks.images.image import downsample, read_image
 from sr_hooks.results.result import Result, check_folder, write_folder

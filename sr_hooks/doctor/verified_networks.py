@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sr_hooks.core.text_tables import text_table
+from sr_hooks.core.text import text_table
 from sr_hooks.doctor.diagnosis import Diagnosis
 
 __all__ = ["ANALYSES", "markdown", "read_table", "row_of", "rows_of", "summary", "write_table"]

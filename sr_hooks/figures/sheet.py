@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sr_hooks.core.escapes import one_line
+from sr_hooks.core.text import one_line
 from sr_hooks.figures.style import INK, plain
 
 __all__ = ["SMALL", "TEXT", "WIDTH", "Sheet", "fitted", "save_sheet"]

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from sr_hooks.core import registry as plugins
-from sr_hooks.core.text_tables import cell, label
+from sr_hooks.core.text import cell, label
 from sr_hooks.errors import SRHooksError
 from sr_hooks.figures.style import pixels
 from sr_hooks.hookspecs import hookimpl

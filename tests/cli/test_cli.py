@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import sr_hooks
-from sr_hooks.cli import app
+from sr_hooks.cli import analysis
 from sr_hooks.cli.app import main
 from sr_hooks.demo.assets import photographs
 from sr_hooks.images.image import downsample, read_image, write_image
@@ -123,7 +123,7 @@ def test_a_mistake_is_one_line_and_status_2(tmp_path, lr_file, capsys, monkeypat
 
 
 def test_a_fault_of_ours_is_status_1_with_its_traceback(lr_file, capsys, monkeypatch):
-    monkeypatch.setattr(app, "read_input", lambda *a: 1 / 0)
+    monkeypatch.setattr(analysis, "read_input", lambda *a: 1 / 0)
     status = main(["lam", "--model", "demo", "--image", str(lr_file), "--window", "0", "0", "16"])
     printed = capsys.readouterr()
     assert status == 1 and "ZeroDivisionError" in printed.err and "fault of ours" in printed.err

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sr_hooks.core.escapes import for_latex, for_markdown, one_line
-from sr_hooks.core.text_tables import text_table
+from sr_hooks.core.text import for_latex, for_markdown, one_line, text_table
 from sr_hooks.grid.report.tables import Head, Table, Value
 
 __all__ = ["as_latex", "as_markdown", "as_text"]

@@ -19,8 +19,7 @@ from markupsafe import Markup
 from sr_hooks.analyses.ddr.result import DdrResult
 from sr_hooks.analyses.faig.result import FaigResult
 from sr_hooks.analyses.lam.result import LamResult
-from sr_hooks.core.escapes import one_line
-from sr_hooks.core.text_tables import cell
+from sr_hooks.core.text import cell, one_line
 from sr_hooks.figures.data_uri import density_uri, map_uri, photo_uri, pixels_uri, ramp
 from sr_hooks.grid.report.html_plots import histogram_of, scatters_of
 from sr_hooks.grid.report.rows import GridRows, Row, is_map, map_images

@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sr_hooks.core.escapes import for_csv
-from sr_hooks.core.text_tables import label
+from sr_hooks.core.text import for_csv, label
 from sr_hooks.grid.report.rows import GridRows, Row, better
 from sr_hooks.grid.report.warnings import ComparisonWarning
 from sr_hooks.results.card import PASSES

@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
-from sr_hooks.core.escapes import one_line
+from sr_hooks.core.text import one_line
 from sr_hooks.grid.report.rows import GridRows, Row
 
 __all__ = ["ComparisonWarning", "comparison_warnings"]

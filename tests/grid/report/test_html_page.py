@@ -7,7 +7,7 @@ import json
 import pytest
 import torch
 
-from sr_hooks.core.escapes import one_line
+from sr_hooks.core.text import one_line
 from sr_hooks.grid import run_grid
 from sr_hooks.grid.folder import GridFolder
 from sr_hooks.grid.plan import make_plan

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from sr_hooks.core.escapes import for_csv, for_latex, for_markdown, one_line
+from sr_hooks.core.text import for_csv, for_latex, for_markdown, one_line
 from sr_hooks.figures.style import plain
 from sr_hooks.grid.plan import Cell
 from sr_hooks.grid.report.formats import as_latex, as_markdown, as_text

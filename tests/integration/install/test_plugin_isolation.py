@@ -78,6 +78,13 @@ UNINSTALL = "Mend or uninstall it: pip uninstall "
 
 SET_ASIDE = {  # distribution: its module, the hook that is named, the reason, the remedy
     "sr-import": ("import no_such_module_anywhere", "import", "no_such_module_anywhere", UNINSTALL),
+    "sr-old": ("from sr_hooks.taps import resolve", "import", "sr_hooks.taps has moved to sr_hooks.hooks", UNINSTALL),
+    "sr-older": (
+        "from sr_hooks import metrics",
+        "import",
+        "has moved to sr_hooks.images (sr_hooks 0.2, plug",
+        UNINSTALL,
+    ),
     "sr-exit": ("import sys\nsys.exit('no licence')", "import", "SystemExit: no licence", UNINSTALL),
     "sr-register": (hook("register_analyses", "return []", "wrong"), "register", "wrong", "must match"),
     "sr-raise": (hook("register_paths", "raise RuntimeError('oh dear')"), "register_paths", "oh dear", UNINSTALL),
@@ -186,11 +193,11 @@ def listed(environment: Environment) -> tuple[dict[str, dict[str, Any]], str]:
 
 
 @pytest.mark.parametrize("name", SET_ASIDE)
-def test_a_broken_package_is_named_once_and_set_aside(listed, name):
+def test_a_broken_package_is_named_once_and_disabled(listed, name):
     listing, said = listed
     _, where, reason, remedy = SET_ASIDE[name]
     (fault,) = listing[name]["faults"]
-    assert fault.startswith(f"plugin {name} ({name} 1.2.3) set aside at {where}: ")
+    assert fault.startswith(f"plugin {name} ({name} 1.2.3) disabled at {where}: ")
     assert reason in fault and remedy in fault and (remedy != UNINSTALL or fault.endswith(f"pip uninstall {name}"))
     assert said.splitlines().count(fault) == 1
 
@@ -205,13 +212,13 @@ def test_the_rest_goes_on(listed):
 
 def test_two_distributions_with_one_entry_point_name(listed):
     (fault,) = listed[0]["sr-mean"]["faults"]
-    assert fault.startswith("plugin sr-mean (sr-usurper 1.2.3) set aside at entry point: the name is taken by sr-mean")
+    assert fault.startswith("plugin sr-mean (sr-usurper 1.2.3) disabled at entry point: the name is taken by sr-mean")
     assert "Rename its entry point" in fault
 
 
 def test_strict_raises_instead(environment):
     done = environment.run("sr-hooks", "plugins", SR_HOOKS_STRICT="1")
-    assert done.returncode == 2 and "set aside at" in done.stderr and "Traceback" not in done.stderr
+    assert done.returncode == 2 and "disabled at" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_an_analysis_gets_command_flags_and_result_folder(environment, tmp_path):

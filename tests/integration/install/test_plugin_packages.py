@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import sr_hooks
-from sr_hooks.cli.new_plugin import new_plugin
+from sr_hooks.cli.plugins import new_plugin
 from sr_hooks.demo.assets import photographs
 from sr_hooks.errors import OptionError
 from tests.integration.basicsr import runs
@@ -276,6 +276,39 @@ def test_erf_installed_from_command_line_and_python(with_erf, tmp_path):
     assert np.array_equal(flags.arrays["field"], python.arrays["field"]) and flags.scalars == python.scalars
     for door in ("flags", "python"):
         assert (tmp_path / door / "figure.png").stat().st_size > 10_000
+
+
+LISTED = """
+    import sys
+    from sr_hooks.cli import main
+    try:
+        main(["--help"])
+    finally:
+        print("torch" in sys.modules)
+"""
+
+
+def test_the_list_of_commands_names_a_plugin_and_imports_it_once(with_erf, tmp_path):
+    cache = {"SR_HOOKS_CACHE": str(tmp_path)}
+    first, second = (with_erf.python(LISTED, **cache).stdout.splitlines() for _ in range(2))
+    assert (first[-1], second[-1]) == ("True", "False") and first[:-1] == second[:-1]
+    assert any(line.split()[:1] == ["erf"] for line in first)
+    (file,) = tmp_path.glob("commands-*.json")
+    for damage in ("", "{", "[]", '{"erf": 3}'):
+        file.write_text(damage)
+        assert with_erf.python(LISTED, **cache).stdout.splitlines()[:-1] == first[:-1]
+    module = with_erf.site / "sr_hooks_erf.py"
+    source = module.read_text()
+    try:
+        module.write_text(
+            source.replace('name = "erf"', 'name = "field"').replace(
+                'name, options_type = "erf"', 'name, options_type = "field"'
+            )
+        )
+        changed = with_erf.python(LISTED, **cache).stdout.splitlines()
+    finally:
+        module.write_text(source)
+    assert any(line.split()[:1] == ["field"] for line in changed) and changed[-1] == "True"
 
 
 def test_erf_installed_from_an_option_file_and_in_tensorboard(basicsr, with_erf, tmp_path):

@@ -1,10 +1,12 @@
-"""Names that people chose, made harmless for each format: they neither break it nor become part of it."""
+"""Text for people: tables of numbers, and names made safe for a line, CSV, Markdown and LaTeX."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-__all__ = ["for_csv", "for_latex", "for_markdown", "one_line"]
+__all__ = ["cell", "for_csv", "for_latex", "for_markdown", "label", "one_line", "text_table"]
 
 _LONGEST = 80
 _FORMULA = ("=", "+", "-", "@")
@@ -33,8 +35,34 @@ _LATEX = {
 _LATIN = range(0xA1, 0x180)  # letters that LaTeX's utf8 knows with T1 fonts
 
 
+def cell(value: Any) -> str:
+    """The text of a table's cell: four digits of a float, a dash for None, anything else as `str` gives it."""
+    if value is None:
+        return "-"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def label(name: str) -> str:
+    """The name of a number with spaces for underscores; a tap's name, which has dots or colons, is left as it is."""
+    return name.replace("_", " ") if name.isidentifier() else name
+
+
+def text_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """A text table with aligned columns under their names; numbers are aligned to the right."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    cells = [[cell(row.get(column)) for column in columns] for row in rows]
+    heads = [label(column) for column in columns]
+    widths = [max(len(heads[i]), *(len(row[i]) for row in cells)) for i in range(len(columns))]
+    right = [all(isinstance(row.get(column), (int, float, type(None))) for row in rows) for column in columns]
+
+    def line(texts: Sequence[str]) -> str:
+        return "  ".join(t.rjust(w) if r else t.ljust(w) for t, w, r in zip(texts, widths, right, strict=True)).rstrip()
+
+    return "\n".join([line(heads), "  ".join("-" * w for w in widths), *map(line, cells)])
+
+
 def one_line(text: str, longest: int | None = _LONGEST) -> str:
-    """Without line breaks, control and direction characters; the middle of a very long one left out."""
+    """The text without line breaks, control and direction characters; the middle of a very long text is left out."""
     text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     if longest is None or len(text) <= longest:
         return text
@@ -42,13 +70,13 @@ def one_line(text: str, longest: int | None = _LONGEST) -> str:
 
 
 def for_csv(text: str) -> str:
-    """Whole; with an apostrophe in front where a spreadsheet would take it for a formula."""
+    """The whole text in one line, with an apostrophe in front where a spreadsheet would take it for a formula."""
     text = one_line(text, None)
     return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 def for_markdown(text: str) -> str:
-    """For a cell of a table: every character that Markdown or HTML gives a meaning, escaped."""
+    """The text for a cell of a Markdown table: every character that means something in Markdown or HTML is escaped."""
     text = one_line(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     text = re.sub(r"([\\`*_\[\]|~$@])", r"\\\1", text)
     return re.sub(r"(?i)(?<=http)(?=s?:)|(?<=www)(?=\.)|(?<=ftp)(?=:)", "&#8203;", text)  # no bare links

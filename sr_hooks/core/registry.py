@@ -143,7 +143,7 @@ class Registry:
         self._fault(plugin, where, error, self._remedy(plugin))
 
     def call(self, hook: str, **arguments: Any) -> list[tuple[str, Any]]:
-        """(plugin, answer) of all that implement the hook, in order of registration; a plugin that raises is disabled."""
+        """(plugin, answer) of every plugin with the hook, in order of registration; one that raises is disabled."""
         answers = []
         for name, plugin in list(self.manager.list_name_plugin()):
             if plugin is None or not any(i.plugin is plugin for i in getattr(self.manager.hook, hook).get_hookimpls()):

@@ -17,9 +17,9 @@ from sr_hooks.core.public_names import MOVED, MovedError, install_moved_finder
 def test_an_old_module_says_where_it_is_now(old):
     assert importlib.machinery.PathFinder.find_spec(old, _path_of(old)) is None, "the module is still there"
     importlib.import_module(MOVED[old])
-    with pytest.raises(ModuleNotFoundError, match=f"has moved to {MOVED[old]} ") as error:
+    with pytest.raises(ModuleNotFoundError) as error:
         importlib.import_module(old)
-    first = next(name for name in _prefixes(old) if name in MOVED)
+    first = next(name for name in _prefixes(old) if name in MOVED)  # Python imports the folders of a module first
     assert str(error.value) == f"{first} has moved to {MOVED[first]} (sr_hooks 0.2, plugin contract 2)"
 
 
@@ -47,13 +47,12 @@ def _path_of(name: str) -> list[str] | None:
 def test_every_way_to_import_says_it(line):
     run = subprocess.run([sys.executable, "-c", line], capture_output=True, text=True, check=False)
     assert run.returncode == 1
-    assert run.stderr.splitlines()[-1].endswith(
-        "sr_hooks.taps has moved to sr_hooks.hooks (sr_hooks 0.2, plugin contract 2)"
-    )
+    said = run.stderr.splitlines()[-1]
+    assert said.endswith("Error: sr_hooks.taps has moved to sr_hooks.hooks (sr_hooks 0.2, plugin contract 2)")
 
 
 def test_other_missing_names_are_as_ever():
-    with pytest.raises(ModuleNotFoundError, match="No module named 'sr_hooks.nothing'"):
+    with pytest.raises(ModuleNotFoundError, match=r"No module named 'sr_hooks\.nothing'"):
         importlib.import_module("sr_hooks.nothing")
     with pytest.raises(ImportError, match="cannot import name 'nothing'"):
         exec("from sr_hooks import nothing")

@@ -300,11 +300,7 @@ def test_the_list_of_commands_names_a_plugin_and_imports_it_once(with_erf, tmp_p
     module = with_erf.site / "sr_hooks_erf.py"
     source = module.read_text()
     try:
-        module.write_text(
-            source.replace('name = "erf"', 'name = "field"').replace(
-                'name, options_type = "erf"', 'name, options_type = "field"'
-            )
-        )
+        module.write_text(source.replace('name = "erf"', 'name = "field"'))
         changed = with_erf.python(LISTED, **cache).stdout.splitlines()
     finally:
         module.write_text(source)

@@ -41,7 +41,7 @@ def _usable() -> dict[str, tuple[Any, argparse.ArgumentParser]]:
 
 def summary_of(kind: Any) -> str:
     """The first line of an analysis's docstring, or its name."""
-    return (kind.__doc__ or kind.name).strip().splitlines()[0]
+    return str(kind.__doc__ or kind.name).strip().splitlines()[0]
 
 
 def add_analyses(commands: Any) -> None:

@@ -162,7 +162,7 @@ def _report(diagnosis: Diagnosis) -> str:
     lines.append("")
     findings = diagnosis.findings
     if len({finding.message for finding in findings}) == 1:
-        lines += _wrapped("nothing works: ", findings[0].said)
+        lines += _wrapped("nothing works: ", findings[0].message)
     else:
         for finding in findings:
             mark = "works" if finding.works else "does not work" if finding.explained else "fails"

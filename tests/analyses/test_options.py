@@ -125,6 +125,6 @@ def test_a_call_checks_its_keywords_and_hands_on_one_dataclass():
         blur("image", width=1, seeds=1)
     with pytest.raises(TypeError, match=r"blur\(\) missing a required"):
         blur("image")
-    expected = "subject: an image.\n        width: in pixels\n        seed: of the noise\n        names: of channels"
-    assert expected in blur.__doc__ and isinstance(blur, types.FunctionType)
+    expected = "subject: an image.\n    width: in pixels\n    seed: of the noise\n    names: of channels"
+    assert expected in inspect.getdoc(blur) and isinstance(blur, types.FunctionType)
     assert "..." not in textwrap.dedent(blur.__doc__)

@@ -13,6 +13,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,7 @@ def lay_out(floors: Sequence[Sequence[str]], arrows: Sequence[tuple[str, str]]) 
             chain.append(crossing)
         chain.append(nodes[target])
         chains.append(chain)
-        for upper, lower in zip(chain, chain[1:], strict=False):
+        for upper, lower in pairwise(chain):
             upper.neighbours.append(lower)
             lower.neighbours.append(upper)
     for row in rows:
@@ -104,7 +105,7 @@ def lay_out(floors: Sequence[Sequence[str]], arrows: Sequence[tuple[str, str]]) 
         for row in rows if sweep % 2 else rows[::-1]:
             wishes = [sum(n.x for n in node.neighbours) / max(len(node.neighbours), 1) for node in row]
             if sweep < 40:
-                order = sorted(range(len(row)), key=lambda i: wishes[i])  # noqa: B023
+                order = sorted(range(len(row)), key=lambda i: wishes[i])
                 row[:] = [row[i] for i in order]
                 wishes = [wishes[i] for i in order]
             spread(row, wishes)
@@ -117,7 +118,7 @@ def spread(row: list[Node], wishes: list[float]) -> None:
         node.x = wish
     for _ in range(200):
         moved = False
-        for left, right in zip(row, row[1:], strict=False):
+        for left, right in pairwise(row):
             lack = left.x + (left.width + right.width) / 2 + GAP - right.x
             if lack > 0.01:
                 left.x, right.x, moved = left.x - lack / 2, right.x + lack / 2, True
@@ -188,7 +189,7 @@ def arrow(chain: Sequence[Node], top_of: Sequence[int], colour: str) -> list[str
 
 
 def port(box: Node, other: Node, top_of: Sequence[int]) -> tuple[float, int]:
-    """Where an arrow leaves or enters a box: the arrows of each edge stand side by side, in order of their other ends."""
+    """Where an arrow leaves or enters a box: the arrows of one edge stand side by side, sorted by their other ends."""
     side = [n for n in box.neighbours if (n.floor < box.floor) == (other.floor < box.floor)]
     side.sort(key=lambda node: node.x)
     step = min(20.0, (box.width - 20) / max(len(side), 1))

@@ -16,8 +16,7 @@ import torch
 import sr_hooks
 from sr_hooks.core import progress_bar
 from sr_hooks.errors import ImageError, NetworkError
-from sr_hooks.images import single_images
-from sr_hooks.inference import calibrate, in_batches
+from sr_hooks.inference import calibrate, in_batches, prepare_input
 
 __all__ = ["SHARES", "Erf", "ErfOptions", "register_analyses", "side_of"]
 
@@ -126,8 +125,7 @@ def key(share: float) -> str:
 def centre_crops(network: sr_hooks.Network, images: Any, size: int) -> list[torch.Tensor]:
     """(1,C,size,size) from the middle of each image of a batch or a list of images."""
     crops = []
-    for image in single_images(images):
-        network.check(image)
+    for image in prepare_input(network, images, clips=False).images:
         height, width = image.shape[-2:]
         top, left = (height - size) // 2, (width - size) // 2
         if top < 0 or left < 0:

@@ -21,6 +21,7 @@ from sr_hooks.hooks.layer_list import resolve
 from sr_hooks.images.clips import by_frames
 from sr_hooks.images.image import downsample
 from sr_hooks.images.windows import parse_windows
+from sr_hooks.inference.inputs import check_input
 from sr_hooks.networks.network import Network
 from sr_hooks.results.result import Result
 from sr_hooks.version import __version__
@@ -61,16 +62,11 @@ class Watcher:
         Raises:
             SRHooksError: with what is wrong.
         """
+        stated = [getattr(self.options, name, None) for name in ("window", "windows")]
+        windows = [window for value in stated if value is not None for window in parse_windows(value)[0]]
         for image in self.context.images:
             lr = image if self.kind.takes == "lr" else by_frames(partial(downsample, scale=network.scale), image)
-            network.check(lr)
-            frame = getattr(self.options, "frame", None)
-            if frame is not None and (network.frames or frame != "middle"):
-                network.frame_index(lr.shape[1] if lr.ndim == 5 else network.frames, frame)
-            for name in ("window", "windows"):
-                if getattr(self.options, name, None) is not None:
-                    for window in parse_windows(getattr(self.options, name))[0]:
-                        window.check(*network.output_size(*lr.shape[-2:]))
+            check_input(network, lr, windows=windows, frame=getattr(self.options, "frame", None))
         if self.context.images:
             small = lr[..., :64, :64].to(network.device)
             for name in ("layer", "layers"):

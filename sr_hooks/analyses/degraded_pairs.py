@@ -10,9 +10,8 @@ import torch
 
 from sr_hooks.degradations.parsing import make_lr, parse_degradations
 from sr_hooks.errors import ImageError, OptionError
-from sr_hooks.images.clips import as_clips, by_frames
-from sr_hooks.images.image import as_batch, sha256_of
-from sr_hooks.images.image_sets import single_images
+from sr_hooks.images.image import sha256_of
+from sr_hooks.inference.inputs import prepare_input, read_images
 from sr_hooks.networks.network import Network
 
 __all__ = ["Inputs", "make_inputs", "one_input_each"]
@@ -90,17 +89,12 @@ def make_inputs(
     )
     chains = (*chains, *extra)
     scale = network.scale
-    hrs = [_trim(image, scale, crop) for image in _singles(network, images, "the HR image")]
+    hrs = [_trim(image, scale, crop) for image in prepare_input(network, images, what="the HR image").images]
     rows = []
     for index, hr in enumerate(hrs):
-        network.check(hr)
         rows.append(tuple(make_lr(hr, chain, scale=scale, seed=seed, first=index, clip=clip) for chain in chains))
     truths = tuple(_returned(network, hr) for hr in hrs)
     return Inputs(tuple(chain.name for chain in chains), truths, tuple(rows))
-
-
-def _singles(network: Network, given: Any, what: str) -> list[torch.Tensor]:
-    return as_clips(given, network.frames, what) if network.frames else single_images(given, what)
 
 
 def _returned(network: Network, hr: torch.Tensor) -> torch.Tensor:
@@ -136,22 +130,20 @@ def _ready_made(network: Network, degraded: Mapping[str, Any], gt: Any) -> Input
         raise OptionError("degraded must map a name to its inputs: degraded={'blur': tensor, 'noise': tensor}")
     if gt is None:
         raise OptionError("degraded= needs gt=, the ground truth of the same images")
-    truths = _singles(network, gt, "the ground truth")
+    truths = read_images(network, gt, "the ground truth")
     columns = []
     for name, given in degraded.items():
         items = list(given) if isinstance(given, (list, tuple)) else [given]
-        lrs = [single for item in items for single in _ready_inputs(network, item, name)]
+        what = f"degraded[{name!r}]"
+        lrs = [lr for item in items for lr in prepare_input(network, item, what=what, noisy=True).images]
         if len(lrs) != len(truths):
-            raise ImageError(
-                f"degraded[{name!r}] has {len(lrs)} images and gt has {len(truths)}: they must go in pairs"
-            )
+            raise ImageError(f"{what} has {len(lrs)} images and gt has {len(truths)}: they must go in pairs")
         for lr, truth in zip(lrs, truths, strict=True):
-            network.check(lr)
             expected, got = network.output_size(*lr.shape[-2:]), tuple(truth.shape[-2:])
             if expected != got:
                 raise ImageError(
                     f"gt is {got[0]}x{got[1]} pixels, and {network.name} at scale {network.scale:g} makes "
-                    f"{expected[0]}x{expected[1]} of degraded[{name!r}], which is {lr.shape[-2]}x{lr.shape[-1]}"
+                    f"{expected[0]}x{expected[1]} of {what}, which is {lr.shape[-2]}x{lr.shape[-1]}"
                 )
         columns.append(lrs)
     if network.frames:
@@ -160,31 +152,6 @@ def _ready_made(network: Network, degraded: Mapping[str, Any], gt: Any) -> Input
             gt if gt.shape[1] == count else _returned(network, gt) for gt, count in zip(truths, counts, strict=True)
         ]
     return Inputs(tuple(map(str, degraded)), tuple(truths), tuple(zip(*columns, strict=True)))
-
-
-def _ready_inputs(network: Network, item: Any, name: str) -> list[torch.Tensor]:
-    if not network.frames:
-        return list(_finite(item, name).split(1))
-    if isinstance(item, torch.Tensor) and item.is_floating_point():
-        clips = item[None] if item.ndim == 4 else item
-        return list(by_frames(lambda frames: _finite(frames, name), clips).split(1))
-    return as_clips(item, network.frames, f"degraded[{name!r}]")
-
-
-def _finite(lr: Any, name: str) -> torch.Tensor:
-    """An input checked like any image but for its range: noise that was not clipped leaves [0, 1]."""
-    what = f"degraded[{name!r}]"
-    if not isinstance(lr, torch.Tensor) or not lr.is_floating_point():
-        return as_batch(lr, what=what)
-    as_batch(torch.nan_to_num(lr, -1.0, -1.0, -1.0).clamp(0, 1), what=what)  # shape and channels
-    broken = int((~torch.isfinite(lr)).sum())
-    if broken:
-        raise ImageError(f"{what} has {broken} values that are NaN or infinite")
-    if float(lr.abs().max()) > 8:
-        raise ImageError(
-            f"{what} has values up to {float(lr.abs().max()):.4g}; inputs are in [0, 1], noise aside: divide by 255"
-        )
-    return lr.detach().float().reshape(-1, *lr.shape[-3:])
 
 
 def one_input_each(

@@ -15,8 +15,9 @@ from sr_hooks.analyses.lam.options import LamOptions
 from sr_hooks.analyses.lam.result import LamResult
 from sr_hooks.core.options import from_mapping
 from sr_hooks.errors import ImageError, NetworkError, OptionError, SRHooksError
-from sr_hooks.images.image import as_batch, sha256_of
+from sr_hooks.images.image import sha256_of
 from sr_hooks.images.windows import Window, parse_window
+from sr_hooks.inference.inputs import read_images
 from sr_hooks.networks.network import Network
 from sr_hooks.results.result import Result
 
@@ -91,7 +92,7 @@ def subject_of(result: Result, network: Any, image: Any, attribute: Attribute | 
     if result.arrays["lr"].ndim != 3:
         raise OptionError("check knows maps of single images, and this one is of a clip")
     checked_network = _network(result, network)
-    batch = _image(result, image)
+    batch = _image(checked_network, result, image)
     window = parse_window(result.window)
     if attribute is None:
         attribution, name = np.asarray(result.attribution, dtype=np.float64), "LAM"
@@ -141,8 +142,9 @@ def _load_recorded(source: dict[str, Any] | None) -> Network:
         ) from None
 
 
-def _image(result: LamResult, image_argument: Any) -> torch.Tensor:
-    batch = as_batch(result.arrays["lr"] if image_argument is None else image_argument).cpu()
+def _image(network: Network, result: LamResult, image_argument: Any) -> torch.Tensor:
+    image = result.arrays["lr"] if image_argument is None else image_argument
+    batch = torch.cat(read_images(network, image, one_batch=True, clips=False)).cpu()
     if sha256_of(batch) != result.provenance.get("input_sha256"):
         what = Path(image_argument).name if isinstance(image_argument, (str, Path)) else "the image"
         raise ImageError(f"{what} is not the input that the result was computed from: give that, or none")

@@ -20,6 +20,7 @@ from sr_hooks.grid.default_windows import window_with_most_edges
 from sr_hooks.grid.request import GridRequest, NetworkRequest
 from sr_hooks.images.image import downsample, read_image, sha256_of, upsample
 from sr_hooks.images.windows import Window
+from sr_hooks.inference.inputs import check_input
 from sr_hooks.networks.network import Network
 from sr_hooks.results.cache import key_of
 
@@ -122,11 +123,10 @@ def _windows_of(request: GridRequest, number: int, network: Network) -> list[tup
                 read_cached_image(image.file)[..., : size[0], : size[1]] if request.hr else upsample(lr, size)
             )
         ]
-    for window in image.windows:
-        try:
-            Window(*window).check(*size)
-        except SRHooksError as error:
-            raise type(error)(f"image {image.name}: {error}") from None
+    try:
+        check_input(network, lr, windows=[Window(*window) for window in image.windows])
+    except SRHooksError as error:
+        raise type(error)(f"image {image.name}: {error}") from None
     return list(image.windows)
 
 
@@ -148,7 +148,7 @@ def _cell(
     numbers = [number] if number is not None else range(len(request.images))
     images = [network_input(request, n, network, kind.takes) for n in numbers]
     for image in images:
-        network.check(image)
+        check_input(network, image)
     content = {"options": parsed, "files": _files(stated), "threads": threads}
     key = key_of(f"grid {name} {_version(name)}", network, images, content)
     return Cell(key, name, row, number, window, options, request.check and name == "lam")

@@ -2,18 +2,22 @@
 
 from sr_hooks.inference.batches import groups, in_batches
 from sr_hooks.inference.calibration import ExecutionPlan, calibrate
+from sr_hooks.inference.inputs import PreparedInput, check_input, prepare_input
 from sr_hooks.inference.perturbation import blocks_of, replace_blocks, run_perturbed
 from sr_hooks.inference.streaming import Seen, stream
 from sr_hooks.inference.tails import Tail
 
 __all__ = [
     "ExecutionPlan",
+    "PreparedInput",
     "Seen",
     "Tail",
     "blocks_of",
     "calibrate",
+    "check_input",
     "groups",
     "in_batches",
+    "prepare_input",
     "replace_blocks",
     "run_perturbed",
     "stream",

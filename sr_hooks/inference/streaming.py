@@ -11,8 +11,8 @@ import torch
 
 from sr_hooks.hooks.activations import capture, features
 from sr_hooks.hooks.taps import Tap, parse_tap
-from sr_hooks.images.image import as_batch
 from sr_hooks.inference.batches import groups, in_batches
+from sr_hooks.inference.inputs import prepare_input
 from sr_hooks.networks.network import Network
 
 __all__ = ["Seen", "stream"]
@@ -67,8 +67,8 @@ def stream(
     wanted = [parse_tap(tap) for tap in taps]
     several = [images] if isinstance(images, (torch.Tensor, str, Path)) else images
     first = 0
-    for group in groups((as_batch(image) for image in several), batch):
-        network.check(group)
+    singles = (one for image in several for one in prepare_input(network, image, one_batch=True, clips=False).images)
+    for group in groups(singles, batch):
 
         def compute(part: slice, group: torch.Tensor = group) -> tuple[torch.Tensor, Any, Any]:
             x = group[part].to(network.device)

@@ -19,7 +19,7 @@ import sr_hooks
 from sr_hooks.analyses import Analysis, WatchContext, Watcher
 from sr_hooks.degradations import make_lr, parse_degradation
 from sr_hooks.errors import ImageError
-from sr_hooks.images import single_images
+from sr_hooks.inference import prepare_input
 from sr_hooks.statistics import interval
 from sr_hooks_attention.effects import HOW, Measured, measure
 from sr_hooks_attention.finding import Site, find
@@ -107,8 +107,7 @@ def _pairs(
     """(LR, HR) centre crops; sides are whole multiples of what the network pads to, so that nothing is padded."""
     parse_degradation(options.degradation)
     pairs = []
-    for index, image in enumerate(single_images(images)):
-        network.check(image)
+    for index, image in enumerate(prepare_input(network, images, clips=False).images):
         lr = make_lr(image, options.degradation, scale=network.scale, seed=options.seed, first=index)
         sides = [min(options.size, side) // network.multiple * network.multiple for side in lr.shape[-2:]]
         if min(sides) < 1:

@@ -14,7 +14,7 @@ from sr_hooks.analyses import one_input_each
 from sr_hooks.core import cache_folder, progress_bar
 from sr_hooks.errors import OptionError
 from sr_hooks.images import Window, parse_windows
-from sr_hooks.inference import calibrate
+from sr_hooks.inference import calibrate, check_input
 from sr_hooks.results import Cache, key_of
 from sr_hooks_cem.agreement import agreement
 from sr_hooks_cem.effects import Effects
@@ -92,9 +92,8 @@ class Cem(sr_hooks.Analysis[CemOptions]):
         if side < 1 or side != round(side):
             raise OptionError(f"block is {options.block}: it must be a multiple of the scale, {network.scale:g}")
         windows, several = parse_windows(options.window)
-        for gt in inputs.gt:
-            for window in windows:
-                window.check(*gt.shape[-2:])
+        for (lr,) in inputs.lr:
+            check_input(network, lr, windows=windows)
         pool = Pool(network, options.pool, options.degradation, options.seed)
         pool.check(round(side))
         results = [

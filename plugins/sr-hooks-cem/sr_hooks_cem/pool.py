@@ -10,7 +10,8 @@ from sr_hooks.core import generator
 from sr_hooks.degradations import make_lr
 from sr_hooks.demo import photographs
 from sr_hooks.errors import ImageError
-from sr_hooks.images import single_images
+from sr_hooks.images import read_image
+from sr_hooks.inference import prepare_input
 from sr_hooks.networks import Network
 
 __all__ = ["Pool"]
@@ -27,14 +28,14 @@ class Pool:
     """
 
     def __init__(self, network: Network, images: Any, degradation: str, seed: int) -> None:
-        found = single_images([str(path) for path in photographs()] if images is None else images, "the pool's image")
-        if images is None and network.channels == 1:
-            found = [image.mean(dim=1, keepdim=True) for image in found]
-        for image in found:
-            network.check(image)
+        if images is None:
+            photos = [read_image(path) for path in photographs()]
+            images = [photo.mean(dim=1, keepdim=True) for photo in photos] if network.channels == 1 else photos
+        images = prepare_input(network, images, what="the pool's image", clips=False).images
         self.seed = seed
         self.inputs = [
-            make_lr(image, degradation, scale=network.scale, seed=seed, first=1000 + i) for i, image in enumerate(found)
+            make_lr(image, degradation, scale=network.scale, seed=seed, first=1000 + i)
+            for i, image in enumerate(images)
         ]
 
     def check(self, side: int) -> None:

@@ -17,7 +17,8 @@ from sr_hooks.analyses import Watcher
 from sr_hooks.core import progress_bar
 from sr_hooks.degradations import make_lr, parse_degradation
 from sr_hooks.errors import ImageError
-from sr_hooks.images import psnr, quantise, single_images
+from sr_hooks.images import psnr, quantise
+from sr_hooks.inference import prepare_input
 from sr_hooks.statistics import rank_correlation
 from sr_hooks_difficulty.counting import Counted, multiply_accumulates
 
@@ -77,9 +78,7 @@ class Difficulty(sr_hooks.Analysis):
         rows: list[tuple[int, int, int, float]] = []
         counts: list[Counted] = []
         arrays: dict[str, np.ndarray] = {}
-        several = single_images(images)
-        for image in several:
-            network.check(image)
+        several = prepare_input(network, images, clips=False).images
         sizes = [(int(image.shape[-2] / scale), int(image.shape[-1] / scale)) for image in several]
         total = sum(len(corners(*size, options)) for size in sizes)
         with progress_bar("difficulty", total, unit="patches") as bar:

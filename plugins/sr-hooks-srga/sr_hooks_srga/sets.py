@@ -13,6 +13,7 @@ import sr_hooks
 from sr_hooks.degradations import make_lr, parse_degradation, parse_degradations
 from sr_hooks.errors import ImageError, OptionError
 from sr_hooks.images import cut_patches, image_files, single_images
+from sr_hooks.inference import check_input
 
 __all__ = ["Set", "draw_sets"]
 
@@ -74,7 +75,7 @@ def draw_sets(
             f"patch than {patch} input pixels"
         )
     for each in found:
-        network.check(each.inputs)
+        check_input(network, each.inputs)
     return [Set(each.name, each.inputs[:count]) for each in found]
 
 

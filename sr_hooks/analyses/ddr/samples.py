@@ -12,8 +12,8 @@ import torch
 from sr_hooks.degradations.parsing import make_lr
 from sr_hooks.degradations.step import Degradation
 from sr_hooks.errors import OptionError
-from sr_hooks.images.clips import as_clips
-from sr_hooks.images.image_sets import cut_patches, single_images
+from sr_hooks.images.image_sets import cut_patches
+from sr_hooks.inference.inputs import check_input, read_images
 from sr_hooks.networks.network import Network
 
 __all__ = ["Samples", "draw_samples"]
@@ -89,17 +89,17 @@ def draw_samples(
         raise OptionError(f"patch {patch} is less than one input pixel at scale {network.scale:g}")
     parts, labels, groups, used = [], [], [], 0
     if images is not None:
-        cut = cut_patches(_singles(network, images, "image"), patch, patches, seed, "image")
+        cut = cut_patches(_of_one_length(network, images, "image"), patch, patches, seed, "image")
         used = len(cut)
         for degradation in degradations:
             parts.append(make_lr(cut, degradation, scale=network.scale, seed=seed))
             groups.append(np.arange(used))
     for label, folder in folders.items():
-        found = _singles(network, folder, f"image of {label}")
+        found = _of_one_length(network, folder, f"image of {label}")
         parts.append(cut_patches(found, side, patches, seed, f"image of {label}"))
         groups.append(np.arange(len(parts[-1])) + sum(map(len, groups)))
     for index, (name, part) in enumerate(zip(names, parts, strict=True)):
-        network.check(part)
+        check_input(network, part)
         labels.append(np.full(len(part), index))
         if len(part) < len(names):
             raise OptionError(
@@ -111,12 +111,10 @@ def draw_samples(
     return Samples(torch.cat(parts), np.concatenate(labels), np.concatenate(groups), names, degradations, used)
 
 
-def _singles(network: Network, given: Any, what: str) -> list[torch.Tensor]:
+def _of_one_length(network: Network, images: Any, what: str) -> list[torch.Tensor]:
     """Images, or clips of one length."""
-    if not network.frames:
-        return single_images(given, what)
-    clips = as_clips(given, network.frames, what)
-    lengths = sorted({clip.shape[1] for clip in clips})
+    inputs = read_images(network, images, what)
+    lengths = sorted({clip.shape[1] for clip in inputs}) if network.frames else []
     if len(lengths) > 1:
         raise OptionError(f"clips of {' and '.join(map(str, lengths))} frames: their features have no common size")
-    return clips
+    return inputs

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, cast, overload
 
-import numpy as np
 import torch
 
 from sr_hooks.analyses.base import Analysis, execute
@@ -16,11 +15,8 @@ from sr_hooks.attribution.image_paths import ImagePath
 from sr_hooks.attribution.objectives import Objective
 from sr_hooks.core.options import with_options
 from sr_hooks.core.progress import progress_bar
-from sr_hooks.errors import ImageError, OptionError
 from sr_hooks.hookspecs import hookimpl
-from sr_hooks.images.clips import as_clips
-from sr_hooks.images.image import as_batch
-from sr_hooks.images.windows import parse_windows
+from sr_hooks.inference.inputs import prepare_input
 from sr_hooks.networks.network import Network
 from sr_hooks.results.result import Result
 
@@ -37,12 +33,8 @@ class Lam(Analysis[LamOptions]):
     better: ClassVar[Mapping[str, str]] = {"diffusion_index": "higher"}
 
     def run(self, network: Network, images: Any, options: LamOptions) -> LamResult | list[LamResult]:
-        inputs = as_clips(images, network.frames) if network.frames else _images(network, images, options)
-        windows, several = parse_windows(options.window)
-        for each in inputs:
-            network.check(each)
-            for window in windows:
-                window.check(*network.output_size(*each.shape[-2:]))
+        prepared = prepare_input(network, images, window=options.window, frame=options.frame, one_batch=True)
+        inputs, windows = prepared.images, list(prepared.windows)
         results: list[LamResult] = []
         with progress_bar("LAM", unit="gradients") as progress:
             if network.frames:
@@ -53,7 +45,7 @@ class Lam(Analysis[LamOptions]):
                 question = Question(network, windows, options, progress)
                 for part in torch.cat(inputs).split(question.images_at_once(tuple(inputs[0].shape[1:]))):
                     results += Explanation(question, part).results()
-        return results if several or len(inputs) > 1 else results[0]
+        return results if prepared.listed or len(inputs) > 1 else results[0]
 
     @classmethod
     def figure(cls, result: Result) -> Any:
@@ -61,17 +53,6 @@ class Lam(Analysis[LamOptions]):
 
         lam_result = cast("LamResult", result)
         return lam_clip_figure(lam_result) if lam_result.is_clip else lam_figure(lam_result)
-
-
-def _images(network: Network, images: Any, options: LamOptions) -> list[torch.Tensor]:
-    if options.frame != "middle":
-        raise OptionError(f"frame is {options.frame}, and {network.name} takes images, which have none")
-    if isinstance(images, (torch.Tensor, np.ndarray)) and images.ndim == 5:
-        raise ImageError(
-            f"{network.name} takes images, and this is a clip of shape {tuple(images.shape)}; Network(..., frames=T) "
-            "says that a module takes clips"
-        )
-    return list(as_batch(images).split(1))
 
 
 def _lam(network: Any, lr: Any, options: LamOptions) -> LamResult | list[LamResult]:

@@ -1,0 +1,144 @@
+"""Inputs of a network: images, clips and windows from whatever names them, checked against the network once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from sr_hooks.errors import ImageError, OptionError
+from sr_hooks.images.clips import FrameChoice, as_clips, by_frames
+from sr_hooks.images.image import as_batch
+from sr_hooks.images.image_sets import single_images
+from sr_hooks.images.windows import Window, parse_windows
+from sr_hooks.networks.network import Network
+
+__all__ = ["PreparedInput", "check_input", "prepare_input", "read_images"]
+
+_LARGEST = 8.0  # of noisy values; above, the image is in another range
+
+
+@dataclass(frozen=True)
+class PreparedInput:
+    """Images that a network takes, and windows of its output.
+
+    Attributes:
+        images: each (1,C,h,w) float32 in [0, 1]; for a network over clips each (1,T,C,h,w).
+        windows: in output pixels, inside the output of every image.
+        listed: whether a list of windows was given, rather than one window.
+    """
+
+    images: tuple[torch.Tensor, ...]
+    windows: tuple[Window, ...] = ()
+    listed: bool = False
+
+
+def prepare_input(
+    network: Network,
+    images: Any,
+    *,
+    window: Any = None,
+    frame: FrameChoice | None = None,
+    what: str = "the image",
+    one_batch: bool = False,
+    clips: bool = True,
+    noisy: bool = False,
+) -> PreparedInput:
+    """Read images and windows, and check them against the network.
+
+        prepared = prepare_input(network, "photo.png", window=(96, 120, 16))
+        network(prepared.images[0])
+
+    Args:
+        images, what, one_batch, clips, noisy: see `read_images`.
+        window: (top, left, size) or (top, left, height, width) in output pixels, or a list of them; None for none.
+        frame: of a network over clips, the output frame of the windows; None for no check of it.
+
+    Raises:
+        ImageError: no image in [0, 1], a clip for a network of images, or another number of channels.
+        WindowError: a window that is not understood, or not inside the output.
+        OptionError: there is no such frame.
+    """
+    if frame not in (None, "middle") and not network.frames:
+        raise OptionError(f"frame is {frame}, and {network.name} takes images, which have none")
+    tensors = read_images(network, images, what, one_batch=one_batch, clips=clips, noisy=noisy)
+    windows, listed = ([], False) if window is None else parse_windows(window)
+    for image in tensors:
+        check_input(network, image, windows=windows, frame=frame)
+    return PreparedInput(tuple(tensors), tuple(windows), listed)
+
+
+def check_input(
+    network: Network, image: torch.Tensor, *, windows: Iterable[Window] = (), frame: FrameChoice | None = None
+) -> None:
+    """Refuse an image (N,C,h,w), or clip (N,T,C,h,w), that the network does not take, and windows outside its output.
+
+    Args:
+        frame: of a network over clips, the output frame of the windows; None for no check of it.
+
+    Raises:
+        ImageError: a clip for a network of images, or another number of channels.
+        WindowError: a window that is not inside the output.
+        OptionError: there is no such frame.
+    """
+    network.check(image)
+    if frame is not None and (network.frames or frame != "middle"):
+        network.frame_index(image.shape[1] if image.ndim == 5 else network.frames, frame)
+    for window in windows:
+        window.check(*network.output_size(*image.shape[-2:]))
+
+
+def read_images(
+    network: Network,
+    images: Any,
+    what: str = "the image",
+    *,
+    one_batch: bool = False,
+    clips: bool = True,
+    noisy: bool = False,
+) -> list[torch.Tensor]:
+    """Each image as (1,C,h,w) float32 in [0, 1]; for a network over clips each clip as (1,T,C,h,w).
+
+    Only the images are checked, not whether the network takes them: ground truth may have other channels.
+
+    Args:
+        images: a tensor (N,C,h,w), an array, a file, a folder, or a list of these; for a network over clips see
+            `sr_hooks.images.as_clips`.
+        what: what messages call the image.
+        one_batch: images of one size are needed, so a list or a folder is refused.
+        clips: whether a network over clips gets clips; else it gets images too, which it takes as clips without motion.
+        noisy: whether values outside [0, 1] are allowed, which noise gives that is not clipped.
+
+    Raises:
+        ImageError: what is no image in [0, 1], and a clip for a network of images.
+    """
+    if network.frames and clips:
+        if noisy and isinstance(images, torch.Tensor) and images.is_floating_point():
+            batch = images[None] if images.ndim == 4 else images
+            return list(by_frames(lambda frames: _noisy_batch(frames, what), batch).split(1))
+        return as_clips(images, network.frames, what)
+    if isinstance(images, (torch.Tensor, np.ndarray)) and images.ndim == 5:
+        raise ImageError(
+            f"{network.name} takes images, and this is a clip of shape {tuple(images.shape)}; Network(..., frames=T) "
+            "says that a module takes clips"
+        )
+    if noisy:
+        return list(_noisy_batch(images, what).split(1))
+    return list(as_batch(images, what=what).split(1)) if one_batch else single_images(images, what)
+
+
+def _noisy_batch(image: Any, what: str) -> torch.Tensor:
+    """(N,C,h,w) float32, checked like any image but for its range."""
+    if not isinstance(image, torch.Tensor) or not image.is_floating_point():
+        return as_batch(image, what=what)
+    as_batch(torch.nan_to_num(image, -1.0, -1.0, -1.0).clamp(0, 1), what=what)  # shape and channels
+    broken = int((~torch.isfinite(image)).sum())
+    if broken:
+        raise ImageError(f"{what} has {broken} values that are NaN or infinite")
+    largest = float(image.abs().max())
+    if largest > _LARGEST:
+        raise ImageError(f"{what} has values up to {largest:.4g}; inputs are in [0, 1], noise aside: divide by 255")
+    return image.detach().float().reshape(-1, *image.shape[-3:])

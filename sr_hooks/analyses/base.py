@@ -1,4 +1,4 @@
-"""What an analysis is, and the one way in which every analysis is run."""
+"""The base classes of analyses and watchers, and the function `execute` that runs every analysis."""
 
 from __future__ import annotations
 
@@ -44,23 +44,23 @@ class Watcher:
     """An analysis bound to a training run. Subclass it where the plain analysis at each due step is not enough.
 
     The session calls `check` once before the first step, `due` at every due iteration, and, where a subclass
-    overrides them, `before_step` and `after_step` around every optimizer step. It does so on every rank of a
-    distributed run, but for `due`, which rank 0 alone is asked. Whatever `check` and `due` do to the network,
-    to random streams or to torch's global switches is undone; the other methods must leave all that alone
-    (`sr_hooks.guarding.preserved` helps them). A method that raises is logged, and set aside at its third fault.
+    overrides them, `before_step` and `after_step` around every optimizer step. In a distributed run the session calls
+    `due` on rank 0 only, and the other methods on every rank. The session restores what `check` and `due` change of
+    the network, of random streams and of torch's global switches; the other methods must not change any of these
+    (`sr_hooks.training.preserved` helps). An error of a watcher is logged; after three the watcher is disabled.
     """
 
     def __init__(self, kind: type[Analysis[Any]], options: Any, context: WatchContext) -> None:
-        """`options` is a `kind.watch_options_type` (or `options_type`): the block's own keys, shared ones taken out."""
+        """`options` is a `kind.watch_options_type` (or `options_type`): the block without the shared keys."""
         self.kind, self.options, self.context = kind, options, context
 
     def check(self, network: Network) -> None:
-        """Refuse, before training, what could not be answered: images that do not fit, windows outside, missing layers.
+        """Refuse, before training, images that do not fit, windows outside the output, and missing layers.
 
-        Here: every image's channels, and the options called window, windows, layer and layers by what those mean.
+        This method checks every image, and the options that are called window, windows, layer and layers.
 
         Raises:
-            SRHooksError: with what is wrong.
+            SRHooksError: what is wrong.
         """
         stated = [getattr(self.options, name, None) for name in ("window", "windows")]
         windows = [window for value in stated if value is not None for window in parse_windows(value)[0]]
@@ -74,7 +74,7 @@ class Watcher:
                     resolve(network.module, getattr(self.options, name), lambda: network(small))
 
     def due(self, network: Network, iteration: int) -> Result | Sequence[Result] | None:
-        """The answer at this iteration, by default what `execute` gives: LR images one by one, HR images together.
+        """The results at this iteration; by default `execute` looks at LR images one by one, at HR images together.
 
         Args:
             network: holds the weights to look at, of the moving average or of the network in training.
@@ -102,8 +102,8 @@ class Watcher:
     def before_step(self, network: Network, optimizer: torch.optim.Optimizer, iteration: int) -> None:
         """Before the optimizer's step that makes the network's weights those of `iteration`; must be cheap.
 
-        Gradients stand in `.grad`; the network is the one in training, not its moving average. Installed only where
-        it is overridden, as is `after_step`, since saving the random streams around each call costs some 0.15 ms.
+        Gradients are in `.grad`; the network is the one in training, not its moving average. The session installs this
+        hook and `after_step` only where they are overridden: saving random streams costs about 0.15 ms a call.
         """
 
     def after_step(self, network: Network, optimizer: torch.optim.Optimizer, iteration: int) -> None:
@@ -114,13 +114,13 @@ class Watcher:
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up where `state_dict` was; called after `check`, before the first step of a resumed run."""
+        """Continue from a `state_dict`; called after `check`, before the first step of a resumed run."""
 
     def reduce(self, all_reduce: Callable[[torch.Tensor], torch.Tensor]) -> None:
         """Add up the running sums over the ranks of a distributed run.
 
-        Called on every rank before rank 0 is asked `due` and before states are saved. `all_reduce` gives the sum over
-        ranks and leaves its argument alone. Keep the total and what this rank has added since apart, so that nothing
+        Called on every rank before `due` of rank 0 and before states are saved. `all_reduce` returns the sum over ranks
+        and does not change its argument. Keep the total apart from what this rank has added since, so that nothing
         is added twice: `self.total += all_reduce(self.since); self.since.zero_()`.
         """
 
@@ -133,11 +133,11 @@ class Analysis(Generic[Options]):
         options_type: a frozen dataclass; its fields are flags and keys, documented with `sr_hooks.options.option`.
         result_type: Result or a subclass.
         takes: what the images are, for help texts and the command line: "lr" (inputs) or "hr" (ground truth).
-        together: whether all images make one answer, rather than one each; None for HR images together, LR one by one.
-        watcher_type: how it is asked in a training run; by default it is simply run on the watched images.
-        watch_options_type: a frozen dataclass of the keys that its block in an option file has; None for options_type.
+        together: whether all images give one result, not one each; None for HR images together, LR images one by one.
+        watcher_type: the class for training runs; by default the analysis is run on the watched images.
+        watch_options_type: a frozen dataclass of the keys of its block in an option file; None for options_type.
         watch_names: other names that options have in such a block, e.g. {"windows": "window"}.
-        watch_images: how many of the validation images it looks at where its block names none.
+        watch_images: the number of validation images that a block uses where it names none.
         better: of the headline's numbers, those of which "higher" or "lower" ones are what one wants; the first is what
             tables of several networks show, and its best is set in bold.
     """
@@ -154,9 +154,9 @@ class Analysis(Generic[Options]):
     better: ClassVar[Mapping[str, str]] = {}
 
     def run(self, network: Network, images: Any, options: Options) -> Result | Sequence[Result]:
-        """The answer, or several. The network is in evaluation mode, its parameters want no gradient.
+        """The result, or several. The network is in evaluation mode, and its parameters require no gradient.
 
-        Each result's `provenance` need hold only what the analysis itself adds.
+        The `provenance` of a result needs only what the analysis itself adds.
         """
         raise PluginError(f"the analysis {type(self).__name__} defines no run()")
 
@@ -184,7 +184,7 @@ def find_analysis(name: str) -> type[Analysis[Any]]:
 
 
 def options_of(
-    kind: type[Analysis[Any]], given: Mapping[str, Any], *, where: str, options_type: type | None = None
+    kind: type[Analysis[Any]], values: Mapping[str, Any], *, where: str, options_type: type | None = None
 ) -> Any:
     """An analysis's options (`options_type` of another kind) from names and values, as `from_mapping` makes them.
 
@@ -193,12 +193,12 @@ def options_of(
         PluginError: the analysis is a third party's, and its options raised something else.
     """
     with blamed(kind, "options"):
-        return from_mapping(options_type or kind.options_type, given, where=where)
+        return from_mapping(options_type or kind.options_type, values, where=where)
 
 
 @contextmanager
 def blamed(kind: type[Analysis[Any]], where: str) -> Iterator[None]:
-    """`plugins.blamed` for an analysis; memory running out is nobody's fault and passes as it is."""
+    """`plugins.blamed` for an analysis; an out-of-memory error passes unchanged, since no plugin is at fault."""
     name = getattr(kind, "name", "")
     if plugins.contributions("register_analyses").get(name) is not kind:
         yield
@@ -213,12 +213,12 @@ def blamed(kind: type[Analysis[Any]], where: str) -> Iterator[None]:
 
 
 def execute(kind: type[Analysis[Any]], network: Any, images: Any, options: Any) -> Result | list[Result]:
-    """Run an analysis on a network that is prepared for it and put back after, and complete the provenance."""
+    """Prepare a network, run an analysis on it, restore the network, and complete the provenance of the results."""
     network = Network.of(network)
     registry = plugins.registry()
     registry.call("before_analysis", analysis=kind.name, network=network, options=options)
     start = time.perf_counter()
-    plain = torch.autocast(network.device.type, enabled=False)  # an analysis says itself what is reduced
+    plain = torch.autocast(network.device.type, enabled=False)  # an analysis chooses its own precision
     with network.prepared(), torch.inference_mode(False), plain, blamed(kind, "run"):
         answer = _checked(kind, kind().run(network, images, options))
     seconds = time.perf_counter() - start
@@ -238,7 +238,7 @@ def _checked(kind: type[Analysis[Any]], answer: Any) -> Result | list[Result]:
 
 
 def provenance_of(kind: type[Analysis[Any]], network: Network, options: Any) -> dict[str, Any]:
-    """What every result records; `execute` adds it, and watchers that do not run by it do so themselves."""
+    """What every result records. `execute` adds this; a watcher that does not call `execute` adds it itself."""
     return {
         "analysis": kind.name,
         "options": as_plain(options),

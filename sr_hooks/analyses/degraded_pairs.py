@@ -1,4 +1,4 @@
-"""Pairs of degraded input and ground truth: what an analysis that knows the right answer is asked about."""
+"""Pairs of degraded input and ground truth, for analyses that compare an output with the right answer."""
 
 from __future__ import annotations
 
@@ -132,8 +132,8 @@ def _ready_made(network: Network, degraded: Mapping[str, Any], gt: Any) -> Input
         raise OptionError("degraded= needs gt=, the ground truth of the same images")
     truths = read_images(network, gt, "the ground truth")
     columns = []
-    for name, given in degraded.items():
-        items = list(given) if isinstance(given, (list, tuple)) else [given]
+    for name, images in degraded.items():
+        items = list(images) if isinstance(images, (list, tuple)) else [images]
         what = f"degraded[{name!r}]"
         lrs = [lr for item in items for lr in prepare_input(network, item, what=what, noisy=True).images]
         if len(lrs) != len(truths):

@@ -1,4 +1,4 @@
-"""What the watcher of an analysis may know of the training run."""
+"""What a watcher knows of its training run: images, seed, folders, ranks, and copies of the network."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ __all__ = ["WatchContext"]
 
 @dataclass(frozen=True)
 class WatchContext:
-    """What a watcher may know of the training run.
+    """What a watcher knows of its training run.
 
     Attributes:
         images: what the analysis looks at, each (1,C,h,w), or a clip (1,T,C,h,w), float32 in [0, 1]: inputs or ground
             truth, as `takes` says.
         image_names: a name for each of them.
-        seed: for whatever randomness the watcher needs; recorded with the results.
+        seed: for all randomness of the watcher; recorded with the results.
         folder: where the run's results go; None where nothing is written.
         base: folder of the option file, for relative paths in it.
         make_network: a new module of the watched architecture with a copy of the weights as they are at the call,
@@ -44,10 +44,10 @@ class WatchContext:
     total_iterations: int | None = None
 
     def file(self, name: str | Path) -> Path:
-        """A file named in the block: as it stands, or beside the option file.
+        """Find a file that the block names: by its path, or beside the option file.
 
         Raises:
-            OptionError: it is in neither place.
+            OptionError: the file is in neither folder.
         """
         path = Path(name).expanduser()
         for candidate in (path, self.base / path):

@@ -1,4 +1,4 @@
-"""A watched run's results of one analysis as an animated GIF, one picture an iteration."""
+"""Write an animated GIF of a watched run: the results of one analysis, one picture for each iteration."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ def film(run: str | Path, out: str | Path, *, analysis: str | None = None) -> in
 
 
 def _saved(folders: Sequence[Path]) -> list[np.ndarray]:
-    found = [cv2.imread(str(folder / "figure.png")) for folder in folders if (folder / "figure.png").is_file()]
-    pictures = [np.ascontiguousarray(picture[:, :, ::-1]) for picture in found if picture is not None]
+    loaded = [cv2.imread(str(folder / "figure.png")) for folder in folders if (folder / "figure.png").is_file()]
+    pictures = [np.ascontiguousarray(picture[:, :, ::-1]) for picture in loaded if picture is not None]
     height, width = (max((p.shape[axis] for p in pictures), default=0) for axis in (0, 1))
     return [
         np.pad(p, ((0, height - p.shape[0]), (0, width - p.shape[1]), (0, 0)), constant_values=255) for p in pictures

@@ -1,4 +1,4 @@
-"""Results kept by content: the same question of the same network about the same image is computed once."""
+"""A cache of results: the key follows from the content of analysis, network, image and options."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _log = logging.getLogger("sr_hooks")
 
 
 def key_of(kind: str, network: Network, image: Any, options: Any) -> str:
-    """64 hexadecimal digits that name a question.
+    """The key of a result: 64 hexadecimal digits.
 
     They follow from `kind`, the network's class, facts and weights, its device and number format, the image's values,
     the options' values, and the versions of sr_hooks and torch: whatever changes the answer changes the key. What does
     not (the name of a file, the time) is no part of it.
 
     Args:
-        kind: what is asked, e.g. the analysis's name; with a plugin's own version in it ("cem 0.2"), an answer of
+        kind: what is computed, e.g. the analysis's name; with a plugin's own version in it ("cem 0.2"), an answer of
             older code is not taken for one of newer.
         image: a tensor, an array, or nested sequences and mappings of them; None for none.
         options: a dataclass, a mapping or plain values; tensors and arrays in it count by their values.
@@ -42,14 +42,14 @@ def key_of(kind: str, network: Network, image: Any, options: Any) -> str:
     digest = hashlib.sha256()
     facts = {name: value for name, value in network.describe().items() if name not in ("name", "weights", "file")}
     versions = {"sr_hooks": __version__, "torch": torch.__version__}
-    place = [network.device.type, str(network.dtype), repr(network.output)]
-    for part in (kind, versions, facts, place, image, options):
+    hardware = [network.device.type, str(network.dtype), repr(network.output)]
+    for part in (kind, versions, facts, hardware, image, options):
         digest.update(_content(part).encode() + b"\n")
     return digest.hexdigest()
 
 
 def _content(value: Any) -> str:
-    """One text for one value, with a mark of its kind, so that 1, "1" and (1,) differ."""
+    """One text for one value, with a mark of its type, so that 1, "1" and (1,) differ."""
     if isinstance(value, torch.Tensor):
         value = value.detach().cpu().float().numpy() if value.dtype == torch.bfloat16 else value.detach().cpu().numpy()
     if isinstance(value, np.ndarray):
@@ -84,11 +84,11 @@ class Cache:
         self.folder = Path(folder)
 
     def path(self, key: str) -> Path:
-        """Where the result of a key stands, or would: a result folder like any other."""
+        """The folder of the result of a key, whether it exists or not."""
         return self.folder / key[:2] / key
 
     def get(self, key: str) -> Result | None:
-        """The result under a key; None where there is none, or a damaged one, which is said in the log."""
+        """The result under a key; None where there is none or it is damaged, which is logged."""
         path = self.path(key)
         if not (path / "result.json").is_file():
             return None
@@ -99,7 +99,7 @@ class Cache:
             return None
 
     def put(self, key: str, result: Result) -> None:
-        """Keep a result, without its figure. One that is there already is replaced.
+        """Save a result under a key, without its figure. A result that is there already is replaced.
 
         Raises:
             ResultError: the folder cannot be written.

@@ -1,4 +1,4 @@
-"""The card of checks that stands beside a result: verdicts with their figures, and one sentence over all."""
+"""The card of a result: the verdicts of all checks with their figures, and one sentence over all."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class Card:
     # -- on disk -----------------------------------------------------------------------------------
 
     def as_record(self) -> dict[str, Any]:
-        """As JSON holds it."""
+        """The card as JSON can hold it."""
         return {
             "format": _FORMAT,
             "overall": self.overall,
@@ -112,7 +112,7 @@ class Card:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Card:
-        """The way back from `as_record`."""
+        """A card from the dictionary that `as_record` returned."""
         if record["format"] > _FORMAT:
             raise ResultError(f"the card was written by a newer sr_hooks (format {record['format']}); upgrade")
         verdicts = tuple(Verdict(v["name"], v["word"], v["sentence"], v["figures"]) for v in record["verdicts"])
@@ -143,7 +143,7 @@ def _plain(value: Any) -> Any:
     return value
 
 
-# Okabe and Ito's colours, told apart by colour-blind eyes; words say the same.
+# The colours of Okabe and Ito, which colour-blind readers can tell apart; the words say the same.
 WORD_COLOURS = {"passes": "#009e73", "fails": "#d55e00", "undecided": "#8a6d00"}
 _MAP, _RANDOM, _NEAREST, _FAINT = "#0072b2", "#777777", "#e69f00", "#bbbbbb"
 
@@ -159,14 +159,14 @@ def card_figure(card: Card) -> Any:
             axes.spines[side].set_visible(False)
         draw = _DRAWN.get(verdict.name)
         if draw is None or not draw(axes, verdict):
-            _words(axes, verdict)
+            _draw_sentence(axes, verdict)
     figure.suptitle(plain(f"{card.subject}: can the map be relied on?"), fontsize=11, color=INK, x=0.01, ha="left")
     caption(figure, card.overall)
     return figure
 
 
-def _words(axes: Any, verdict: Verdict) -> None:
-    """A check that measured nothing says so in its panel."""
+def _draw_sentence(axes: Any, verdict: Verdict) -> None:
+    """The panel of a check that measured nothing: its sentence."""
     axes.axis("off")
     axes.text(0.5, 0.5, textwrap.fill(verdict.sentence, 34), ha="center", va="center", fontsize=8, color=INK)
 

@@ -1,4 +1,4 @@
-"""A result: arrays, scalars, provenance and a verdict; saved whole or not at all, and loaded again."""
+"""The base class of results: arrays, scalars, provenance and a verdict, saved whole or not at all, and loaded."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _log = logging.getLogger("sr_hooks")
 
 @dataclass(repr=False)
 class Result:
-    """What an analysis found.
+    """The result of an analysis.
 
     Attributes:
         analysis: the analysis's name.
@@ -164,7 +164,7 @@ def check_folder(folder: str | Path, *, marker: str = _FILE) -> Path:
 
 
 def write_folder(folder: str | Path, fill: Callable[[Path], None], *, marker: str = _FILE) -> Path:
-    """Fill a hidden neighbour, then put it in the folder's place; on any failure nothing is left behind."""
+    """Fill a hidden folder beside `folder`, then rename it to `folder`; on any failure nothing is left behind."""
     folder = check_folder(folder, marker=marker)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -189,10 +189,10 @@ def write_folder(folder: str | Path, fill: Callable[[Path], None], *, marker: st
 
 
 def write_file(path: Path, write: Callable[[Path], object]) -> None:
-    """Let write(neighbour) fill a hidden neighbour, then put it, synced to disk, in the file's place.
+    """Let `write` fill a hidden file beside `path`, sync it to disk, then rename it to `path`.
 
     Raises:
-        ResultError: it cannot be written; nothing is left behind.
+        ResultError: the file cannot be written; nothing is left behind.
     """
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:

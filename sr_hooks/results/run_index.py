@@ -1,4 +1,4 @@
-"""The index of a watched run: what was found when, on disk valid at any moment, and taken up again on resume."""
+"""The index of a watched run on disk: which results it has, its time accounts, and the saved running sums."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["RunIndex", "read_index"]
 FORMAT = 1
 _FILE = "index.json"
 _STATES = "states"
-_KEPT = 3  # states; a run is resumed from its last checkpoint, or one or two before it
+_SAVED_STATES = 3  # states; a run is resumed from its last checkpoint, or one or two before it
 _REMAINS = re.compile(r"\..+\.(part|old)")
 
 
@@ -36,7 +36,7 @@ def read_index(folder: str | Path) -> list[dict[str, Any]]:
 class RunIndex:
     """index.json of a folder: entries of results, runs of the process, and the time account of each analysis.
 
-    A result is listed only after it lies whole on disk, and is struck off before it is replaced.
+    A result is listed only after it lies whole on disk, and is removed from the list before it is replaced.
     """
 
     def __init__(self, folder: str | Path, *, must_exist: bool = False) -> None:
@@ -61,7 +61,7 @@ class RunIndex:
             raise ResultError(f"{self.path} is damaged ({kind}: {error}): move it away to begin a new one") from None
 
     def begin(self, start: int) -> None:
-        """A process begins at iteration `start`; what an earlier one left unfinished is cleared away."""
+        """A process begins at iteration `start`; unfinished files of an earlier process are deleted."""
         self.runs.append({"start": start})
         if self.folder.is_dir():
             for path in sorted(self.folder.rglob(".*")):
@@ -69,10 +69,10 @@ class RunIndex:
                     shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
         self.write()
 
-    def strike(self, place: str) -> None:
-        """Take a result off the list, before its folder is replaced."""
-        if any(entry["folder"] == place for entry in self.entries):
-            self.entries = [entry for entry in self.entries if entry["folder"] != place]
+    def remove(self, folder: str) -> None:
+        """Remove a result from the list, before its folder is replaced."""
+        if any(entry["folder"] == folder for entry in self.entries):
+            self.entries = [entry for entry in self.entries if entry["folder"] != folder]
             self.write()
 
     def add(self, entry: dict[str, Any]) -> None:
@@ -81,23 +81,23 @@ class RunIndex:
         self.write()
 
     def write(self) -> None:
-        """The whole index in the place of the old one."""
+        """Write the whole index; the file is replaced at once."""
         record = {"format": FORMAT, "runs": self.runs, "time": self.time, "results": self.entries}
         text = json.dumps(record, indent=1, ensure_ascii=False, default=str)
         write_file(self.path, lambda part: part.write_text(text, encoding="utf-8"))
 
     def save_state(self, iteration: int, state: dict[str, Any]) -> None:
-        """Keep the analyses' running sums as they are at this iteration; older ones go, but for the last few."""
+        """Save the running sums of this iteration; all but the last few saved states are deleted."""
         folder = self.folder / _STATES
         write_file(folder / f"{iteration}.pt", lambda part: torch.save(state, part))
-        for old in self._states()[:-_KEPT]:
+        for old in self._states()[:-_SAVED_STATES]:
             (folder / f"{old}.pt").unlink(missing_ok=True)
 
     def load_state(self, iteration: int) -> tuple[int, dict[str, Any]] | None:
         """The running sums of this iteration, or of the last before it, and which that was."""
-        for found in reversed([i for i in self._states() if i <= iteration]):
+        for saved in reversed([i for i in self._states() if i <= iteration]):
             try:
-                return found, torch.load(self.folder / _STATES / f"{found}.pt", map_location="cpu", weights_only=True)
+                return saved, torch.load(self.folder / _STATES / f"{saved}.pt", map_location="cpu", weights_only=True)
             except Exception:
                 continue  # an older one is better than none
         return None

@@ -111,7 +111,7 @@ class FolderSink(Sink):
         index = self.context.index
         if index is None:
             return
-        index.strike(folder)
+        index.remove(folder)
         self._save(result, index.folder / folder)
         index.add(
             {

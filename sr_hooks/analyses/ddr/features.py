@@ -1,4 +1,4 @@
-"""Features of many inputs at several taps, batch by batch, and their Gram matrices; on disk only if asked."""
+"""The features of many inputs at several taps, batch by batch, and their Gram matrices."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Look = Callable[[str, int, torch.Tensor], None]
 class Features:
     """(start, stop) to tap -> (stop - start, d): the network run on those samples as far as its deepest tap.
 
-    A tap whose first dimension is not the batch's (windows of attention, frames of a clip) is asked one sample at a
+    A tap whose first dimension is not the batch's (windows of attention, frames of a clip) is read one sample at a
     time, so that no sample's features are mixed with another's. Memory running out halves the batch.
     """
 
@@ -70,16 +70,16 @@ class Features:
                 self.plan = replace(self.plan, batch=self.plan.batch // 2)
             else:
                 at += size
-        found = parts[0] if len(parts) == 1 else {k: torch.cat([part[k] for part in parts]) for k in parts[0]}
+        values = parts[0] if len(parts) == 1 else {k: torch.cat([part[k] for part in parts]) for k in parts[0]}
         if self.look is not None and stop > self._seen:  # a block that is computed again was looked at already
             self._seen = stop
-            for tap, value in found.items():
+            for tap, value in values.items():
                 self.look(tap, start, value)
-        return found
+        return values
 
     def _batch(self, start: int, stop: int) -> dict[str, torch.Tensor]:
         captured = self._forward(self.samples.inputs[start:stop])
-        found = {}
+        flat_features = {}
         for tap in self.wanted:
             value = captured.pop(tap)
             if not value.is_floating_point():
@@ -94,8 +94,8 @@ class Features:
                     f"{tap} of {self.network.name} has values that are NaN or infinite for images of {label}: look at "
                     "the network's weights, input_range and precision"
                 )
-            found[tap] = flat
-        return found
+            flat_features[tap] = flat
+        return flat_features
 
     def _of_frame(self, value: torch.Tensor) -> torch.Tensor:
         """Of a layer that passes all frames of a clip at once, one frame's part; any other as it is."""
@@ -137,7 +137,7 @@ def gram_matrices(
     features.look, features._seen = look, 0
     if keep is None:
         return accumulate(features, count, batch=features.batch, memory=memory, store=store)
-    found: dict[str, Gram] = {}
+    grams: dict[str, Gram] = {}
 
     def fill(part: Path) -> None:
         from safetensors.torch import save_file
@@ -152,7 +152,7 @@ def gram_matrices(
                 look(tap, start, value)
 
         features.look = write
-        found.update(accumulate(features, count, batch=features.batch, memory=memory, store=store))
+        grams.update(accumulate(features, count, batch=features.batch, memory=memory, store=store))
         index = {
             "names": features.samples.names,
             "labels": features.samples.labels.tolist(),
@@ -162,7 +162,7 @@ def gram_matrices(
         (part / INDEX).write_text(json.dumps(index, indent=1), encoding="utf-8")
 
     write_folder(keep, fill, marker=INDEX)
-    return found
+    return grams
 
 
 def kept_features(folder: str | Path, tap: str) -> torch.Tensor:
@@ -175,8 +175,8 @@ def kept_features(folder: str | Path, tap: str) -> torch.Tensor:
 
     try:
         index = json.loads((Path(folder) / INDEX).read_text(encoding="utf-8"))
-        mine = sorted((entry["first"], name) for name, entry in index["shards"].items() if entry["tap"] == tap)
-        parts = [load_file(Path(folder) / name)[tap] for _, name in mine]
+        shards = sorted((entry["first"], name) for name, entry in index["shards"].items() if entry["tap"] == tap)
+        parts = [load_file(Path(folder) / name)[tap] for _, name in shards]
     except (OSError, ValueError, KeyError) as error:
         raise ResultError(f"no kept features in {folder}: {error}") from None
     if not parts:

@@ -92,16 +92,16 @@ def scatter(axes: Any, result: DdrResult, index: int, coordinates: np.ndarray | 
     layer = result.layers[index]
     points = result.coordinates(layer.layer) if coordinates is None else coordinates
     for k, name in enumerate(result.classes):
-        mine = points[result.arrays["labels"] == k]
+        points_of_class = points[result.arrays["labels"] == k]
         colour = CLASS_COLOURS[k % len(CLASS_COLOURS)]
-        corners = hull(mine)
+        corners = hull(points_of_class)
         if len(corners):
             if len(result.classes) <= _FEW:
                 axes.fill(corners[:, 0], corners[:, 1], facecolor=colour, alpha=0.12, linewidth=0)
             axes.plot(corners[:, 0], corners[:, 1], color=colour, linewidth=0.6, alpha=0.5)
         axes.scatter(
-            mine[:, 0],
-            mine[:, 1],
+            points_of_class[:, 0],
+            points_of_class[:, 1],
             s=14,
             color=colour,
             marker=CLASS_MARKERS[(k + k // len(CLASS_COLOURS)) % len(CLASS_MARKERS)],  # no pair comes twice
@@ -142,9 +142,9 @@ def _pairs(axes: Any, layer: LayerSeparability) -> None:
         if value is None:
             axes.text(0.02, at, "undefined", fontsize=7, va="center", transform=axes.get_yaxis_transform())
             continue
-        place = max(value, _LEAST)
-        axes.plot([place], [at], "o", color=INK, markersize=5)
-        axes.annotate(f"{value:.3g}", (place, at), (0, 5), textcoords="offset points", fontsize=7, ha="center")
+        position = max(value, _LEAST)
+        axes.plot([position], [at], "o", color=INK, markersize=5)
+        axes.annotate(f"{value:.3g}", (position, at), (0, 5), textcoords="offset points", fontsize=7, ha="center")
     if layer.low is not None and layer.high is not None:
         axes.plot([max(layer.low, _LEAST), max(layer.high, _LEAST)], [0, 0], color=INK, linewidth=1.5)
     if layer.null_95 is not None:

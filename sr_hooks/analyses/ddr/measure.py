@@ -1,4 +1,4 @@
-"""From samples to a DDR: features, principal components, separability, layer by layer."""
+"""Compute a DDR from samples: features, principal components and separability, layer by layer."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def measure(network: Network, samples: Samples, options: DdrOptions, look: Look 
         if best.pairs and best.chi is not None
     ]
     verdict = judge(
-        layers, counts=samples.counts, asked=options.patches, permutations=options.permutations, apart=apart
+        layers, counts=samples.counts, wanted=options.patches, permutations=options.permutations, apart=apart
     )
     provenance = {
         "inputs_sha256": sha256_of(samples.inputs),
@@ -65,14 +65,14 @@ def measure(network: Network, samples: Samples, options: DdrOptions, look: Look 
     }
     result = DdrResult("ddr", arrays, scalars, provenance, verdict)
     if options.identify and f"scores_{len(layers) - 1}" in arrays:
-        found = result.identify()
+        identification = result.identify()
         scalars["identification"] = {
-            "accuracy": found.accuracy,
-            "chance": found.chance,
-            "kinds": list(found.kinds),
-            "confusion": found.confusion.tolist(),
-            "level_r2": found.level_r2,
-            "folds": found.folds,
+            "accuracy": identification.accuracy,
+            "chance": identification.chance,
+            "kinds": list(identification.kinds),
+            "confusion": identification.confusion.tolist(),
+            "level_r2": identification.level_r2,
+            "folds": identification.folds,
         }
     return result
 
@@ -104,7 +104,7 @@ def _layer(
 
 def _pairs(points: np.ndarray, samples: Samples, options: DdrOptions) -> dict[str, dict[str, float | None]]:
     """The index between every two classes, on the coordinates of all."""
-    found: dict[str, dict[str, float | None]] = {}
+    pairs: dict[str, dict[str, float | None]] = {}
     for a, first in enumerate(samples.names):
         for b in range(a + 1, len(samples.names)):
             rows = np.isin(samples.labels, (a, b))
@@ -116,5 +116,5 @@ def _pairs(points: np.ndarray, samples: Samples, options: DdrOptions) -> dict[st
                 subsamples=0,
                 seed=options.seed,
             )
-            found[f"{first}|{samples.names[b]}"] = {"chi": pair.chi, "p": pair.p}
-    return found
+            pairs[f"{first}|{samples.names[b]}"] = {"chi": pair.chi, "p": pair.p}
+    return pairs

@@ -1,4 +1,4 @@
-"""What a DDR found."""
+"""The result of DDR: how the features of each layer cluster, and what the network takes a folder's images for."""
 
 from __future__ import annotations
 
@@ -109,13 +109,13 @@ class DdrResult(Result):
     """How the features of some layers cluster by degradation.
 
     Arrays: `labels` (n,) index into `classes`; `groups` (n,) equal for the copies of one patch; for the i-th layer
-    `scores_i` (n,k) principal component scores and, where asked, `tsne_i` (seeds,n,2); `examples` (K,C,h,w), one
+    `scores_i` (n,k) principal component scores and, with t-SNE, `tsne_i` (seeds,n,2); `examples` (K,C,h,w), one
     network input of each class. In a training run also `sketch_i` (n,512) and `frame_i` (n,2), see `DdrWatcher`.
     """
 
     @property
     def layers(self) -> tuple[LayerSeparability, ...]:
-        """Layer by layer, in the order in which they were asked or run."""
+        """The layers, in the order in which they were named or run."""
         return tuple(_from_scalars(entry) for entry in self.scalars["layers"])
 
     @property
@@ -201,25 +201,25 @@ class DdrResult(Result):
     def headline(self) -> dict[str, Any]:
         """The last layer's numbers; of several layers, the index of each and which is the most separated."""
         last = self.deepest
-        found: dict[str, Any] = {"layer": last.layer, "chi": last.chi, "interval": None, "p": last.p}
+        numbers: dict[str, Any] = {"layer": last.layer, "chi": last.chi, "interval": None, "p": last.p}
         if last.low is not None and last.high is not None:
-            found["interval"] = f"{last.low:.3g} to {last.high:.3g}"
+            numbers["interval"] = f"{last.low:.3g} to {last.high:.3g}"
         if last.tsne:
             several = f"{min(last.tsne):.3g} to {max(last.tsne):.3g} over {len(last.tsne)} seeds"
-            found["tsne_chi"] = several if len(last.tsne) > 1 else f"{last.tsne[0]:.3g}, one seed"
+            numbers["tsne_chi"] = several if len(last.tsne) > 1 else f"{last.tsne[0]:.3g}, one seed"
         known = [layer for layer in self.layers if layer.chi is not None]
         if len(self.layers) > 1 and known:
             best = max(known, key=lambda layer: layer.chi or 0.0)
-            found |= {"layers": len(self.layers), "most_separated": f"{best.layer} (CHI {best.chi:.4g})"}
-            found |= {f"chi/{layer.layer}": layer.chi for layer in self.layers}
+            numbers |= {"layers": len(self.layers), "most_separated": f"{best.layer} (CHI {best.chi:.4g})"}
+            numbers |= {f"chi/{layer.layer}": layer.chi for layer in self.layers}
         if self.scalars.get("identification"):
-            found["identified"] = self.scalars["identification"]["accuracy"]
-        return {key: value for key, value in found.items() if value is not None}
+            numbers["identified"] = self.scalars["identification"]["accuracy"]
+        return {key: value for key, value in numbers.items() if value is not None}
 
 
 def _from_scalars(entry: Mapping[str, Any]) -> LayerSeparability:
-    given: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
-    return LayerSeparability(**given)
+    fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
+    return LayerSeparability(**fields)
 
 
 def as_scalars(layer: LayerSeparability) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What DDR looks at: patches of ground truth, each degraded in every way, and folders of the user's own images."""
+"""The samples of DDR: patches of ground truth degraded in every way, and patches of folders of network inputs."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Samples:
         return [int((self.labels == k).sum()) for k in range(len(self.names))]
 
     def examples(self) -> torch.Tensor:
-        """(K,C,h,w): one input of each class, copies of one patch where there are such: the first class's liveliest.
+        """(K,C,h,w): one input of each class, copies of one patch where there are such: that with most contrast.
 
         Of clips the middle frame.
         """
@@ -53,9 +53,9 @@ class Samples:
         chosen = first[int(self.inputs[first].flatten(1).std(dim=1).argmax())]
         rows = []
         for k in range(len(self.names)):
-            mine = np.flatnonzero(self.labels == k)
-            same = mine[self.groups[mine] == self.groups[chosen]]
-            rows.append(int(same[0] if len(same) else mine[0]))
+            members = np.flatnonzero(self.labels == k)
+            same = members[self.groups[members] == self.groups[chosen]]
+            rows.append(int(same[0] if len(same) else members[0]))
         chosen_ones = self.inputs[rows]
         return chosen_ones if chosen_ones.ndim == 4 else chosen_ones[:, chosen_ones.shape[1] // 2]
 
@@ -95,8 +95,8 @@ def draw_samples(
             parts.append(make_lr(cut, degradation, scale=network.scale, seed=seed))
             groups.append(np.arange(used))
     for label, folder in folders.items():
-        found = _of_one_length(network, folder, f"image of {label}")
-        parts.append(cut_patches(found, side, patches, seed, f"image of {label}"))
+        images_of_folder = _of_one_length(network, folder, f"image of {label}")
+        parts.append(cut_patches(images_of_folder, side, patches, seed, f"image of {label}"))
         groups.append(np.arange(len(parts[-1])) + sum(map(len, groups)))
     for index, (name, part) in enumerate(zip(names, parts, strict=True)):
         check_input(network, part)

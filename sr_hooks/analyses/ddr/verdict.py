@@ -1,4 +1,4 @@
-"""A DDR's verdict in words: do features separate by degradation or not, and what else might explain it."""
+"""The verdict of DDR in words: whether features separate by degradation, and what else might explain that."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _WEAK = 0.1  # of the variance; below, content outweighs degradation ten to one
 
 
 def judge(
-    layers: Sequence[LayerSeparability], *, counts: Sequence[int], asked: int, permutations: int, apart: Sequence[str]
+    layers: Sequence[LayerSeparability], *, counts: Sequence[int], wanted: int, permutations: int, apart: Sequence[str]
 ) -> str:
     """The sentence; it begins with "features (do not) separate", "undefined", "undecided" or "not tested".
 
@@ -23,8 +23,8 @@ def judge(
     if permutations and 1 / (permutations + 1) >= LEVEL:
         return f"undecided: {permutations} permutations cannot give a p below {LEVEL}; take 199 or more" + _tail([])
     notes = list(apart)
-    if min(counts) < asked:
-        notes.append(f"{min(counts)} patches a class where {asked} were asked, the images hold no more")
+    if min(counts) < wanted:
+        notes.append(f"{min(counts)} patches a class where {wanted} were asked, the images hold no more")
     elif min(counts) < _FEW:
         notes.append(f"only {min(counts)} patches a class, so the interval is rough")
     if apart:

@@ -1,4 +1,4 @@
-"""DDR in a training run: the same probe set at every due iteration, pictured in one frame."""
+"""DDR in a training run: the same samples at every due iteration, drawn on the same two axes."""
 
 from __future__ import annotations
 
@@ -53,26 +53,26 @@ class DdrWatcher(Watcher):
 
     def __init__(self, kind: type[Analysis[Any]], options: Any, context: WatchContext) -> None:
         super().__init__(kind, options, context)
-        self.asked: DdrOptions = replace(options, seed=options.seed or context.seed)
+        self.probe_options: DdrOptions = replace(options, seed=options.seed or context.seed)
         self.samples: Samples | None = None
         self.frames: dict[str, tuple[np.ndarray, np.ndarray]] = {}
 
     def check(self, network: Network) -> None:
         """Draw the probe set and find the layers, so that what cannot be answered is refused before training."""
-        o = self.asked
-        folders = {label: self._folder(value) for label, value in parse_folders(o.folders).items()}
+        options = self.probe_options
+        folders = {label: self._folder(value) for label, value in parse_folders(options.folders).items()}
         self.samples = draw_samples(
             network,
             list(self.context.images) or None,
-            parse_degradations(o.degradations),
+            parse_degradations(options.degradations),
             folders,
-            patch=o.patch,
-            patches=o.patches,
-            seed=o.seed,
+            patch=options.patch,
+            patches=options.patches,
+            seed=options.seed,
         )
         first = self.samples.inputs[:1].to(network.device)
         with torch.no_grad():
-            resolve(network.module, parse_layers(o.layers), lambda: network(first))
+            resolve(network.module, parse_layers(options.layers), lambda: network(first))
 
     def _folder(self, value: Any) -> Any:
         beside = self.context.base / value if isinstance(value, str) else None
@@ -90,11 +90,11 @@ class DdrWatcher(Watcher):
         def look(tap: str, start: int, features: torch.Tensor) -> None:
             length = features.shape[1]
             if length not in maps:
-                maps[length] = Sketch(length, self.asked.seed)
+                maps[length] = Sketch(length, self.probe_options.seed)
             into = sketches.setdefault(tap, np.zeros((count, SIZE), np.float32))
             into[start : start + len(features)] = maps[length](features).numpy()
 
-        result = cast("DdrResult", execute(_ProbeDdr, network, _Probe(self.samples, look), self.asked))
+        result = cast("DdrResult", execute(_ProbeDdr, network, _Probe(self.samples, look), self.probe_options))
         for index, layer in enumerate(result.layers):
             sketch = sketches[layer.layer].astype(np.float64)
             if layer.layer not in self.frames:
@@ -109,11 +109,11 @@ class DdrWatcher(Watcher):
         if self.samples is None or not self.context.images:
             return 60 * forward
         pixels = self.context.images[0].shape[-2] * self.context.images[0].shape[-1]
-        layers = max(len(parse_layers(self.asked.layers)), 1)
-        return forward * len(self.samples.inputs) * self.asked.patch**2 / pixels * 1.5 + 0.5 * layers
+        layers = max(len(parse_layers(self.probe_options.layers)), 1)
+        return forward * len(self.samples.inputs) * self.probe_options.patch**2 / pixels * 1.5 + 0.5 * layers
 
     def state_dict(self) -> dict[str, Any]:
-        """The frames, so that a resumed run goes on in them."""
+        """The axes of the pictures, so that a resumed run draws on the same ones."""
         return {
             tap: {"mean": torch.from_numpy(mean), "axes": torch.from_numpy(np.ascontiguousarray(axes))}
             for tap, (mean, axes) in self.frames.items()

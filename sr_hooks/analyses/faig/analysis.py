@@ -110,7 +110,7 @@ class Faig(Analysis[FaigOptions]):
         )
         engine = WeightGradients(network.whole(), path, precision=options.precision)
         with progress_bar("FAIG", unit="gradients") as progress:
-            found = integrate(
+            integral = integrate(
                 engine,
                 filters,
                 inputs,
@@ -120,7 +120,7 @@ class Faig(Analysis[FaigOptions]):
                 any_order=options.any_order,
                 progress=progress,
             )
-        return _result(network, baseline, path, filters, inputs, found, options, derived)
+        return _result(network, baseline, path, filters, inputs, integral, options, derived)
 
     @classmethod
     def figure(cls, result: Result) -> Any:
@@ -143,28 +143,28 @@ def _result(
     path: StraightPath,
     filters: Filters,
     inputs: Inputs,
-    found: Integral,
+    integral: Integral,
     options: FaigOptions,
     derived: list[str],
 ) -> FaigResult:
-    before, after = found.baseline_loss.sum(dim=0), found.target_loss.sum(dim=0)
+    before, after = integral.baseline_loss.sum(dim=0), integral.target_loss.sum(dim=0)
     change = after - before
-    gaps = [relative_gap(a, c) for a, c in zip(found.attributed.tolist(), change.tolist(), strict=True)]
+    gaps = [relative_gap(a, c) for a, c in zip(integral.attributed.tolist(), change.tolist(), strict=True)]
     scalars = {
         "degradations": list(inputs.names),
         "filters": filters.count,
         "images": len(inputs),
-        "steps": max(found.counts),
-        "steps_by_image": list(found.counts),
-        "gradients": found.gradients,
+        "steps": max(integral.counts),
+        "steps_by_image": list(integral.counts),
+        "gradients": integral.gradients,
         "completeness_gap": max(gaps),
         "completeness_gaps": gaps,
-        "error": found.error,
-        "top_overlap": found.overlap,
-        "split_half_overlap": overlap(*map(centred, found.halves)) if found.halves else None,
+        "error": integral.error,
+        "top_overlap": integral.overlap,
+        "split_half_overlap": overlap(*map(centred, integral.halves)) if integral.halves else None,
         "baseline_loss": before.tolist(),
         "target_loss": after.tolist(),
-        "attributed": found.attributed.tolist(),
+        "attributed": integral.attributed.tolist(),
         "identical": not path.moving,
         "compat": options.compat,
         "layers": filters.plain(),
@@ -175,10 +175,16 @@ def _result(
         notes.append(
             f"{len(derived)} layers compute their weights from others ({derived[0]}, ...): scored is what they come to"
         )
-    if found.broken:
-        notes.append(f"{found.broken} of {found.gradients} gradients had entries that are not finite, which count as 0")
+    if integral.broken:
+        notes.append(
+            f"{integral.broken} of {integral.gradients} gradients had entries that are not finite, which count as 0"
+        )
     result = FaigResult(
-        "faig", {"scores": found.scores.float().numpy()}, scalars, provenance, judge(scalars, notes, options.tolerance)
+        "faig",
+        {"scores": integral.scores.float().numpy()},
+        scalars,
+        provenance,
+        judge(scalars, notes, options.tolerance),
     )
     result._pair = Pair(baseline, network, provenance["baseline"]["sha256"], network.sha256())
     return result

@@ -20,30 +20,30 @@ __all__ = ["baseline_of", "blend", "count_of", "masked_weights", "pick"]
 _FILES = (".pth", ".pt", ".ckpt", ".safetensors", ".bin")
 
 
-def baseline_of(given: Any, target: Network) -> Network:
+def baseline_of(baseline: Any, target: Network) -> Network:
     """The baseline as a Network: one, a module, a weights file for the target's architecture, or a model's name.
 
     Raises:
         OptionError: none given.
         SRHooksError: it cannot be loaded, or belongs to another architecture.
     """
-    if isinstance(given, Network):
-        return given
-    if isinstance(given, torch.nn.Module):
-        return Network.of(given)
-    if not isinstance(given, (str, Path)) or not str(given):
+    if isinstance(baseline, Network):
+        return baseline
+    if isinstance(baseline, torch.nn.Module):
+        return Network.of(baseline)
+    if not isinstance(baseline, (str, Path)) or not str(baseline):
         raise OptionError(
             "baseline must be a Network, a torch module, a weights file of the target's architecture, or a model"
         )
-    if not str(given).endswith(_FILES):
-        return Network.load(str(given))
-    weights = read_weights(given)
+    if not str(baseline).endswith(_FILES):
+        return Network.load(str(baseline))
+    weights = read_weights(baseline)
     twin = target.with_module(deep_copy(target.module))
     try:
         load_weights(twin.module, weights)
     except CheckpointError as mismatch:
         try:  # a file whose names its loader changes, as spandrel does for some architectures
-            return Network.load(str(given))
+            return Network.load(str(baseline))
         except SRHooksError:
             raise mismatch from None
     twin.name, twin.weights = f"{type(target.module).__name__} {weights.path.stem}", weights

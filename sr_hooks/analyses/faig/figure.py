@@ -24,7 +24,7 @@ def faig_figure(result: FaigResult) -> Any:
     names = result.degradations
     figure = new_figure(11, 6.6)
     upper, lower = figure.subplots(2, 1, sharex=True)
-    places = np.arange(len(layers))
+    positions = np.arange(len(layers))
     width = 0.84 / len(names)
     for row, name in enumerate(names):
         scores = result.arrays["scores"][row].astype(np.float64)
@@ -32,7 +32,7 @@ def faig_figure(result: FaigResult) -> Any:
         top[result.ranking(name)[: max(1, round(_TOP * len(scores)))]] = 1
         sums = np.array([[v[result.filters.span(layer)].sum() for layer in layers] for v in (top, scores)])
         shares = np.divide(100 * sums[1], sums[1].sum(), out=np.zeros_like(sums[1]), where=sums[1].sum() > 0)
-        x = places + (row - (len(names) - 1) / 2) * width
+        x = positions + (row - (len(names) - 1) / 2) * width
         style = {"color": COLOURS[row % 8], "hatch": HATCHES[row % 8], "edgecolor": "white", "linewidth": 0.3}
         upper.bar(x, sums[0], width, label=plain(name), **style)
         lower.bar(x, shares, width, label=plain(name), **style)

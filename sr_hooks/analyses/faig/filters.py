@@ -1,4 +1,4 @@
-"""A network's filters, a 2-D kernel of a convolution or a weight row of a Linear, numbered in state-dict order."""
+"""The filters of a network: 2-D kernels of convolutions and weight rows of Linear layers, numbered."""
 
 from __future__ import annotations
 
@@ -79,26 +79,26 @@ class Filters:
         Raises:
             NetworkError: it has none.
         """
-        found: list[FilterLayer] = []
+        layers: list[FilterLayer] = []
         owned = dict(module.named_parameters())
         for name, part in module.named_modules():
             for suffix in ("weight", "bias") if biases else ("weight",):
                 parameter = f"{name}.{suffix}" if name else suffix
                 if parameter in owned and (layer := _layer(name, parameter, part)) is not None:
-                    found.append(layer)
-        if not found:
+                    layers.append(layer)
+        if not layers:
             raise NetworkError(
                 f"{type(module).__name__} has no convolution or Linear with a plain weight to attribute to"
             )
         order = {parameter: i for i, parameter in enumerate(owned)}
-        return cls(sorted(found, key=lambda layer: order[layer.parameter]))
+        return cls(sorted(layers, key=lambda layer: order[layer.parameter]))
 
     @property
     def count(self) -> int:
         return int(self._starts[-1])
 
     def span(self, layer: FilterLayer) -> slice:
-        """Where its filters stand in a flat array."""
+        """The slice of a flat array that holds the filters of a layer."""
         index = self.layers.index(layer)
         return slice(int(self._starts[index]), int(self._starts[index + 1]))
 
@@ -127,8 +127,8 @@ class Filters:
         out = {}
         for layer in self.layers:
             like = parameters[layer.parameter]
-            mine = torch.from_numpy(np.ascontiguousarray(values[self.span(layer)])).reshape(layer.shape)
-            out[layer.parameter] = layer.spread(mine, like).to(like.device)
+            filter_values = torch.from_numpy(np.ascontiguousarray(values[self.span(layer)])).reshape(layer.shape)
+            out[layer.parameter] = layer.spread(filter_values, like).to(like.device)
         return out
 
     def plain(self) -> list[dict[str, Any]]:
@@ -149,9 +149,9 @@ def _layer(name: str, parameter: str, part: nn.Module) -> FilterLayer | None:
         shape = (columns, rows) if transposed else (rows, columns)
     elif isinstance(part, nn.Linear):
         transposed, shape = False, (part.out_features, 1)
-    elif not bias and (own := _own_kernel(part)) is not None:
+    elif not bias and (kernel_shape := _own_kernel(part)) is not None:
         kind = "Linear" if part.weight.ndim == 2 else type(part).__name__
-        return FilterLayer(name or parameter, parameter, kind, own, experimental=True)
+        return FilterLayer(name or parameter, parameter, kind, kernel_shape, experimental=True)
     else:
         return None
     if bias:

@@ -1,4 +1,4 @@
-"""FAIG's integral along the straight weight path, image by image, all degradations in one pass, running sums only."""
+"""FAIG's integral of gradients along the straight line between two networks' weights, image by image."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SWAPPED = 2.0  # a target whose loss is so many times the baseline's, on every 
 
 @dataclass(frozen=True)
 class Integral:
-    """What was found over N images.
+    """The integral over N images.
 
     Attributes:
         scores: (D,F) mean over images of the filters' scores, float64.
@@ -187,8 +187,8 @@ def _refuse_swapped(engine: WeightGradients, inputs: Inputs, image: _Image) -> N
     before, after = ([_losses(engine, inputs, i, t) for i in range(len(inputs))] for t in (0.0, 1.0))
     totals = [[sum(column) for column in zip(*rows, strict=True)] for rows in (before, after)]
     if swapped(*totals):
-        said = ", ".join(f"{n} {b:.4g} to {a:.4g}" for n, b, a in zip(inputs.names, *totals, strict=True))
+        losses = ", ".join(f"{n} {b:.4g} to {a:.4g}" for n, b, a in zip(inputs.names, *totals, strict=True))
         raise OptionError(
             f"baseline and target look swapped: the squared error rises from the baseline to the target on every "
-            f"degradation ({said}). Swap them, or pass any_order=True if this is meant"
+            f"degradation ({losses}). Swap them, or pass any_order=True if this is meant"
         )

@@ -1,4 +1,4 @@
-"""What FAIG found, and what can be done with it: rankings, and surgery on the target."""
+"""The result of FAIG: scores, rankings of filters, and masked or modulated copies of the target."""
 
 from __future__ import annotations
 
@@ -55,12 +55,12 @@ class FaigResult(Result):
 
     @property
     def degradations(self) -> list[str]:
-        """Their names, in the order of the scores' rows."""
+        """Names of the degradations, in the order of the rows of `scores`."""
         return list(self.scalars["degradations"])
 
     @property
     def filters(self) -> Filters:
-        """Which filter has which number."""
+        """The filters, with their numbers."""
         return Filters.from_plain(self.scalars["layers"])
 
     @property
@@ -102,7 +102,7 @@ class FaigResult(Result):
         """(F,) filter numbers, the most particular to the degradation first; ties by number."""
         return np.argsort(-self.contrast(degradation, against), kind="stable")
 
-    # -- surgery ---------------------------------------------------------------------------------------
+    # -- masking and modulation ------------------------------------------------------------------------
 
     def attach(self, baseline: Any, target: Any) -> FaigResult:
         """Give a result that was read from a folder its networks, for surgery; returns the result itself.
@@ -127,7 +127,7 @@ class FaigResult(Result):
 
     @property
     def pair(self) -> Pair:
-        """The networks.
+        """The two networks.
 
         Raises:
             NetworkError: the result was read from a folder, which holds none.

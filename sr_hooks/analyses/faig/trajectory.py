@@ -1,4 +1,4 @@
-"""FAIG along the way that training really took: the same integral, on the chords between the points that were due."""
+"""FAIG's integral along the weights of a training run: on the straight lines between the due iterations."""
 
 from __future__ import annotations
 
@@ -93,8 +93,8 @@ class Trajectory:
         for row, so_far, before, after, start in zip(
             mean, self.attributed(), self._last.losses, now.losses, self.start_losses, strict=True
         ):
-            found = sum(float((g.double() * s.double()).sum()) for g, s in zip(row, step, strict=True))
-            stretch, whole = abs(found - (after - before)), abs(so_far + found - (after - start))
+            change = sum(float((g.double() * s.double()).sum()) for g, s in zip(row, step, strict=True))
+            stretch, whole = abs(change - (after - before)), abs(so_far + change - (after - start))
             enough = max(abs(after - start), STILL * start)
             if stretch > _CLOSE * max(abs(after - before), STILL * start) and whole > _CLOSE * enough:
                 return False
@@ -107,8 +107,8 @@ class Trajectory:
         for column in range(len(self.inputs.names)):
             total, row = 0.0, [torch.zeros_like(path.end[name], dtype=torch.float32) for name in self.names]
             for lrs, gt in zip(self.inputs.lr, self.inputs.gt, strict=True):
-                loss, found = engine(lrs[column], gt)
-                torch._foreach_add_(row, [g.float() for g in found])
+                loss, gradient = engine(lrs[column], gt)
+                torch._foreach_add_(row, [g.float() for g in gradient])
                 total += loss
             losses.append(total)
             gradients.append(row)
@@ -122,18 +122,18 @@ class Trajectory:
         }  # fmt: skip
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take up where that was."""
+        """Continue from a saved state."""
         device = self.sums[0][0].device
         if list(state["names"]) != self.names or len(state["sums"]) != len(self.sums):
             raise ValueError("the running sums are of another network or of other degradations")
 
-        def here(rows: Sequence[Sequence[torch.Tensor]]) -> list[Tensors]:
+        def on_device(rows: Sequence[Sequence[torch.Tensor]]) -> list[Tensors]:
             return [[value.to(device) for value in row] for row in rows]
 
-        self.sums, self.points = here(state["sums"]), int(state["points"])
+        self.sums, self.points = on_device(state["sums"]), int(state["points"])
         self.start_losses = [float(value) for value in state["start_losses"]]
         weights = {name: value.to(device) for name, value in state["weights"].items()}
-        self._last = _Point(weights, [float(value) for value in state["losses"]], here(state["gradients"]))
+        self._last = _Point(weights, [float(value) for value in state["losses"]], on_device(state["gradients"]))
 
 
 class FreeSum:
@@ -174,11 +174,11 @@ class FreeSum:
     def state_dict(self) -> dict[str, Any]:
         return {"sums": self.sums, "steps": self.steps, "weights": self._weights, "gradients": self._gradients}
 
-    def load_state_dict(self, state: Mapping[str, Any], place: Callable[[str, torch.Tensor], torch.Tensor]) -> None:
-        """`place` puts a tensor where the parameter of that name lies."""
+    def load_state_dict(self, state: Mapping[str, Any], move: Callable[[str, torch.Tensor], torch.Tensor]) -> None:
+        """`move` brings a tensor to the device of the parameter of that name."""
         self.steps = int(state["steps"])
         self.sums, self._weights, self._gradients = (
-            {name: place(name, value) for name, value in state[key].items()} for key in ("sums", "weights", "gradients")
+            {name: move(name, value) for name, value in state[key].items()} for key in ("sums", "weights", "gradients")
         )
 
 

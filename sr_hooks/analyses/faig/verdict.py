@@ -1,4 +1,4 @@
-"""A FAIG's verdict in words: settled or not, complete or not, and what to be careful about."""
+"""The verdict of FAIG in words: whether the integral has settled, and what to be careful about."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _STABLE = 0.5
 
 def judge(scalars: dict[str, Any], notes: Sequence[str], tolerance: float) -> str:
     """The sentence; it begins with "identical", "swapped?", "published procedure", "not settled" or "sound"."""
-    tail = "".join(f"; {note}" for note in (*_cautions(scalars), *notes)) + "."
+    tail = "".join(f"; {note}" for note in (*_notes_on_scores(scalars), *notes)) + "."
     if scalars["identical"]:
         return (
             "identical: baseline and target have the same weights, so every score is zero and no ranking means anything"
@@ -36,15 +36,18 @@ def judge(scalars: dict[str, Any], notes: Sequence[str], tolerance: float) -> st
         return f"published procedure: {facts}, no error estimate" + tail
     if error is None:
         return f"not judged: {facts}; this number of steps allows no error estimate" + tail
-    said = f"estimated error {error:.1%}, top 1 % settled to {overlap:.1%}"
+    estimates = f"estimated error {error:.1%}, top 1 % settled to {overlap:.1%}"
     if error > tolerance:
-        return f"not settled: {said}, against a tolerance of {tolerance:.1%}, after {facts}" + tail
+        return f"not settled: {estimates}, against a tolerance of {tolerance:.1%}, after {facts}" + tail
     if scalars["completeness_gap"] > _GAP:
-        return f"not settled: {said}, but {facts} is large" + tail
-    return f"sound: the integral has settled ({said}; {facts}); whether the filters matter, sr_hooks.verify says" + tail
+        return f"not settled: {estimates}, but {facts} is large" + tail
+    return (
+        f"sound: the integral has settled ({estimates}; {facts}); whether the filters matter, sr_hooks.verify says"
+        + tail
+    )
 
 
-def _cautions(scalars: dict[str, Any]) -> list[str]:
+def _notes_on_scores(scalars: dict[str, Any]) -> list[str]:
     out = []
     names, before, after = scalars["degradations"], scalars["baseline_loss"], scalars["target_loss"]
     worse = [n for n, b, a in zip(names, before, after, strict=True) if a > b]
@@ -74,7 +77,7 @@ def relative_gap(attributed: float, change: float) -> float:
 
 
 def notes_on(network: Network, baseline: Network) -> list[str]:
-    """What the two networks have about them that a reader of the scores should know."""
+    """Facts of the two networks that a reader of the scores should know."""
     notes = []
     if network.clones_outputs:
         notes.append("the network writes in place, so its layers' outputs were cloned to differentiate it")

@@ -1,4 +1,4 @@
-"""`faig:` in an option file: which filters learn to remove which degradation, while they learn it."""
+"""FAIG in a training run: which filters learn to remove which degradation, measured while the network trains."""
 
 from __future__ import annotations
 
@@ -92,8 +92,9 @@ class FaigWatcher(Watcher):
             return
         parameters = dict(network.module.named_parameters())
         if id(optimizer) not in self._own:
-            mine = {id(p) for p in parameters.values()}
-            self._own[id(optimizer)] = any(id(p) in mine for group in optimizer.param_groups for p in group["params"])
+            network_parameters = {id(p) for p in parameters.values()}
+            trained = {id(p) for group in optimizer.param_groups for p in group["params"]}
+            self._own[id(optimizer)] = not trained.isdisjoint(network_parameters)
         if self._own[id(optimizer)]:
             self.free.before_step(parameters)
 

@@ -1,4 +1,4 @@
-"""Proof by surgery: put the baseline's weights back into FAIG's filters and into others, and see what is lost."""
+"""The analysis that verifies FAIG: mask the filters that FAIG ranks first, and others, and measure the PSNR lost."""
 
 from __future__ import annotations
 
@@ -83,26 +83,28 @@ class FaigVerify(Analysis[VerifyOptions]):
     takes = "hr"
 
     def run(self, network: Network, images: Any, options: VerifyOptions) -> VerifyResult:
-        found = _attached(options, network)
+        faig_result = _attached(options, network)
         inputs = make_inputs(
             network,
             images,
-            found.degradations,
+            faig_result.degradations,
             degraded=options.degraded,
             gt=options.gt,
             crop=options.crop,
-            clip=bool(found.provenance["options"].get("clip")),
+            clip=bool(faig_result.provenance["options"].get("clip")),
             seed=options.seed,
             also=(CLEAN,),
         )
         inputs, tops = inputs.in_the_middle(), cast("Sequence[float]", options.tops)
-        degradations = [name for name in found.degradations if name in inputs.names]
+        degradations = [name for name in faig_result.degradations if name in inputs.names]
         if not degradations:
-            raise OptionError(f"none of the inputs is degraded as the result's are: {', '.join(found.degradations)}")
-        path, filters = found.pair.path(), found.filters
+            raise OptionError(
+                f"none of the inputs is degraded as the result's are: {', '.join(faig_result.degradations)}"
+            )
+        path, filters = faig_result.pair.path(), faig_result.filters
         with progress_bar("FAIG verification", unit="steps") as progress:
             choices = [
-                *(Choice(FAIG, name, found.ranking(name)) for name in degradations),
+                *(Choice(FAIG, name, faig_result.ranking(name)) for name in degradations),
                 *_controls(network, path, filters, inputs, degradations, options, progress),
             ]
             arrays, trials = _trials(network, path, filters, inputs, choices, tops, progress)
@@ -116,8 +118,8 @@ class FaigVerify(Analysis[VerifyOptions]):
         }
         result = VerifyResult("faig-verify", arrays, scalars, {"seed": options.seed, **inputs.describe()})
         where = options.result if isinstance(options.result, (str, Path)) else "as given"
-        result.provenance |= {"faig": found.provenance, "options": as_plain(replace(options, result=where))}
-        pictures(result, network, path, found, inputs)
+        result.provenance |= {"faig": faig_result.provenance, "options": as_plain(replace(options, result=where))}
+        pictures(result, network, path, faig_result, inputs)
         result.verdict, numbers = judge(result, degradations)
         result.scalars["chance"] = numbers
         return result
@@ -130,23 +132,23 @@ class FaigVerify(Analysis[VerifyOptions]):
 
 
 def _attached(options: VerifyOptions, network: Network) -> FaigResult:
-    found = read_result(options.result) if isinstance(options.result, (str, Path)) else options.result
-    if not isinstance(found, FaigResult):
-        raise OptionError(f"result must be a FaigResult or its folder, not a {type(found).__name__}")
-    if found.scalars["identical"]:
+    faig_result = read_result(options.result) if isinstance(options.result, (str, Path)) else options.result
+    if not isinstance(faig_result, FaigResult):
+        raise OptionError(f"result must be a FaigResult or its folder, not a {type(faig_result).__name__}")
+    if faig_result.scalars["identical"]:
         raise OptionError("baseline and target of this result are identical: there is nothing to verify")
-    if found.scalars.get("path") == "trajectory":
+    if faig_result.scalars.get("path") == "trajectory":
         raise OptionError(
             "this result is of a training run's way, not of a pair of networks: run faig on two checkpoints"
         )
-    if options.degraded is None and found.provenance["options"].get("degraded") is not None:
+    if options.degraded is None and faig_result.provenance["options"].get("degraded") is not None:
         raise OptionError(
             "this result was made of ready-made inputs, so how to degrade images is not known: verify it with "
-            f"degraded={{{', '.join(map(repr, found.degradations))}: ...}} and gt="
+            f"degraded={{{', '.join(map(repr, faig_result.degradations))}: ...}} and gt="
         )
     if options.baseline is not None:
-        found.attach(options.baseline, network)
-    return found
+        faig_result.attach(options.baseline, network)
+    return faig_result
 
 
 def _controls(

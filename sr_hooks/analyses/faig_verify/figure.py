@@ -1,4 +1,4 @@
-"""The figure of a verification: what masking costs, by method; masked results beside the target's; the strengths."""
+"""The figure of a verification: PSNR lost by each method, masked outputs beside the target's, and strengths."""
 
 from __future__ import annotations
 

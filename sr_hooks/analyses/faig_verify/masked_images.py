@@ -1,4 +1,4 @@
-"""Pictures for a verification: its liveliest spot masked, and with the filters turned down and up."""
+"""The pictures of a verification: the part with most edges, restored by masked and by modulated networks."""
 
 from __future__ import annotations
 
@@ -21,19 +21,21 @@ STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
 _SIDE = 96
 
 
-def pictures(result: VerifyResult, network: Network, path: StraightPath, found: FaigResult, inputs: Inputs) -> None:
+def pictures(
+    result: VerifyResult, network: Network, path: StraightPath, faig_result: FaigResult, inputs: Inputs
+) -> None:
     """Add `examples` (C, states, 3, h, w) and `strip` (D, strengths, 3, h, w) to a result: uint8, of one image.
 
     States: input, baseline, target, one masked network for each degradation, ground truth. The strip runs
     each degradation's input through its own filters at theta_b + strength * (theta - theta_b).
     """
     columns, degradations = result.scalars["columns"], result.scalars["degradations"]
-    index, corner = _liveliest(inputs)
+    index, corner = _most_edges(inputs)
     top, gt, lrs = min(result.scalars["tops"]), inputs.gt[index], inputs.lr[index]
-    chosen = {name: pick(found.ranking(name), top) for name in degradations}
+    chosen = {name: pick(faig_result.ranking(name), top) for name in degradations}
 
     def restored(name: str, strength: float, column: str) -> torch.Tensor:
-        weights = masked_weights(path, found.filters, chosen[name], strength)
+        weights = masked_weights(path, faig_result.filters, chosen[name], strength)
         return run(at_weights(network, weights), [lrs[columns.index(column)]])[0]
 
     size = (gt.shape[-2], gt.shape[-1])
@@ -56,16 +58,16 @@ def pictures(result: VerifyResult, network: Network, path: StraightPath, found: 
     }
 
 
-def _liveliest(inputs: Inputs) -> tuple[int, tuple[int, int]]:
+def _most_edges(inputs: Inputs) -> tuple[int, tuple[int, int]]:
     """The image, and top and left of its window of at most 96 x 96 pixels, where the truth has most edges."""
     best = (-1.0, 0, (0, 0))
     for index, gt in enumerate(inputs.gt):
         edges = gradient_map(gt)
         window = [min(_SIDE - 2, side) for side in edges.shape[-2:]]
         means = F.avg_pool2d(edges, window, stride=8)[0, 0]
-        place = int(means.argmax())
-        top, left = divmod(place, means.shape[1])
-        best = max(best, (float(means.max()), index, (8 * top, 8 * left)), key=lambda found: found[0])
+        position = int(means.argmax())
+        top, left = divmod(position, means.shape[1])
+        best = max(best, (float(means.max()), index, (8 * top, 8 * left)), key=lambda candidate: candidate[0])
     return best[1], best[2]
 
 

@@ -1,4 +1,4 @@
-"""One masked network after another on the same inputs: how well each still restores them."""
+"""Run one masked network on all inputs, and measure PSNR and the error of gradient maps."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ class Measured:
             [
                 [
                     1000 * float((gradient_map(a) - gradient_map(b)).square().mean())
-                    for a, b in zip(mine, theirs, strict=True)
+                    for a, b in zip(outputs, expected, strict=True)
                 ]
-                for mine, theirs in zip(self.outputs, reference.outputs, strict=True)
+                for outputs, expected in zip(self.outputs, reference.outputs, strict=True)
             ]
         )
 

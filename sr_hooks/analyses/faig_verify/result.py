@@ -1,4 +1,4 @@
-"""What a verification found: losses with intervals, and whether FAIG's filters are better than chance."""
+"""The result of a verification: PSNR lost by masking, with intervals, and the verdict against random filters."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ class VerifyResult(Result):
         return self._mean(self.arrays["gradient_error"], method, top, degradation)
 
     def _mean(self, values: np.ndarray, method: str, top: float, degradation: str | None) -> np.ndarray:
-        found = [
+        trials = [
             values[i]
             for i, trial in enumerate(self.scalars["trials"])
             if trial["method"] == method and trial["top"] == top and trial["degradation"] in (None, degradation)
         ]
-        if not found:
+        if not trials:
             raise OptionError(f"no trial masked the top {top:g} by {method} for {degradation or 'any'}")
-        return cast("np.ndarray", np.mean(found, axis=0))
+        return cast("np.ndarray", np.mean(trials, axis=0))
 
     def table(self) -> list[dict[str, Any]]:
         """A row for each method, degradation it chose for and share.
@@ -75,7 +75,7 @@ def judge(result: VerifyResult, degradations: Sequence[str]) -> tuple[str, dict[
     columns, seed = result.scalars["columns"], result.provenance["seed"]
     top = min(result.scalars["tops"])
     numbers: dict[str, Any] = {}
-    said, passed = [], []
+    sentences, passed = [], []
     for name in degradations:
         loss = result.loss(FAIG, top, degradation=name)
         own = loss[columns.index(name)]
@@ -97,7 +97,7 @@ def judge(result: VerifyResult, degradations: Sequence[str]) -> tuple[str, dict[
         facts["better_than_chance"] = bool(better)
         passed.append(better)
         numbers[name] = facts
-        said.append(text)
+        sentences.append(text)
     images = result.arrays["target_psnr"].shape[1]
     begin = (
         "better than chance"
@@ -110,7 +110,7 @@ def judge(result: VerifyResult, degradations: Sequence[str]) -> tuple[str, dict[
     begin += f" (for {which})" if any(passed) and not all(passed) else ""
     few = "; with one image there is no interval, so nothing can be concluded" if images == 1 else ""
     return (
-        f"{begin}: masking FAIG's top {top:.0%} costs, {'; '.join(said)} "
+        f"{begin}: masking FAIG's top {top:.0%} costs, {'; '.join(sentences)} "
         f"({images} images, 95 % intervals by bootstrap){few}.",
         numbers,
     )

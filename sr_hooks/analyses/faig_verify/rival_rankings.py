@@ -1,4 +1,4 @@
-"""What FAIG's filters are held against: other ways to choose as many, some of them blind to the degradation."""
+"""The rankings that FAIG is compared with: weight change, relative change, integrated gradients of inputs, random."""
 
 from __future__ import annotations
 

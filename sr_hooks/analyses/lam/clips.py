@@ -1,4 +1,4 @@
-"""What a LAM of a clip says beyond that of an image: how the attribution is spread over time."""
+"""Numbers and words for a LAM of a clip: how the attribution is spread over frames."""
 
 from __future__ import annotations
 
@@ -40,14 +40,16 @@ def clip_words(scalars: dict[str, Any]) -> str:
     if not sum(shares):
         return ""
     own = f"its own frame holds {shares[int(at)]:.1%} of the attribution and " if at == int(at) else ""
-    said = (
+    sentence = (
         f" Over time: the window is in frame {scalars['frame']}; {own}"
         f"{scalars['temporal_diffusion']:.2f} of {len(shares)} frames are used effectively"
     )
     if still:
-        return said + "; the clip stands still, so what motion does is not seen."
+        return sentence + "; the clip stands still, so what motion does is not seen."
     ends = [(0, "first"), (len(shares) - 1, "last")]
     cut = [f"{name} {shares[t]:.0%}" for t, name in ends if abs(t - at) >= 1 and shares[t] > _CUT]
     if cut and not scalars["whole_time"]:
-        return said + f"; the clip's ends still hold some ({', '.join(cut)}), so a longer clip may show a wider use."
-    return said + "."
+        return (
+            sentence + f"; the clip's ends still hold some ({', '.join(cut)}), so a longer clip may show a wider use."
+        )
+    return sentence + "."

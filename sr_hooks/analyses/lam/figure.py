@@ -144,9 +144,9 @@ def _beside(axes: Any) -> Any:
 
 def _curve(axes: Any, shares: np.ndarray, at: float, result: LamResult) -> None:
     """Shares by frame, the window's frame marked."""
-    times, kept = np.arange(len(shares)), shares[shares > 0]
-    log = kept.size > 1 and kept.max() > _STEEP * np.median(kept)
-    floor = max(60 * float(kept.min()), _LEAST) if log else 0.0
+    times, positive = np.arange(len(shares)), shares[shares > 0]
+    log = positive.size > 1 and positive.max() > _STEEP * np.median(positive)
+    floor = max(60 * float(positive.min()), _LEAST) if log else 0.0
     axes.axvline(at, color=WINDOW_COLOUR, linewidth=1.0, linestyle="--")
     axes.plot(
         times,

@@ -1,4 +1,4 @@
-"""From images and windows to LAM results: groups of windows, nodes along the path, what they add up to."""
+"""Compute LAM results from images and windows: group windows, place nodes along the path, sum gradients."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _LENGTH_OF_ALL = 256 * 256  # pixels up to which the path's length is that of wh
 
 
 class Question:
-    """What all images of one call have in common: network, windows and options, and the cones found for them."""
+    """What all images of one call have in common: network, windows, options, and the cones of the windows."""
 
     def __init__(self, network: Network, windows: list[Window], options: LamOptions, progress: Any) -> None:
         self.network, self.windows, self.options, self.progress = network, windows, options, progress
@@ -51,8 +51,8 @@ class Question:
         if self.options.cone == "off" or self.network.frames:
             return None
         if (shape, precision) not in self._window_cones:
-            found = WindowCones(self.network, self.objective, self.windows, shape, precision)
-            self._window_cones[shape, precision] = found
+            cones = WindowCones(self.network, self.objective, self.windows, shape, precision)
+            self._window_cones[shape, precision] = cones
         return self._window_cones[shape, precision]
 
     def images_at_once(self, shape: tuple[int, ...]) -> int:
@@ -63,8 +63,8 @@ class Question:
 
 
 @dataclass
-class _Found:
-    """Of one window of one image: its integral on the canvas, nodes and error estimate, and what was met on the way."""
+class _WindowIntegral:
+    """The integral of one window of one image on the canvas, its nodes and error estimate, and what was counted."""
 
     attribution: torch.Tensor
     nodes: list[Node]
@@ -78,7 +78,7 @@ class _Found:
 class Explanation:
     """All windows of a few images of one size.
 
-    Windows of a group share a forward wherever their paths have a place in common, and images share batches.
+    Windows of a group share a forward wherever their paths have a node in common, and images share batches.
     """
 
     def __init__(self, question: Question, images: torch.Tensor) -> None:
@@ -87,7 +87,7 @@ class Explanation:
         self.precision = self.options.precision
 
     def results(self) -> list[LamResult]:
-        """Image by image, window by window."""
+        """The results, image by image and window by window."""
         if self.options.compat == "lam_demo":
             return [result for image in self.images for result in self._published(image)]
         shape = tuple(self.images[0].shape[1:])
@@ -97,11 +97,11 @@ class Explanation:
         share = sum(group.share for group in groups if group)
         whole = self.options.picture == "whole" or (self.options.picture == "auto" and share >= _WHOLE_PICTURE)
         outputs = [self._output(image, groups, plan, whole=whole or None in groups) for image in self.images]
-        found: dict[tuple[int, int], _Found] = {}
+        integrals: dict[tuple[int, int], _WindowIntegral] = {}
         for group in groups:
-            found |= self._integrate(group, plan, window_cones.reason if window_cones else "")
+            integrals |= self._integrate(group, plan, window_cones.reason if window_cones else "")
         return [
-            self._result(image, index, found[row, index], outputs[row])
+            self._result(image, index, integrals[row, index], outputs[row])
             for row, image in enumerate(self.images)
             for index in range(len(self.windows))
         ]
@@ -142,18 +142,20 @@ class Explanation:
     def _gradients(self, plan: ExecutionPlan, group: WindowCone | None, precision: str) -> Gradients:
         return Gradients(self.network, self.question.objective, self.windows, plan, precision, group)
 
-    def _integrate(self, group: WindowCone | None, plan: ExecutionPlan, reason: str) -> dict[tuple[int, int], _Found]:
+    def _integrate(
+        self, group: WindowCone | None, plan: ExecutionPlan, reason: str
+    ) -> dict[tuple[int, int], _WindowIntegral]:
         indices = group.indices if group else tuple(range(len(self.windows)))
         gradients = self._gradients(plan, group, self.precision)
         path = Within(self.question.path, group.inputs) if group else self.question.path
         steps = None if self.options.steps == "auto" else int(self.options.steps)
-        asked = [(row, index) for row in range(len(self.images)) for index in indices]
-        rules = {key: Bisection(tolerance=self.options.tolerance, steps=steps) for key in asked}
+        requested = [(row, index) for row in range(len(self.images)) for index in indices]
+        rules = {key: Bisection(tolerance=self.options.tolerance, steps=steps) for key in requested}
         tallies = self._bisect(gradients, path, rules)
         exact = self._exactly(group, plan) if self.precision != "float32" else None
-        found = {}
+        integrals = {}
         for (row, index), rule in rules.items():
-            found[row, index] = _Found(
+            integrals[row, index] = _WindowIntegral(
                 self._on_canvas(rule.integral(), group),
                 rule.nodes,
                 rule.error,
@@ -162,7 +164,7 @@ class Explanation:
                 deviation_of(rule.nodes, partial(_sample, exact, index)) if exact else None,
                 _facts(group) if group else (f"off: {reason}" if reason else None),
             )
-        return found
+        return integrals
 
     def _exactly(self, group: WindowCone | None, plan: ExecutionPlan) -> Gradients:
         """The same gradients in float32."""
@@ -189,27 +191,30 @@ class Explanation:
         tallies = {key: Tally() for key in rules}
         while True:
             requests = {key: rule.request() for key, rule in rules.items()}
-            asked, points = [], []
+            requested, points = [], []
             for row, image in enumerate(self.images):
-                places = sorted({place for key, request in requests.items() if key[0] == row for place in request})
-                asked += [(row, place) for place in places]
-                if places:
-                    points.append(path(image, [times[row](place) for place in places]))
-            if not asked:
+                positions = sorted(
+                    {position for key, request in requests.items() if key[0] == row for position in request}
+                )
+                requested += [(row, position) for position in positions]
+                if positions:
+                    points.append(path(image, [times[row](position) for position in positions]))
+            if not requested:
                 return tallies
             joined = torch.cat(points)
             wanted = [
-                [i for (r, i), request in requests.items() if r == row and place in request] for row, place in asked
+                [i for (r, i), request in requests.items() if r == row and position in request]
+                for row, position in requested
             ]
             samples = gradients(joined, wanted)
-            self.question.progress.update(len(asked))
+            self.question.progress.update(len(requested))
             for key, rule in rules.items():
                 nodes = []
-                for at, (row, place) in enumerate(asked):
+                for at, (row, position) in enumerate(requested):
                     if row == key[0] and key[1] in samples[at]:
                         sample = samples[at][key[1]]
                         tallies[key].add(sample)
-                        nodes.append(Node(place, joined[at : at + 1], sample.gradient, sample.value))
+                        nodes.append(Node(position, joined[at : at + 1], sample.gradient, sample.value))
                 rule.feed(nodes)
 
     def _published(self, image: torch.Tensor) -> list[LamResult]:
@@ -222,13 +227,13 @@ class Explanation:
         output = self._output(image, [None], ExecutionPlan(), whole=True)
         out = []
         for index, window in enumerate(self.windows):
-            found = integrate_as_published(self.network, image, window, steps, self.question.progress)
-            said = _Found(found.attribution, found.nodes, None, found.tally, ExecutionPlan())
-            out.append(self._result(image, index, said, output))
+            published = integrate_as_published(self.network, image, window, steps, self.question.progress)
+            integral = _WindowIntegral(published.attribution, published.nodes, None, published.tally, ExecutionPlan())
+            out.append(self._result(image, index, integral, output))
         return out
 
-    def _result(self, image: torch.Tensor, index: int, found: _Found, output: torch.Tensor) -> LamResult:
-        window, nodes, attribution = self.windows[index], found.nodes, found.attribution
+    def _result(self, image: torch.Tensor, index: int, integral: _WindowIntegral, output: torch.Tensor) -> LamResult:
+        window, nodes, attribution = self.windows[index], integral.nodes, integral.attribution
         h, w = image.shape[-2:]
         change = nodes[-1].value - nodes[0].value
         total = float(attribution.double().sum())
@@ -252,24 +257,24 @@ class Explanation:
             "effective_pixels": (1 - concentration) * values.size,
             "gini": concentration,
             "completeness_gap": gap,
-            "error": found.error,
-            "precision_deviation": found.deviation.map if found.deviation else None,
-            "di_deviation": found.deviation.diffusion_index if found.deviation else None,
+            "error": integral.error,
+            "precision_deviation": integral.deviation.map if integral.deviation else None,
+            "di_deviation": integral.deviation.diffusion_index if integral.deviation else None,
             "objective_change": change,
             "steps": len(nodes) - (1 if self.options.compat else 0),
-            "nonfinite": found.tally.nonfinite,
-            "output_range": [found.tally.low, found.tally.high],
+            "nonfinite": integral.tally.nonfinite,
+            "output_range": [integral.tally.low, integral.tally.high],
             "healed": self.network.clones_outputs,
-            "cone": found.cone,
+            "cone": integral.cone,
         }
-        plan = found.plan
+        plan = integral.plan
         provenance = {
             "input_sha256": sha256_of(image),
             "objective": self.question.objective.name,
             "execution": {"channels_last": plan.channels_last, "batch": plan.batch},
             "seed": self.options.seed,
         }
-        verdict = judge(scalars, values, found.tally.broken, self.options.tolerance)
+        verdict = judge(scalars, values, integral.tally.broken, self.options.tolerance)
         if self.network.frames:
             scalars |= clip_scalars(self.network, image, values)
             verdict += clip_words(scalars)
@@ -285,5 +290,5 @@ def _sample(gradients: Gradients, index: int, point: torch.Tensor) -> Sample:
 def _facts(group: WindowCone) -> dict[str, Any]:
     """What a result records of the cone: its input's box, its share of the work, and what it stops at."""
     box = group.inputs
-    place = {"top": box.top, "left": box.left, "height": box.size[0], "width": box.size[1]}
-    return {"input": place, "work": round(group.share, 4), "stops_at": group.barrier or None}
+    input_box = {"top": box.top, "left": box.left, "height": box.size[0], "width": box.size[1]}
+    return {"input": input_box, "work": round(group.share, 4), "stops_at": group.barrier or None}

@@ -1,4 +1,4 @@
-"""What a reduced precision costs: the weightiest part of a map, computed again in float32."""
+"""The error of a reduced precision: the largest contribution to a map is computed again in float32."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""LAM as its authors' public code computes it, faults included, for comparing with papers.
+"""LAM as the public code of its authors computes it, errors included, to compare with papers.
 
 Gradients at the right end of 50 equal steps of sigma from 1.2 to 0 (each with 1e-5 added), 9x9 kernels, the
 root of the gradient magnitude taken over the whole output and not smoothed, NaN gradients set to 0.
@@ -39,7 +39,7 @@ class PublishedGradient(Objective):
 
 @dataclass(frozen=True)
 class Published:
-    """The published attribution (1,C,h,w), its nodes from baseline to image, and what was met."""
+    """The published attribution (1,C,h,w), its nodes from baseline to image, and what was counted on the way."""
 
     attribution: torch.Tensor
     nodes: list[Node]
@@ -68,11 +68,11 @@ def integrate_as_published(
     attribution = torch.zeros_like(points[0], dtype=torch.float64)
     nodes: list[Node] = []
     tally = Tally()
-    for place, point in enumerate(points):
+    for step, point in enumerate(points):
         sample: Sample = gradients(point, [[0]])[0][0]
-        tally.add(sample if place else replace(sample, nonfinite=0))  # the baseline's gradient is not summed
-        if place:
-            attribution += sample.gradient.double() * (point.double() - points[place - 1].double())
+        tally.add(sample if step else replace(sample, nonfinite=0))  # the baseline's gradient is not summed
+        if step:
+            attribution += sample.gradient.double() * (point.double() - points[step - 1].double())
             progress.update(1)
-        nodes.append(Node(place / steps, point, sample.gradient, sample.value))
+        nodes.append(Node(step / steps, point, sample.gradient, sample.value))
     return Published(attribution.float(), nodes, tally)

@@ -1,4 +1,4 @@
-"""What a LAM found."""
+"""The result of LAM: the attribution, its map, the diffusion index and the other numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A LAM's verdict in words: converged or not, degenerate or not, output within its range or not, and why."""
+"""The verdict of LAM in words: converged or not, degenerate or not, output within its range or not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Capture what passes taps, or put something else in its place; every handle is removed, always."""
+"""Capture what passes taps, or replace it; every handle is removed, always."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class _Counter:
 def _attach(
     root: nn.Module, taps: Iterable[Tap], act: Callable[[Tap, torch.Tensor], torch.Tensor | None], stack: ExitStack
 ) -> None:
-    """Call act(tap, tensor) wherever a tap fires; a tensor that it returns takes the place of the one it was given."""
+    """Call act(tap, tensor) wherever a tap fires; a tensor that act returns replaces the one that passes."""
     counter = _Counter(root, stack)
     for tap in taps:
         stack.callback(_hook(module_named(root, tap.name), tap, counter, act).remove)
@@ -54,16 +54,16 @@ def _hook(
 ) -> torch.utils.hooks.RemovableHandle:
     def fire(value: Any) -> torch.Tensor | None:
         if _recomputing():
-            wanted = tap.call is None
+            fires = tap.call is None
         else:
             call = counter.next(str(tap))
-            wanted = tap.call in (None, call)
+            fires = tap.call in (None, call)
             if tap.call is None and call > 0:
                 raise TapError(
                     f"{tap.name} runs more than once in a forward: say which with {tap.name}#0, {tap.name}#1, ..."
                 )
-        tensor = tensor_of(value) if wanted else None
-        if wanted and tensor is None:
+        tensor = tensor_of(value) if fires else None
+        if fires and tensor is None:
             raise TapError(f"nothing to tap at {tap}: no tensor passes there (a {type(value).__name__})")
         return None if tensor is None else act(tap, tensor)
 
@@ -99,7 +99,7 @@ class Captured(dict[str, torch.Tensor]):
 def capture(
     module: nn.Module, taps: Iterable[str | Tap], *, keep_graph: bool = False, stop: bool = False
 ) -> Iterator[Captured]:
-    """Keep what passes each tap while the context lasts.
+    """Capture what passes each tap while the context lasts.
 
     Args:
         taps: as written, or Tap.
@@ -107,20 +107,20 @@ def capture(
         stop: end the forward pass once every tap has fired; `features` does this and catches the end.
 
     Yields:
-        A mapping from tap to tensor, cloned: a later in-place operation does not change what was kept.
+        A mapping from tap to tensor, cloned: a later in-place operation does not change it.
     """
     parsed = [parse_tap(tap) for tap in taps]
-    kept = Captured()
+    captured = Captured()
     left: set[str] = set()
 
     def act(tap: Tap, tensor: torch.Tensor) -> torch.Tensor | None:
         key = str(tap)
         if keep_graph:
-            # What follows must flow through what is kept, or its gradient would be zero after an in-place change.
-            kept[key] = tensor.clone()
-            replaced: torch.Tensor | None = kept[key].clone() if kept[key].requires_grad else None
+            # What follows must flow through what is captured, or its gradient would be zero after an in-place change.
+            captured[key] = tensor.clone()
+            replaced: torch.Tensor | None = captured[key].clone() if captured[key].requires_grad else None
         else:
-            kept[key], replaced = tensor.detach().clone(), None
+            captured[key], replaced = tensor.detach().clone(), None
         left.discard(key)
         if stop and not left:
             raise _Stop
@@ -128,13 +128,13 @@ def capture(
 
     def begin(*_: Any) -> None:
         if not _recomputing():
-            kept.clear()
+            captured.clear()
             left.update(map(str, parsed))
 
     with ExitStack() as stack:
         stack.callback(module.register_forward_pre_hook(begin).remove)
         _attach(module, parsed, act, stack)
-        yield kept
+        yield captured
 
 
 def features(
@@ -145,18 +145,18 @@ def features(
     Raises:
         TapError: the forward ended and some tap had not fired.
     """
-    wanted = [str(parse_tap(tap)) for tap in taps]
-    with capture(module, wanted, keep_graph=keep_graph, stop=True) as kept, suppress(_Stop):
+    names = [str(parse_tap(tap)) for tap in taps]
+    with capture(module, names, keep_graph=keep_graph, stop=True) as captured, suppress(_Stop):
         forward()
-    silent = [tap for tap in wanted if tap not in kept]
+    silent = [tap for tap in names if tap not in captured]
     if silent:
         raise TapError(f"{', '.join(silent)} did not fire in the forward pass")
-    return kept
+    return captured
 
 
 @contextmanager
 def intervene(module: nn.Module, changes: Mapping[str | Tap, Callable[[torch.Tensor], torch.Tensor]]) -> Iterator[None]:
-    """Put change(tensor) in the place of what passes each tap while the context lasts.
+    """Replace what passes each tap by change(tensor) while the context lasts.
 
     For instance {"body.3": lambda f: f * 0} silences a block and {"body.3#0:in": ...} changes its input.
     """

@@ -1,4 +1,4 @@
-"""Where in a network gradients end: parts that detach, run without gradients or leave torch."""
+"""The parts of a network through which no gradient passes: they detach, turn gradients off or leave torch."""
 
 from __future__ import annotations
 
@@ -30,37 +30,40 @@ class GradientBreak:
 class _Run:
     name: str
     enabled: bool
-    given: bool
+    takes_gradient: bool
     turned_off: bool = False
 
 
 def find_gradient_breaks(module: nn.Module, run: Callable[[], Any]) -> list[GradientBreak]:
-    """Run run() once, with an input that requires a gradient, and tell the innermost parts that lose it.
+    """Run run() once, with an input that requires a gradient, and return the innermost parts that lose the gradient.
 
-    A part loses it when something it was given requires a gradient and nothing of floating point that it gives does.
-    Of parts within each other the innermost counts, but for one that its surroundings run without gradients: then it
-    is the surroundings'. In the order in which they end; the first is where it was lost first.
+    A part loses the gradient when one of its inputs requires a gradient and none of its floating-point outputs does.
+    Of parts within each other the innermost counts. Where the outer part has turned gradients off for the inner part,
+    the outer part counts. The parts are in the order in which they end: the first is where the gradient is lost first.
     """
     stack: list[_Run] = []
-    found: list[GradientBreak] = []
+    breaks: list[GradientBreak] = []
 
     def enter(name: str) -> Callable[..., None]:
         def hook(_: nn.Module, args: Any, kwargs: Any) -> None:
             enabled = torch.is_grad_enabled()
             if stack and stack[-1].enabled and not enabled:
                 stack[-1].turned_off = True
-            stack.append(_Run(name, enabled, _wanting((args, kwargs))))
+            stack.append(_Run(name, enabled, _requires_grad((args, kwargs))))
 
         return hook
 
     def leave(_: nn.Module, args: Any, kwargs: Any, out: Any) -> None:
-        this = stack.pop()
-        if not this.given or not this.enabled or _wanting(out) or not _floating(out):
+        part_run = stack.pop()
+        if not part_run.takes_gradient or not part_run.enabled or _requires_grad(out) or not _is_floating(out):
             return
-        inside = f"{this.name}." if this.name else ""
-        if any(other.name.startswith(inside) and other.name != this.name for other in found) and not this.turned_off:
+        inside = f"{part_run.name}." if part_run.name else ""
+        if (
+            any(other.name.startswith(inside) and other.name != part_run.name for other in breaks)
+            and not part_run.turned_off
+        ):
             return
-        found.append(GradientBreak(this.name, this.turned_off))
+        breaks.append(GradientBreak(part_run.name, part_run.turned_off))
 
     with ExitStack() as handles:
         for name, part in module.named_modules():
@@ -68,16 +71,16 @@ def find_gradient_breaks(module: nn.Module, run: Callable[[], Any]) -> list[Grad
             handles.callback(part.register_forward_hook(leave, with_kwargs=True).remove)
         with torch.enable_grad():
             run()
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(breaks))
 
 
 def _tensors(value: Any) -> list[torch.Tensor]:
     return [leaf for leaf in tree_leaves(value) if isinstance(leaf, torch.Tensor)]
 
 
-def _wanting(value: Any) -> bool:
+def _requires_grad(value: Any) -> bool:
     return any(tensor.requires_grad for tensor in _tensors(value))
 
 
-def _floating(value: Any) -> bool:
+def _is_floating(value: Any) -> bool:
     return any(tensor.is_floating_point() or tensor.is_complex() for tensor in _tensors(value))

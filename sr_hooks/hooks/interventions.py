@@ -1,4 +1,4 @@
-"""What to do to a feature on its way: changes for `intervene`, and modules bypassed; every handle is removed, always.
+"""Change what passes a tap (replace, scale, drop) and bypass modules; every handle is removed, always.
 
 with intervene(module, {"body.3": scale(0.5), "conv_last:in": drop([4, 17])}):
     out = network(lr)
@@ -22,14 +22,14 @@ from sr_hooks.hooks.taps import module_named, tensor_of
 __all__ = ["Change", "Stand", "bypass", "cloning_outputs", "drop", "drop_each", "intervene", "replace", "scale"]
 
 Change = Callable[[torch.Tensor], torch.Tensor]
-"""From what passes a tap to what takes its place, as `intervene` takes it."""
+"""A function from what passes a tap to its replacement, as `intervene` takes it."""
 
 Stand = Literal["input", "zero", "one", "mean"]
-"""What a bypassed module gives: its input, nothing, a gate wide open, or its own output's mean over positions."""
+"""What a bypassed module returns: its input, zeros, ones, or the mean of its own output over positions."""
 
 
 def replace(feature: torch.Tensor) -> Change:
-    """`feature` in the place of what passes; its first dimension may be 1 for any batch.
+    """Replace what passes by `feature`, whose first dimension may be 1 for any batch.
 
     Raises (when the tap fires):
         TapError: another shape passes there.
@@ -44,10 +44,12 @@ def replace(feature: torch.Tensor) -> Change:
 
 
 def scale(factor: float | torch.Tensor) -> Change:
-    """What passes times a number, (C,) factors a channel, or (N,C), a row for each image of the batch.
+    """Multiply what passes by a number, by (C,) factors of the channels, or by (N,C) factors, a row for each image.
 
-    Channels are the second dimension, as convolutions have them. Raises TapError, when the tap fires, where they are
-    not as many.
+    Channels are the second dimension, as in convolutions.
+
+    Raises (when the tap fires):
+        TapError: another number of channels or images passes there.
     """
     if not isinstance(factor, torch.Tensor) or factor.ndim == 0:
         return lambda passing: passing * factor
@@ -93,13 +95,13 @@ def _channels(channels: Sequence[int], passing: torch.Tensor) -> torch.Tensor:
 
 @contextmanager
 def bypass(module: nn.Module, names: Iterable[str], *, stand: Stand = "input") -> Iterator[None]:
-    """Make modules, by name, give something else than what they compute, in all their runs, while the context lasts.
+    """While the context lasts, named modules return something else than what they compute, in all their runs.
 
     Args:
         names: of modules, as `sr-hooks layers` lists them.
         stand: "input": its first tensor as it came in, for a module inside a chain that keeps the shape (RCAN's
             channel attention); "zero": a branch that is added; "one": a gate that is multiplied; "mean": the output's
-            mean over positions, a gate that no longer tells places apart.
+            mean over positions, a gate that is the same at every position.
 
     Raises:
         TapError: no such module; or, when it runs, its input has not its output's shape.
@@ -109,11 +111,11 @@ def bypass(module: nn.Module, names: Iterable[str], *, stand: Stand = "input") -
     parts = [(name, module_named(module, name)) for name in names]
     with ExitStack() as stack:
         for name, part in parts:
-            stack.callback(part.register_forward_hook(_stand_in(name, stand), with_kwargs=True).remove)
+            stack.callback(part.register_forward_hook(_bypass_hook(name, stand), with_kwargs=True).remove)
         yield
 
 
-def _stand_in(name: str, stand: Stand) -> Callable[..., Any]:
+def _bypass_hook(name: str, stand: Stand) -> Callable[..., Any]:
     def hook(part: nn.Module, args: Any, kwargs: Any, out: Any) -> torch.Tensor:
         if not isinstance(out, torch.Tensor):
             raise TapError(f"{name} returns a {type(out).__name__}; only a module that returns a tensor is bypassed")
@@ -123,14 +125,14 @@ def _stand_in(name: str, stand: Stand) -> Callable[..., Any]:
             return torch.ones_like(out)
         if stand == "mean":
             return out.mean(dim=tuple(range(2, out.ndim)), keepdim=True).expand_as(out).clone()
-        given = tensor_of(args if args else kwargs)
-        if given is None or given.shape != out.shape:
-            shape = "none" if given is None else tuple(given.shape)
+        tensor = tensor_of(args if args else kwargs)
+        if tensor is None or tensor.shape != out.shape:
+            shape = "none" if tensor is None else tuple(tensor.shape)
             raise TapError(
                 f"{name} cannot be bypassed by its input: that is {shape}, its output {tuple(out.shape)}; use "
                 "stand='zero' for a branch that is added, 'one' for a gate that is multiplied"
             )
-        return given.clone()
+        return tensor.clone()
 
     return hook
 

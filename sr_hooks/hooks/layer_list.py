@@ -19,7 +19,7 @@ __all__ = ["Layer", "convolutions", "deep_feature", "layers", "resolve"]
 
 @dataclass(frozen=True)
 class Layer:
-    """What one forward showed of one module: `calls` runs, shapes of the first."""
+    """A module that ran in one forward: how often (`calls`), and the shapes of its first run."""
 
     name: str
     kind: str
@@ -58,51 +58,51 @@ def layers(module: nn.Module, forward: Callable[[], Any]) -> list[Layer]:
     return sorted(seen.values(), key=lambda layer: layer.order)
 
 
-def deep_feature(module: nn.Module, found: Iterable[Layer]) -> Tap:
+def deep_feature(module: nn.Module, ran_layers: Iterable[Layer]) -> Tap:
     """`auto`: the deep feature before reconstruction, the input of the last convolution that ran."""
-    ran = convolutions(module, list(found))
+    ran = convolutions(module, list(ran_layers))
     if not ran:
         raise NetworkError(f"{type(module).__name__} ran no convolution, so `auto` has no meaning: name the layers")
     last = ran[-1]
     return Tap(last.name, last.calls - 1 if last.calls > 1 else None, at_input=True)
 
 
-def convolutions(module: nn.Module, found: list[Layer]) -> list[Layer]:
+def convolutions(module: nn.Module, ran_layers: list[Layer]) -> list[Layer]:
     """The convolutions that ran; where none did, the innermost layers that own a kernel.
 
     ECBSR, like other networks that fold branches into one kernel, runs its convolutions as functions when evaluated.
     """
     modules = dict(module.named_modules())
-    ran = [layer for layer in found if isinstance(modules[layer.name], (nn.Conv1d, nn.Conv2d, nn.Conv3d))]
+    ran = [layer for layer in ran_layers if isinstance(modules[layer.name], (nn.Conv1d, nn.Conv2d, nn.Conv3d))]
     if ran:
         return ran
-    owners = [layer for layer in found if any(p.ndim >= 4 for p in modules[layer.name].parameters())]
+    owners = [layer for layer in ran_layers if any(p.ndim >= 4 for p in modules[layer.name].parameters())]
     return [layer for layer in owners if not any(other.name.startswith(layer.name + ".") for other in owners)]
 
 
-def resolve(module: nn.Module, wanted: str | Iterable[str | Tap], forward: Callable[[], Any]) -> list[Tap]:
+def resolve(module: nn.Module, names: str | Iterable[str | Tap], forward: Callable[[], Any]) -> list[Tap]:
     """Taps from names, patterns (`body.*`), `auto` and `all` (every convolution's output), checked against one forward.
 
     Raises:
         TapError: no such layer, one that does not run, or one that runs several times without `#k`.
     """
-    found = {layer.name: layer for layer in layers(module, forward)}
+    by_name = {layer.name: layer for layer in layers(module, forward)}
     taps: list[Tap] = []
-    for item in [wanted] if isinstance(wanted, (str, Tap)) else wanted:
+    for item in [names] if isinstance(names, (str, Tap)) else names:
         if item == "auto":
-            taps.append(deep_feature(module, found.values()))
+            taps.append(deep_feature(module, by_name.values()))
         elif item == "all":
-            ran = convolutions(module, list(found.values()))
+            ran = convolutions(module, list(by_name.values()))
             taps += [t for layer in ran for t in _every_call(layer, at_input=False)]
         else:
             tap = parse_tap(item)
             if any(c in tap.name for c in "*?["):
-                matching = [n for n in found if fnmatch.fnmatchcase(n, tap.name)]
+                matching = [n for n in by_name if fnmatch.fnmatchcase(n, tap.name)]
                 if not matching:
-                    raise TapError(f"no layer matches {tap.name!r}; {nearest(tap.name, found)}")
-                taps += [t for n in matching for t in _every_call(found[n], at_input=tap.at_input)]
+                    raise TapError(f"no layer matches {tap.name!r}; {nearest(tap.name, by_name)}")
+                taps += [t for n in matching for t in _every_call(by_name[n], at_input=tap.at_input)]
             else:
-                taps.append(_checked(tap, module, found))
+                taps.append(_checked(tap, module, by_name))
     return list(dict.fromkeys(taps))
 
 
@@ -111,9 +111,9 @@ def _every_call(layer: Layer, *, at_input: bool) -> list[Tap]:
     return [Tap(layer.name, call, at_input) for call in calls]
 
 
-def _checked(tap: Tap, module: nn.Module, found: Mapping[str, Layer]) -> Tap:
+def _checked(tap: Tap, module: nn.Module, by_name: Mapping[str, Layer]) -> Tap:
     module_named(module, tap.name)
-    layer = found.get(tap.name)
+    layer = by_name.get(tap.name)
     if layer is None:
         raise TapError(f"{tap.name} does not run in a forward pass of this {type(module).__name__}")
     if tap.call is None and layer.calls > 1:

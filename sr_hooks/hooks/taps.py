@@ -23,7 +23,7 @@ _FORM = re.compile(r"(?P<name>[^#:]*)(?:#(?P<call>\d+))?(?P<side>:in)?")
 
 @dataclass(frozen=True)
 class Tap:
-    """One place in one forward: the layer's name, which of its runs (None: its only one), and the side."""
+    """A position in one forward: the layer's name, which of its runs (None for its only run), input or output."""
 
     name: str
     call: int | None = None
@@ -34,7 +34,7 @@ class Tap:
 
 
 def parse_tap(text: str | Tap) -> Tap:
-    """A tap from how it is written.
+    """The tap that a text names.
 
     Raises:
         TapError: not of the form `name`, `name#k`, `name:in`, `name#k:in`.
@@ -48,15 +48,15 @@ def parse_tap(text: str | Tap) -> Tap:
     return Tap(match["name"], None if call is None else int(call), match["side"] is not None)
 
 
-def parse_layers(given: Any) -> list[Any]:
+def parse_layers(value: Any) -> list[Any]:
     """Layers as a list, from one, several, or text that separates them by commas or blanks."""
-    if isinstance(given, str):
-        return given.replace(",", " ").split() or [given]
-    return list(given) if isinstance(given, (list, tuple)) else [given]
+    if isinstance(value, str):
+        return value.replace(",", " ").split() or [value]
+    return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
 def module_named(root: nn.Module, name: str) -> nn.Module:
-    """The part of that name, or TapError with the nearest names."""
+    """The part of that name; a TapError names the nearest ones where there is none."""
     modules: dict[str, nn.Module] = dict(root.named_modules())
     if name not in modules:
         raise TapError(f"{type(root).__name__} has no layer {name!r}; {nearest(name, (n for n in modules if n))}")

@@ -1,4 +1,4 @@
-"""Clips: frames (N,T,C,h,w) from whatever names them, a known camera motion over a photograph, one frame of many."""
+"""Clips (N,T,C,h,w): read and checked, made by a known camera motion over a photograph; one frame out of many."""
 
 from __future__ import annotations
 
@@ -42,46 +42,46 @@ def read_clip(folder: str | Path) -> torch.Tensor:
     for file, frame in zip(files, frames, strict=True):
         if frame.shape != frames[0].shape:
             raise ImageError(
-                f"{folder} is no clip: {file.name} is {_said(frame)}, and {files[0].name} is {_said(frames[0])}"
+                f"{folder} is no clip: {file.name} is {_describe(frame)}, and {files[0].name} is {_describe(frames[0])}"
             )
     return torch.cat(frames)[None]
 
 
-def as_clips(given: Any, frames: int, what: str = "the clip") -> list[torch.Tensor]:
+def as_clips(source: Any, frames: int, what: str = "the clip") -> list[torch.Tensor]:
     """Clips (1,T,C,h,w) float32 in [0, 1].
 
     A tensor (T,C,h,w), or a folder of frames, is one clip; (N,T,C,h,w) are N, and so are the folders in a folder that
     holds no images. What has one frame only, (1,C,h,w), (C,h,w) or an image file, stands still for `frames` frames.
 
     Args:
-        given: one of these, or a sequence of them.
+        source: one of these, or a sequence of them.
 
     Raises:
         ImageError: none given, or one that is no clip.
     """
-    if isinstance(given, (str, Path)) and Path(given).is_dir():
-        inside = sorted(path for path in Path(given).iterdir() if path.is_dir())
-        holds_images = any(path.is_file() for path in Path(given).iterdir())
-        clips = [read_clip(folder) for folder in inside] if inside and not holds_images else [read_clip(given)]
-    elif isinstance(given, Sequence) and not isinstance(given, str):
-        if not given:
+    if isinstance(source, (str, Path)) and Path(source).is_dir():
+        inside = sorted(path for path in Path(source).iterdir() if path.is_dir())
+        holds_images = any(path.is_file() for path in Path(source).iterdir())
+        clips = [read_clip(folder) for folder in inside] if inside and not holds_images else [read_clip(source)]
+    elif isinstance(source, Sequence) and not isinstance(source, str):
+        if not source:
             raise ImageError(f"{what}: none given")
-        return [clip for item in given for clip in as_clips(item, frames, what)]
+        return [clip for item in source for clip in as_clips(item, frames, what)]
     else:
-        found = as_input(
-            torch.from_numpy(np.ascontiguousarray(given)) if isinstance(given, np.ndarray) else given, what
+        batch = as_input(
+            torch.from_numpy(np.ascontiguousarray(source)) if isinstance(source, np.ndarray) else source, what
         )
-        clips = list(found.split(1)) if found.ndim == 5 else [found[None]]
+        clips = list(batch.split(1)) if batch.ndim == 5 else [batch[None]]
     return [clip_of(clip[:, 0], frames) if clip.shape[1] == 1 else clip for clip in clips]
 
 
-def as_input(given: Any, what: str = "the image") -> torch.Tensor:
+def as_input(source: Any, what: str = "the image") -> torch.Tensor:
     """An image or images as `sr_hooks.images.as_batch` checks them, or clips (N,T,C,h,w), frame by frame."""
-    if isinstance(given, torch.Tensor) and given.ndim == 5:
-        if 0 in given.shape:
-            raise ImageError(f"{what} has shape {tuple(given.shape)}; give (N,T,C,h,w), none of them 0")
-        return by_frames(lambda frames: as_batch(frames, what=what), given)
-    return as_batch(given, what=what)
+    if isinstance(source, torch.Tensor) and source.ndim == 5:
+        if 0 in source.shape:
+            raise ImageError(f"{what} has shape {tuple(source.shape)}; give (N,T,C,h,w), none of them 0")
+        return by_frames(lambda frames: as_batch(frames, what=what), source)
+    return as_batch(source, what=what)
 
 
 def read_input(path: str | Path) -> torch.Tensor:
@@ -90,12 +90,12 @@ def read_input(path: str | Path) -> torch.Tensor:
 
 
 def clip_of(still: torch.Tensor, frames: int) -> torch.Tensor:
-    """(N,C,h,w) standing still: (N,T,C,h,w)."""
+    """(N,C,h,w) repeated as every frame of (N,T,C,h,w)."""
     return still[:, None].expand(-1, frames, -1, -1, -1)
 
 
 def stands_still(clip: torch.Tensor) -> bool:
-    """Whether all frames of (N,T,C,h,w) are one image."""
+    """Whether all frames of (N,T,C,h,w) are equal."""
     return bool((clip == clip[:, :1]).all())
 
 
@@ -153,10 +153,11 @@ def one_frame(out: torch.Tensor, frame: FrameChoice, name: str) -> torch.Tensor:
 
 
 def frame_positions(taken: int, returned: int, centre: int | None = None) -> list[float]:
-    """Where in time, in input frames from 0, a network's output frames stand.
+    """The times, in input frames from 0, of a network's output frames.
 
-    As many as it takes stand where those do; a lone one in the middle, or at `centre`; fewer, as of convolutions over
-    time without padding, in the middle; more, as of interpolation, evenly from the first to the last.
+    As many output frames as input frames: the same times. One output frame: the middle, or `centre`. Fewer, as after
+    convolutions over time without padding: around the middle. More, as after interpolation: evenly from the first to
+    the last.
     """
     if returned == taken:
         return [float(i) for i in range(taken)]
@@ -167,5 +168,5 @@ def frame_positions(taken: int, returned: int, centre: int | None = None) -> lis
     return [i * (taken - 1) / (returned - 1) for i in range(returned)]
 
 
-def _said(image: torch.Tensor) -> str:
+def _describe(image: torch.Tensor) -> str:
     return f"{image.shape[-2]}x{image.shape[-1]} with {image.shape[1]} channel(s)"

@@ -27,7 +27,7 @@ __all__ = [
     "check_range",
     "downsample",
     "gaussian_kernel",
-    "missing",
+    "padding_to",
     "read_image",
     "reflect_pad",
     "sha256_of",
@@ -167,8 +167,8 @@ def _reflected(size: int, before: int, after: int) -> torch.Tensor:
     return torch.minimum(index, period - index)
 
 
-def missing(x: torch.Tensor, multiple: int, minimum: int = 1, square: bool = False) -> tuple[int, int]:
-    """Rows and columns that (...,H,W) lacks to a multiple, to a least side, and to a square."""
+def padding_to(x: torch.Tensor, multiple: int, minimum: int = 1, square: bool = False) -> tuple[int, int]:
+    """Rows and columns to add to (...,H,W), for sides of a multiple, of at least `minimum`, and equal if `square`."""
     sides = [max(side, minimum) for side in x.shape[-2:]]
     if square:
         sides = [max(sides)] * 2

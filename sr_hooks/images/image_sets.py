@@ -1,4 +1,4 @@
-"""Sets of images: from whatever names them, and patches cut of them."""
+"""Sets of images, read from files, folders and lists, and patches cut from them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def single_images(images: Any, what: str = "the image") -> list[torch.Tensor]:
 
 
 def cut_patches(images: Sequence[torch.Tensor], size: int, count: int, seed: int, what: str) -> torch.Tensor:
-    """At most `count` patches (1,C,size,size) that do not overlap, of as many images as there are, drawn by seed.
+    """At most `count` patches (1,C,size,size) that do not overlap, from as many images as possible, drawn by seed.
 
     Each image is divided into squares from a corner that is drawn; images take turns in giving one.
 
@@ -71,27 +71,27 @@ def cut_patches(images: Sequence[torch.Tensor], size: int, count: int, seed: int
         squares.append([corners[i] for i in rng.permutation(len(corners))])
     order = rng.permutation(len(images))
     turns = [
-        (index, mine[turn])
+        (index, corners_of_image[turn])
         for turn in range(max(map(len, squares)))
         for index in order
-        if turn < len(mine := squares[index])
+        if turn < len(corners_of_image := squares[index])
     ]
     chosen = turns[:count]
     return torch.cat([images[i][..., y : y + size, x : x + size] for i, (y, x) in chosen])
 
 
-def parse_folders(given: Any) -> dict[str, Any]:
+def parse_folders(folders: Any) -> dict[str, Any]:
     """{label: folder or images} from a mapping, or from one or several texts `label=folder`."""
-    if given is None:
+    if folders is None:
         return {}
-    if isinstance(given, Mapping):
-        return {str(label): value for label, value in given.items()}
-    found = {}
-    for text in [given] if isinstance(given, str) else given:
+    if isinstance(folders, Mapping):
+        return {str(label): value for label, value in folders.items()}
+    by_label = {}
+    for text in [folders] if isinstance(folders, str) else folders:
         label, equals, folder = str(text).partition("=")
         if not equals or not label or not folder:
             raise OptionError(f"folders: {text!r} is not understood: write label=folder")
-        if label in found:
+        if label in by_label:
             raise OptionError(f"folders: the label {label} is given twice")
-        found[label] = folder
-    return found
+        by_label[label] = folder
+    return by_label

@@ -1,4 +1,4 @@
-"""How near two images are: PSNR and SSIM as BasicSR has them, and, where it is installed, pyiqa's metrics by name."""
+"""Metrics of two images: PSNR and SSIM as BasicSR computes them, and pyiqa's metrics by name where it is installed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def psnr(output: torch.Tensor, target: torch.Tensor, *, border: int = 0, colour:
         colour: "rgb" over all channels, or "y" over `luma`. A grey image is its own luma.
 
     Returns:
-        (N,) float64, on the output's device, with the graph of what it was given.
+        (N,) float64, on the output's device, with the autograd graph of the inputs.
 
     Raises:
         ImageError: shapes that differ, or a border that leaves nothing.
@@ -95,7 +95,7 @@ class Metric:
     """A metric by name, made by `make_metric`. Call it with outputs and, where it needs them, targets.
 
     Attributes:
-        name: as it was asked for.
+        name: as the caller wrote it.
         needs_target: whether it compares with a ground truth.
         higher_is_better: which way is good.
     """

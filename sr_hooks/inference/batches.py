@@ -48,8 +48,8 @@ def groups(images: Iterable[torch.Tensor], batch: int) -> Iterator[torch.Tensor]
     A new size begins a new batch.
     """
     waiting: list[torch.Tensor] = []
-    for given in images:
-        for image in given.split(1):
+    for batch_or_image in images:
+        for image in batch_or_image.split(1):
             if waiting and (len(waiting) == batch or waiting[0].shape != image.shape):
                 yield torch.cat(waiting)
                 waiting = []

@@ -1,4 +1,4 @@
-"""How to run a network on this machine: memory layout and batch size from a short calibration, kept per network."""
+"""Calibration: the memory layout and batch size with which a network runs fastest on this machine."""
 
 from __future__ import annotations
 
@@ -84,18 +84,18 @@ def tensor_float_32(allowed: bool) -> Iterator[None]:
     torch lets convolutions do so unless told otherwise.
     """
     products, convolutions = torch.backends.cuda.matmul, getattr(torch.backends.cudnn, "conv", None)
-    rooms: list[tuple[Any, str]] = [(convolutions, "fp32_precision"), (products, "fp32_precision")]
+    switches: list[tuple[Any, str]] = [(convolutions, "fp32_precision"), (products, "fp32_precision")]
     values: tuple[object, object] = ("ieee", "tf32")
-    if not all(hasattr(room, name) for room, name in rooms):  # before torch 2.9
-        rooms, values = [(torch.backends.cudnn, "allow_tf32"), (products, "allow_tf32")], (False, True)
-    before = [getattr(room, name) for room, name in rooms]
+    if not all(hasattr(owner, name) for owner, name in switches):  # before torch 2.9
+        switches, values = [(torch.backends.cudnn, "allow_tf32"), (products, "allow_tf32")], (False, True)
+    before = [getattr(owner, name) for owner, name in switches]
     try:
-        for room, name in rooms:
-            setattr(room, name, values[allowed])
+        for owner, name in switches:
+            setattr(owner, name, values[allowed])
         yield
     finally:
-        for (room, name), value in zip(rooms, before, strict=True):
-            setattr(room, name, value)
+        for (owner, name), value in zip(switches, before, strict=True):
+            setattr(owner, name, value)
 
 
 @contextmanager
@@ -141,7 +141,7 @@ def uncalibrated() -> Iterator[None]:
 def calibrate(network: Network, shape: tuple[int, ...], precision: str = "float32") -> ExecutionPlan:
     """The plan for inputs of (C,h,w), or clips of (T,C,h,w), on the network's device. Clips go through one by one.
 
-    It is timed once on a corner of the image and kept, in memory and in the user's cache folder
+    It is timed once on a corner of the image and stored, in memory and in the user's cache folder
     (`SR_HOOKS_CACHE`, empty to keep nothing), so that a later run of the same network takes the same
     plan and gives the same numbers. Timing is no part of what the plan computes, only of how fast.
     """

@@ -1,4 +1,4 @@
-"""Features of many images in one pass, a batch at a time; nothing is kept but what the caller keeps."""
+"""Features of many images, a batch at a time; only one batch is in memory."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ __all__ = ["Seen", "stream"]
 
 @dataclass(frozen=True)
 class Seen:
-    """A batch that went through.
+    """A batch of images and its features.
 
     Attributes:
         first: how many images came before.
-        images: (N,C,h,w), as they were given, on the network's device.
+        images: (N,C,h,w), on the network's device.
         features: tap as written to tensor; the first dimension is N where the network keeps images apart.
-        output: (N,C,H,W) where it was asked for, else None.
+        output: (N,C,H,W) where `output` is set, else None.
     """
 
     first: int
@@ -50,12 +50,12 @@ def stream(
             sums += seen.features["conv_last:in"].sum(dim=(0, 2, 3))
 
     Hooks are on the network only while a batch goes through, so a loop that is left early leaves none. Images are
-    read as they are needed: an iterator of millions is no more than one batch of memory. Use `taps.features` for one
-    image and `taps.capture(keep_graph=True)` for gradients.
+    read as they are needed: an iterator of millions is no more than one batch of memory. Use `hooks.features` for one
+    image and `hooks.capture(keep_graph=True)` for gradients.
 
     Args:
         images: (N,C,h,w), or an iterable of tensors, NumPy arrays and file names; sizes may differ.
-        taps: as written, or Tap (`taps.resolve` makes them of patterns, `auto` and `all`).
+        taps: as written, or Tap (`hooks.resolve` makes them of patterns, `auto` and `all`).
         batch: at most so many images at once; halved where memory runs out.
         output: run to the end and give the output too.
         bar: a `sr_hooks.progress.progress_bar` to be updated by images.
@@ -64,7 +64,7 @@ def stream(
         ImageError: something that is no image in [0, 1], or of other channels than the network takes.
         TapError: a tap that does not fire, or fires more than once.
     """
-    wanted = [parse_tap(tap) for tap in taps]
+    parsed = [parse_tap(tap) for tap in taps]
     several = [images] if isinstance(images, (torch.Tensor, str, Path)) else images
     first = 0
     singles = (one for image in several for one in prepare_input(network, image, one_batch=True, clips=False).images)
@@ -72,16 +72,16 @@ def stream(
 
         def compute(part: slice, group: torch.Tensor = group) -> tuple[torch.Tensor, Any, Any]:
             x = group[part].to(network.device)
-            return (x, *_run(network, x, wanted, output))
+            return (x, *_run(network, x, parsed, output))
 
-        for part, (x, kept, out) in in_batches(len(group), compute, batch=batch, bar=bar):
-            yield Seen(first + part.start, x, kept, out)
+        for part, (x, captured, out) in in_batches(len(group), compute, batch=batch, bar=bar):
+            yield Seen(first + part.start, x, captured, out)
         first += len(group)
 
 
-def _run(network: Network, x: torch.Tensor, wanted: list[Tap], output: bool) -> tuple[Any, Any]:
+def _run(network: Network, x: torch.Tensor, parsed: list[Tap], output: bool) -> tuple[Any, Any]:
     if not output:
-        return features(network.module, lambda: network.feed(x), wanted), None
-    with capture(network.module, wanted) as kept:
+        return features(network.module, lambda: network.feed(x), parsed), None
+    with capture(network.module, parsed) as captured:
         out = network(x)
-    return {str(tap): kept[str(tap)] for tap in wanted}, out
+    return {str(tap): captured[str(tap)] for tap in parsed}, out

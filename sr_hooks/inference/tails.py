@@ -1,4 +1,4 @@
-"""The network from a tap on: many replaced features, the computation before the tap done once."""
+"""The part of a network after a tap, for many replaced features: what comes before the tap is computed once."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _TOLERANCE = 200  # roundings of the number format, relative to the output's lar
 
 
 class Tail:
-    """From features put in the place of what passes a tap, the network's output.
+    """The part of a network after a tap: it maps features that replace what passes the tap to the network's output.
 
         tail = Tail(network, lr, "body.3")
-        tail(scaled)                                # (N,C,H,W) for N features in the place of tail.feature
+        tail(scaled)                                # (N,C,H,W) for N features that replace tail.feature
 
     While the tail runs, every module that had ended when the tap fired answers what it answered then, instead of
     computing. What runs outside of modules (additions, concatenations) runs again. Whether that gives what a whole
@@ -34,7 +34,7 @@ class Tail:
     not (a module with a memory, outputs whose first dimension is not the images'), whole forwards are run instead,
     which is slow and right.
 
-    No graph is built: for gradients with respect to features use `taps.capture(keep_graph=True)`. Between calls the
+    No graph is built: for gradients with respect to features use `hooks.capture(keep_graph=True)`. Between calls the
     network is as it was; its weights must not change.
 
     Args:
@@ -61,14 +61,14 @@ class Tail:
         self._x = x.to(network.device)
         self._target = module_named(network.module, self.tap.name)
         recording = _Recording(self._target, self.tap)
-        with torch.no_grad(), capture(network.module, [self.tap]) as kept, recording.on(network.module):
+        with torch.no_grad(), capture(network.module, [self.tap]) as captured, recording.on(network.module):
             self.output = network(self._x)
-        self.feature = kept[str(self.tap)]
+        self.feature = captured[str(self.tap)]
         self._answers = recording.answers
         self.replays = True
         self.gap: float | None = None
         if probe:
-            self.replays = self._proved()
+            self.replays = self._probe()
 
     @torch.no_grad()
     def __call__(self, features: torch.Tensor) -> torch.Tensor:
@@ -92,7 +92,9 @@ class Tail:
 
     def _replayed(self, features: torch.Tensor, copies: int) -> torch.Tensor:
         used: list[bool] = []
-        answers = {part: [_tiled(answer, copies) for answer in given] for part, given in self._answers.items()}
+        answers = {
+            part: [_tiled(answer, copies) for answer in part_answers] for part, part_answers in self._answers.items()
+        }
         with _replaying(answers, self._target, self.tap, features, used):
             out = self.network(self._x.expand(copies, -1, -1, -1))
         if not used:
@@ -100,18 +102,18 @@ class Tail:
         return out
 
     @torch.no_grad()
-    def _proved(self) -> bool:
+    def _probe(self) -> bool:
         noise = torch.rand(self.feature.shape, generator=torch.Generator().manual_seed(0)).to(self.feature)
         other = self.feature * (0.5 + noise)
         expected = torch.cat([self.output, self._whole(other, 1)])
         try:
-            found = self._replayed(torch.cat([self.feature, other]), 2)
+            replayed = self._replayed(torch.cat([self.feature, other]), 2)
         except (RuntimeError, TapError, TypeError, ValueError, IndexError, AttributeError):
             return False  # shapes that do not follow from the batch, or code that asks more of a module than its answer
-        if found.shape != expected.shape:
+        if replayed.shape != expected.shape:
             return False
         largest = max(float(expected.abs().max()), torch.finfo(expected.dtype).tiny)
-        self.gap = gap = float((found - expected).abs().max()) / largest
+        self.gap = gap = float((replayed - expected).abs().max()) / largest
         return gap <= _TOLERANCE * torch.finfo(expected.dtype).eps
 
 
@@ -193,7 +195,7 @@ def _replaying(
     features: torch.Tensor,
     used: list[bool],
 ) -> Iterator[None]:
-    """Modules answer from what was kept; then the target once with the features, or of them."""
+    """Modules answer from what was recorded; then the target once with the features, or of them."""
     parts = dict.fromkeys([*answers, target])
     own = {part: part.__dict__.get("forward") for part in parts}
     try:
@@ -218,9 +220,9 @@ def _answering(
     left = iter(answers)
 
     def answer(*args: Any, **kwargs: Any) -> Any:
-        kept = next(left, None)
-        if kept is not None:
-            return kept()
+        recorded = next(left, None)
+        if recorded is not None:
+            return recorded()
         if features is None or used:
             return forward(*args, **kwargs)
         used.append(True)

@@ -13,7 +13,7 @@ from torch import nn
 from sr_hooks.errors import ForwardError, NetworkError, NoImage
 from sr_hooks.hooks.interventions import cloning_outputs
 from sr_hooks.images.clips import FrameChoice, one_frame
-from sr_hooks.images.image import missing, reflect_pad
+from sr_hooks.images.image import padding_to, reflect_pad
 from sr_hooks.networks.calling import Forward, call_module, dtype_of, failing_part
 from sr_hooks.networks.facts import NetworkFacts
 from sr_hooks.networks.pixel_range import PixelValues
@@ -36,7 +36,7 @@ class ForwardPass:
         pixels: the pixel values that it takes.
         forward: how it is called; see Network.
         output: which of its outputs is the image; see Network.
-        weights: by name, in the place of the module's own.
+        weights: by name, used instead of the module's own.
         clones_outputs: whether every layer's output is cloned.
         frame: of clips, which output frame is returned.
     """
@@ -52,7 +52,7 @@ class ForwardPass:
 
     def raw_output(self, x: torch.Tensor, facts: NetworkFacts | None) -> Any:
         """What the module returns for (N,C,h,w) or (N,T,C,h,w), padded as the facts say; unpadded without facts."""
-        rows, columns = missing(x, facts.multiple, facts.minimum, facts.square) if facts else (0, 0)
+        rows, columns = padding_to(x, facts.multiple, facts.minimum, facts.square) if facts else (0, 0)
         value = reflect_pad(x, 0, rows, 0, columns) if rows or columns else x
         value = self.pixels.inside(value).to(dtype_of(self.module))
         value = value.contiguous() if x.ndim == 5 else value
@@ -72,7 +72,7 @@ class ForwardPass:
         image = pick_image(self.raw_output(x, facts), self.output, self.name, frames=x.ndim == 5)
         if facts is not None:
             height, width = x.shape[-2:]
-            rows, columns = missing(x, facts.multiple, facts.minimum, facts.square)
+            rows, columns = padding_to(x, facts.multiple, facts.minimum, facts.square)
             padded = (height + rows, width + columns)
             expected = facts.output_size(*padded)
             if tuple(image.shape[-2:]) != expected:
@@ -116,13 +116,13 @@ def pick_image(out: Any, selector: Selector | None, name: str, *, frames: bool =
             "an index, a key or a function" + _listed(out)
         )
     if out.ndim != 4 and not (frames and out.ndim == 5):
-        wanted = "(N,T,C,H,W) or (N,C,H,W)" if frames else "(N,C,H,W)"
-        raise NoImage(f"{name} returned a tensor of shape {tuple(out.shape)}, not {wanted}")
+        expected = "(N,T,C,H,W) or (N,C,H,W)" if frames else "(N,C,H,W)"
+        raise NoImage(f"{name} returned a tensor of shape {tuple(out.shape)}, not {expected}")
     return out
 
 
 def _tensors(out: Any, path: str = "") -> Iterator[tuple[str, torch.Tensor]]:
-    """All tensors in tuples, lists and mappings, with how to reach them."""
+    """All tensors in tuples, lists and mappings, each with the indices and keys that lead to it."""
     if isinstance(out, torch.Tensor):
         yield path, out
     elif isinstance(out, Mapping):

@@ -20,9 +20,9 @@ _CLEAR = 30.0  # the other range's distance is so many times as much
 
 @dataclass(frozen=True)
 class PixelValues:
-    """From RGB in [0, 1], which is all that is seen outside, to what the network takes, and back from what it gives.
+    """Convert RGB in [0, 1] to the values that a network takes, and its output back.
 
-    Inside stands (image in the network's channel order - mean) / std * input_range.
+    The network takes (image in the network's channel order - mean) / std * input_range.
 
     Attributes:
         input_range: the value of white, where mean is 0 and std 1.
@@ -75,15 +75,15 @@ class PixelValues:
         return torch.tensor(values, device=x.device, dtype=x.dtype).view(-1, 1, 1)
 
 
-def _numbers(name: str, given: Any) -> tuple[float, ...] | None:
-    if given is None:
+def _numbers(name: str, value: Any) -> tuple[float, ...] | None:
+    if value is None:
         return None
     try:
-        values = tuple(float(v) for v in (given if isinstance(given, Sequence) else [given]))
+        values = tuple(float(v) for v in (value if isinstance(value, Sequence) else [value]))
     except (TypeError, ValueError):
         values = ()
     if not values or not all(map(math.isfinite, values)):
-        raise NetworkError(f"{name} is {given!r}; give a number, or one a channel, in units of the image ([0, 1])")
+        raise NetworkError(f"{name} is {value!r}; give a number, or one a channel, in units of the image ([0, 1])")
     return values
 
 

@@ -36,7 +36,7 @@ _GENERATORS = ("generator_ema.module.", "generator_ema.", "generator.module.", "
 
 @dataclass(frozen=True)
 class Weights:
-    """The weights of one network out of a file.
+    """The weights of one network, read from a file.
 
     Attributes:
         state: name to tensor, on the CPU, with the prefix taken off.
@@ -100,10 +100,10 @@ def _read(path: Path) -> Any:
 
 
 def _why_refused(path: Path, message: str) -> str:
-    wanted = re.search(r"(?:GLOBAL|global)\s+(\S+)", message)
-    if wanted is None and not zipfile.is_zipfile(path):
+    global_name = re.search(r"(?:GLOBAL|global)\s+(\S+)", message)
+    if global_name is None and not zipfile.is_zipfile(path):
         return f"{path} cannot be read as weights: it is truncated, corrupt or no torch file"
-    name = wanted.group(1).rstrip(".,") if wanted else "more than tensors"
+    name = global_name.group(1).rstrip(".,") if global_name else "more than tensors"
     return (
         f"{path} is refused: its pickle asks for {name}, and unpickling that could run code. If you trust the file, "
         "save its weights alone once: torch.save({'params': network.state_dict()}, 'weights.pth')"
@@ -124,15 +124,15 @@ def _is_state(value: Any) -> bool:
     )
 
 
-def _find(content: Any, path: Path, wanted: str | None) -> tuple[dict[str, torch.Tensor], str]:
+def _find(content: Any, path: Path, requested: str | None) -> tuple[dict[str, torch.Tensor], str]:
     if isinstance(content, dict):
-        for key in (wanted,) if wanted else _KEYS:
+        for key in (requested,) if requested else _KEYS:
             if _is_state(content.get(key)):
                 return _tensors(content[key]), key
-        if wanted is None and _is_state(content):
+        if requested is None and _is_state(content):
             return _tensors(content), ""
     keys = ", ".join(map(str, list(content)[:8])) if isinstance(content, dict) else type(content).__name__
-    sought = f"under {wanted!r}" if wanted else f"under {', '.join(_KEYS[:3])} or at the top"
+    sought = f"under {requested!r}" if requested else f"under {', '.join(_KEYS[:3])} or at the top"
     raise CheckpointError(f"{path} holds no weights {sought}; it holds: {keys}")
 
 
@@ -154,13 +154,13 @@ def _strip(state: dict[str, torch.Tensor], parts: Sequence[str]) -> tuple[dict[s
 
 def load_weights(module: nn.Module, weights: Weights) -> None:
     """Load into the module, all names and shapes equal, or refuse with the first that differ."""
-    wanted = module.state_dict()
-    missing = [key for key in wanted if key not in weights.state]
-    foreign = [key for key in weights.state if key not in wanted]
+    own = module.state_dict()
+    missing = [key for key in own if key not in weights.state]
+    foreign = [key for key in weights.state if key not in own]
     shapes = [
-        f"{key} is {tuple(value.shape)} in the file and {tuple(wanted[key].shape)} in the network"
+        f"{key} is {tuple(value.shape)} in the file and {tuple(own[key].shape)} in the network"
         for key, value in weights.state.items()
-        if key in wanted and value.shape != wanted[key].shape
+        if key in own and value.shape != own[key].shape
     ]
     complaints = []
     if missing:

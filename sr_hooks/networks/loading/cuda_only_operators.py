@@ -1,4 +1,4 @@
-"""Operators of BasicSR that want CUDA, on machines without: BasicVSR++'s alignment, StyleGAN2's activation."""
+"""Replace BasicSR's CUDA operators where there is no CUDA: BasicVSR++'s alignment, StyleGAN2's activation."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import torch
 
 __all__ = ["deformable_alignment", "fused_activation"]
 
-_ROOM = "basicsr.archs.basicvsrpp_arch"
+_ARCHITECTURE = "basicsr.archs.basicvsrpp_arch"
 
 
-class _Seeming:
-    """A module, but for some of its attributes."""
+class _ModuleProxy:
+    """A module with some attributes replaced."""
 
     def __init__(self, module: Any, **others: Any) -> None:
         self._module = module
@@ -34,25 +34,25 @@ def deformable_alignment() -> Iterator[None]:
     own module of that architecture is another while the context lasts, and only in what it says of CUDA; a network
     built elsewhere without CUDA stays without alignment.
     """
-    room: Any = sys.modules.get(_ROOM)
-    if room is None or torch.cuda.is_available():
+    module: Any = sys.modules.get(_ARCHITECTURE)
+    if module is None or torch.cuda.is_available():
         yield
         return
-    before = room.torch
-    room.torch = _Seeming(before, cuda=_Seeming(before.cuda, is_available=lambda: True))
+    before = module.torch
+    module.torch = _ModuleProxy(before, cuda=_ModuleProxy(before.cuda, is_available=lambda: True))
     try:
         yield
     finally:
-        room.torch = before
+        module.torch = before
 
 
 def fused_activation() -> None:
     """BasicSR's bias with leaky ReLU, in torch, where the extension that fuses them is missing: else a NameError."""
     for name in ("basicsr.ops.fused_act.fused_act", "basicsr.archs.stylegan2_arch"):
-        room: Any = sys.modules.get(name)
+        module: Any = sys.modules.get(name)
         fused = sys.modules.get("basicsr.ops.fused_act.fused_act")
-        if room is not None and not hasattr(fused, "fused_act_ext"):
-            room.fused_leaky_relu = _leaky_relu_with_bias
+        if module is not None and not hasattr(fused, "fused_act_ext"):
+            module.fused_leaky_relu = _leaky_relu_with_bias
 
 
 def _leaky_relu_with_bias(

@@ -1,4 +1,4 @@
-"""Classes out of other people's code: files among their neighbours and packages, constructors as they are written."""
+"""Import other people's code: a file of a repository with its packages, and constructors with their arguments."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from torch import nn
 from sr_hooks.core.torch_errors import without_cuda
 from sr_hooks.errors import NetworkError, nearest
 
-__all__ = ["Settings", "constructed", "listed", "module_by_name", "module_from_file", "of_module"]
+__all__ = ["Settings", "construct", "list_arguments", "module_by_name", "module_from_file", "named_in_module"]
 
 _LEVELS = 5  # folders above a file in which the packages that it imports are looked for
 _SETTINGS = ("args", "arg", "opt", "opts", "option", "options", "config", "cfg", "conf", "params", "hparams", "para")
@@ -36,10 +36,10 @@ class Settings(dict[str, Any]):
 
 
 def module_from_file(path: Path) -> types.ModuleType:
-    """The module in a Python file, with what stands beside and above it importable as from its repository.
+    """The module in a Python file, which can import what lies beside and above it, as in its repository.
 
-    Packages around the file are stood in for, so that relative imports work and no package's own code runs. Packages
-    of the repository come before installed ones of the same name, which are put back after.
+    Empty packages replace those around the file, so that relative imports work and no package's own code runs.
+    Packages of the repository come before installed packages of the same name, which are restored afterwards.
 
     Raises:
         NetworkError: no such file, or it cannot be imported.
@@ -52,8 +52,8 @@ def module_from_file(path: Path) -> types.ModuleType:
     with _as_repository(path, roots):
         for name, folder in roots.items():
             if (folder / name).is_dir() and not (folder / name / "__init__.py").is_file():
-                _stand_ins(folder, f"{name}.any")  # an installed package of that name would come before it
-        _stand_ins(root, dotted)
+                _add_empty_packages(folder, f"{name}.any")  # an installed package of that name would come before it
+        _add_empty_packages(root, dotted)
         spec = importlib.util.spec_from_file_location(dotted, path)
         assert spec is not None and spec.loader is not None
         module = importlib.util.module_from_spec(spec)
@@ -62,7 +62,7 @@ def module_from_file(path: Path) -> types.ModuleType:
             with _tolerant_registries(), nullcontext() if torch.cuda.is_available() else without_cuda():
                 spec.loader.exec_module(module)
         except (Exception, SystemExit) as error:
-            raise NetworkError(f"{path} cannot be imported: {_said(error)}") from error
+            raise NetworkError(f"{path} cannot be imported: {_message(error)}") from error
     return module
 
 
@@ -80,45 +80,45 @@ def module_by_name(name: str) -> types.ModuleType:
         with _tolerant_registries():
             return importlib.import_module(name)
     except (Exception, SystemExit) as error:
-        raise NetworkError(f"cannot import {name}: {_said(error)}") from None
+        raise NetworkError(f"cannot import {name}: {_message(error)}") from None
     finally:
         if added:
             sys.path.remove(here)
 
 
-def of_module(module: types.ModuleType, name: str, where: str) -> Any:
+def named_in_module(module: types.ModuleType, name: str, where: str) -> Any:
     """What a module calls `name`: a class, a function that builds a network, or a network.
 
     Raises:
         NetworkError: there is none; with the nearest names of networks.
     """
-    found = getattr(module, name, None)
-    if found is None:
+    value = getattr(module, name, None)
+    if value is None:
         classes = [n for n, v in vars(module).items() if inspect.isclass(v) and issubclass(v, nn.Module)]
         raise NetworkError(f"{where} has no {name}; {nearest(name, classes)}")
-    return found
+    return value
 
 
-def constructed(build: Any, arguments: Mapping[str, Any] | None) -> Any:
-    """What build makes of the arguments.
+def construct(build: Any, arguments: Mapping[str, Any] | None) -> Any:
+    """Call a class or a function with the arguments.
 
     Mappings among them are `Settings`. Where it takes one object of settings (args, opt, config, ...) and no argument
     is called so, they are all put into one.
     """
     if isinstance(build, nn.Module):
         return build
-    given = {name: _settled(value) for name, value in (arguments or {}).items()}
+    values = {name: _as_settings(value) for name, value in (arguments or {}).items()}
     name = _takes_settings(build)
-    if name is not None and name not in given:
+    if name is not None and name not in values:
         known = inspect.signature(build).parameters
-        beside = {key: value for key, value in given.items() if key in known}
-        return build(**{name: Settings({k: v for k, v in given.items() if k not in beside})}, **beside)
-    return build(**given)
+        beside = {key: value for key, value in values.items() if key in known}
+        return build(**{name: Settings({k: v for k, v in values.items() if k not in beside})}, **beside)
+    return build(**values)
 
 
-def _settled(value: Any) -> Any:
+def _as_settings(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return Settings({key: _settled(item) for key, item in value.items()})
+        return Settings({key: _as_settings(item) for key, item in value.items()})
     return value
 
 
@@ -133,7 +133,7 @@ def _takes_settings(build: Any) -> str | None:
     return needed[0] if len(needed) == 1 and needed[0].lower() in _SETTINGS else None
 
 
-def _said(error: BaseException) -> str:
+def _message(error: BaseException) -> str:
     text = f"{type(error).__name__}: {error}"
     if isinstance(error, ModuleNotFoundError) and error.name:
         return f"{text}. Install what it needs ({error.name.split('.')[0]}), or run from the folder that holds it"
@@ -170,22 +170,22 @@ def _imports_relatively(path: Path) -> bool:
 
 def _roots(path: Path, root: Path) -> dict[str, Path]:
     """Top-level names that the file imports and that its repository has: name to the folder that holds it."""
-    wanted: list[str] = []
+    imported: list[str] = []
     for node in _imports(path):
         if isinstance(node, ast.Import):
-            wanted += [alias.name for alias in node.names]
+            imported += [alias.name for alias in node.names]
         elif not node.level and node.module:
-            wanted.append(node.module)
+            imported.append(node.module)
     folders = [path.parent, root, *path.parents[1 : 1 + _LEVELS]]
-    found: dict[str, Path] = {}
-    for name in dict.fromkeys(text.split(".")[0] for text in wanted):
+    folders_by_name: dict[str, Path] = {}
+    for name in dict.fromkeys(text.split(".")[0] for text in imported):
         if name in sys.stdlib_module_names or name == "torch":
             continue
         for folder in folders:
             if (folder / f"{name}.py").is_file() or (folder / name).is_dir():
-                found[name] = folder
+                folders_by_name[name] = folder
                 break
-    return found
+    return folders_by_name
 
 
 @contextmanager
@@ -212,8 +212,8 @@ def _as_repository(path: Path, roots: Mapping[str, Path]) -> Iterator[None]:
         sys.modules.update(aside)
 
 
-def _stand_ins(root: Path, dotted: str) -> None:
-    """Empty packages around a file, which find what stands in their folders."""
+def _add_empty_packages(root: Path, dotted: str) -> None:
+    """Register empty packages around a file, which find the modules in their folders."""
     names = dotted.split(".")[:-1]
     for count in range(1, len(names) + 1):
         package = types.ModuleType(".".join(names[:count]))
@@ -242,7 +242,7 @@ def _tolerant_registries() -> Iterator[None]:
         kind._do_register = before
 
 
-def listed(arguments: Mapping[str, Any] | Sequence[Any] | None) -> str:
+def list_arguments(arguments: Mapping[str, Any] | Sequence[Any] | None) -> str:
     """Arguments for messages."""
     items = arguments.items() if isinstance(arguments, Mapping) else ()
     return ", ".join(f"{k}={v!r}" for k, v in items) or "no arguments"

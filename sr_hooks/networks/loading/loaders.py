@@ -1,4 +1,4 @@
-"""Modules from BasicSR, from checkpoint files, from any importable class; and the verb that picks among them."""
+"""Load modules: an architecture of BasicSR, a checkpoint file, any importable class, or whichever a text names."""
 
 from __future__ import annotations
 
@@ -20,14 +20,20 @@ from sr_hooks.errors import CheckpointError, NetworkError, nearest
 from sr_hooks.networks.calling import Forward
 from sr_hooks.networks.loading.checkpoints import Weights, load_weights, read_weights
 from sr_hooks.networks.loading.cuda_only_operators import deformable_alignment, fused_activation
-from sr_hooks.networks.loading.foreign_code import constructed, listed, module_by_name, module_from_file, of_module
+from sr_hooks.networks.loading.foreign_code import (
+    construct,
+    list_arguments,
+    module_by_name,
+    module_from_file,
+    named_in_module,
+)
 
 __all__ = ["Loaded", "from_basicsr", "from_file", "from_import", "from_spec", "import_basicsr"]
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A module in evaluation mode, what to call it, where its weights are from, and what its file says of it."""
+    """A module in evaluation mode, its name, its weights' file, and the facts that the file states."""
 
     module: nn.Module
     name: str
@@ -119,7 +125,7 @@ def from_import(
         if where.split(".")[0] == "basicsr":
             import_basicsr()
         module = module_by_name(where)
-    return _finish(_build(of_module(module, name, where), arguments, name), name, weights, None)
+    return _finish(_build(named_in_module(module, name, where), arguments, name), name, weights, None)
 
 
 def _build(cls: Any, arguments: Mapping[str, Any] | None, name: str) -> nn.Module:
@@ -127,10 +133,10 @@ def _build(cls: Any, arguments: Mapping[str, Any] | None, name: str) -> nn.Modul
         torch.manual_seed(0)  # without weights, the same network each time
         try:
             with deformable_alignment(), nullcontext() if torch.cuda.is_available() else without_cuda():
-                module = constructed(cls, arguments)
+                module = construct(cls, arguments)
         except (Exception, SystemExit) as error:
             raise NetworkError(
-                f"cannot build {name} with {listed(arguments)}: {type(error).__name__}: {error}{hint(error)}"
+                f"cannot build {name} with {list_arguments(arguments)}: {type(error).__name__}: {error}{hint(error)}"
             ) from error
     if not isinstance(module, nn.Module):
         raise NetworkError(f"{name} built a {type(module).__name__}, not a torch.nn.Module")
@@ -159,7 +165,7 @@ def from_file(path: str | Path) -> Loaded:
             "reading a checkpoint without its architecture needs spandrel: pip install 'sr_hooks[models]'"
         ) from None
     try:
-        found = spandrel.ModelLoader().load_from_state_dict(spandrel.canonicalize_state_dict(dict(read.state)))
+        descriptor = spandrel.ModelLoader().load_from_state_dict(spandrel.canonicalize_state_dict(dict(read.state)))
     except Exception as error:
         if type(error).__name__ != "UnsupportedModelError":
             reason = (str(error).splitlines() or [type(error).__name__])[0]
@@ -170,27 +176,27 @@ def from_file(path: str | Path) -> Loaded:
             "line, Network.from_basicsr(arch, arguments, weights=...) or Network.from_import('package.module:Class', "
             "arguments, weights=...) in Python"
         ) from None
-    needs = found.size_requirements
+    needs = descriptor.size_requirements
     facts = {
-        "scale": found.scale,
+        "scale": descriptor.scale,
         "multiple": max(needs.multiple_of, 1),
         "minimum": max(needs.minimum, 1),
         "square": needs.square,
-        "channels": found.input_channels,
-        "forward": _way_of(found),
+        "channels": descriptor.input_channels,
+        "forward": _call_function(descriptor),
         "input_range": 1.0,  # what spandrel feeds all of them
     }
-    return Loaded(found.model.eval(), f"{found.architecture.name} {read.path.stem}", read, facts)
+    return Loaded(descriptor.model.eval(), f"{descriptor.architecture.name} {read.path.stem}", read, facts)
 
 
-def _way_of(found: Any) -> Forward | None:
+def _call_function(descriptor: Any) -> Forward | None:
     """How spandrel calls a network, where it is not network(image): it pads, scales or picks what comes back."""
-    way: Callable[..., Any] | None = getattr(found, "_call_fn", None)
+    way: Callable[..., Any] | None = getattr(descriptor, "_call_fn", None)
     if way is None:
         return None
-    if type(found).__name__ == "MaskedImageModelDescriptor":
+    if type(descriptor).__name__ == "MaskedImageModelDescriptor":
         return MaskOfNothing(way)
-    return None if way.__module__ == type(found).__module__ else OneByOne(way)
+    return None if way.__module__ == type(descriptor).__module__ else OneByOne(way)
 
 
 class OneByOne:

@@ -1,4 +1,4 @@
-"""Networks of mmagic, and of other projects on mmengine: out of a config and a checkpoint."""
+"""Load networks of mmagic, and of other projects on mmengine, from a config and a checkpoint."""
 
 from __future__ import annotations
 
@@ -64,11 +64,11 @@ def part_of(model: nn.Module, path: str, *, called: str = "") -> nn.Module:
     """
     part: Any = unwrap(model)
     for step in path.split("."):
-        found = unwrap(getattr(part, step, None))
-        if not isinstance(found, nn.Module):
+        child = unwrap(getattr(part, step, None))
+        if not isinstance(child, nn.Module):
             names = [name for name, _ in part.named_children()]
             raise NetworkError(f"{type(part).__name__} has no part {step!r} ({called or path}); {nearest(step, names)}")
-        part = found
+        part = child
     return cast("nn.Module", part)
 
 

@@ -1,4 +1,4 @@
-"""What a data preprocessor of mmengine does to images before the network sees them, as facts for Network."""
+"""Pixel range, mean, std, channel order and padding of a data preprocessor of mmengine, as facts for Network."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def facts_of(
         preprocessor: a BaseDataPreprocessor or a subclass of it, ImgDataPreprocessor or mmagic's DataPreprocessor; None
             for none.
         transforms: of the pipeline that loads the images, live or as a config describes them.
-        stated: facts that are given; they are laid over what is found.
+        stated: facts that are given; they replace those that are read.
 
     Raises:
         NetworkError: the pipeline itself normalises, in which case mean and std must be stated.
@@ -44,10 +44,10 @@ def facts_of(
             facts.update(input_range=1.0, mean=mean, std=std)
     elif white is not None:
         facts["input_range"] = white
-    wanted = getattr(preprocessor, "output_channel_order", None)
+    channel_order = getattr(preprocessor, "output_channel_order", None)
     if getattr(preprocessor, "_channel_conversion", False) and order is not None:
-        wanted = _ORDERS[1 - _ORDERS.index(order)]
-    facts["bgr"] = str(wanted or order).lower() == "bgr"
+        channel_order = _ORDERS[1 - _ORDERS.index(order)]
+    facts["bgr"] = str(channel_order or order).lower() == "bgr"
     if int(getattr(preprocessor, "pad_size_divisor", 1) or 1) > 1:
         facts["multiple"] = int(preprocessor.pad_size_divisor)
     return {**facts, **(stated or {})}

@@ -11,7 +11,7 @@ import torch
 import sr_hooks
 from sr_hooks.analyses.ddr.result import DdrResult
 from sr_hooks.demo.assets import photographs
-from tests.integration.basicsr.test_architectures import ARCHITECTURES
+from tests.support.architectures import ARCHITECTURES
 
 MSRRESNET = {"num_in_ch": 3, "num_out_ch": 3, "num_feat": 64, "num_block": 16, "upscale": 2}
 LIGHT = {"patch": 32, "patches": 12, "tsne": 0, "permutations": 199, "subsamples": 20}

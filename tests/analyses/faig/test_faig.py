@@ -16,7 +16,7 @@ from sr_hooks.analyses.faig.filters import Filters
 from sr_hooks.errors import ImageError, NetworkError, OptionError
 from sr_hooks.images.image import downsample
 from tests.conftest import hooks_on
-from tests.integration.basicsr.test_architectures import ARCHITECTURES
+from tests.support.architectures import ARCHITECTURES
 from tests.support.networks import Tiny
 
 SMALL = {**ARCHITECTURES, "SwinIR": {**ARCHITECTURES["SwinIR"], "img_size": 16}}

@@ -14,7 +14,7 @@ from sr_hooks.attribution.receptive_field.cone import Cone
 from sr_hooks.attribution.receptive_field.proved_cones import AGREEMENT, WindowCones
 from sr_hooks.attribution.receptive_field.trace import record
 from sr_hooks.images.windows import Window
-from tests.integration.basicsr.test_architectures import ARCHITECTURES
+from tests.support.architectures import ARCHITECTURES
 from tests.support.networks import Circular, Tiny
 
 

@@ -1,6 +1,6 @@
 """Train again and again in child processes, each killed with SIGKILL at a random moment, and look at what lies on disk.
 
-Run by test_basicsr_crash.py: kill_nursery.py OPTION_FILE FOLDER KILLS SEED. Prints one line of JSON.
+Run by test_crash.py: kill_nursery.py OPTION_FILE FOLDER KILLS SEED. Prints one line of JSON.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 import sr_hooks
+from sr_hooks.core.registry import contributions
 from sr_hooks.networks.loading.loaders import import_basicsr
 from sr_hooks.results.run_index import read_index
 
@@ -25,6 +26,12 @@ import_basicsr()
 import basicsr.train as basicsr_train  # noqa: E402
 import matplotlib.figure  # noqa: E402, F401
 from basicsr.utils import check_resume  # noqa: E402
+
+import sr_hooks.adapters.basicsr  # noqa: E402
+import sr_hooks.adapters.watch  # noqa: E402
+import sr_hooks.training.session  # noqa: E402
+
+contributions("register_analyses")  # all that a child would import anew, each time in the moments before it is killed
 
 
 def states(folder: Path) -> list[Path]:

@@ -1,4 +1,4 @@
-"""Channel saliency at 19 taps against HiResCAM of the package grad-cam, a layer at a time, as it is used.
+"""Time channel saliency at 19 taps against HiResCAM of the package grad-cam, which takes one layer at a time.
 
     OMP_NUM_THREADS=1 python benchmarks/cam.py
 
@@ -44,7 +44,7 @@ def main() -> None:
     taps = [tap for _, tap in stages(2)]
     layers = [network.module.get_submodule(tap.split(":")[0].split("#")[0]) for tap in taps]
 
-    def theirs() -> None:
+    def peer() -> None:
         for layer in layers:
             with HiResCAM(model=network.module, target_layers=[layer]) as cam:
                 cam(input_tensor=lr, targets=[WindowSum()])
@@ -56,7 +56,7 @@ def main() -> None:
     pairs = []
     for _ in range(arguments.repeats):
         start = time.process_time()
-        theirs()
+        peer()
         between = time.process_time()
         ours()
         pairs.append((between - start, time.process_time() - between))

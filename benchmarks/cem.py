@@ -53,20 +53,20 @@ def main() -> None:
     network, hr = _setting(arguments)
     middle = [(side - arguments.window) // 2 // arguments.block * arguments.block for side in hr.shape[-2:]]
     window = Window(*middle, arguments.window, arguments.window)
-    asked = {"window": window.as_tuple(), "block": arguments.block, "coarse": COARSE, "fine": arguments.fine}
+    options = {"window": window.as_tuple(), "block": arguments.block, "coarse": COARSE, "fine": arguments.fine}
 
     sides = [side // arguments.block for side in hr.shape[-2:]]
     coarse = [(block, draw) for block in range(sides[0] * sides[1]) for draw in range(COARSE)]
-    before, found = plain(network, hr, window, arguments.block, coarse[:: arguments.share])
+    before, differences = plain(network, hr, window, arguments.block, coarse[:: arguments.share])
     start = time.process_time()
-    result = sr_hooks.run("cem", network, hr, lam=False, cache="", **asked)
+    result = sr_hooks.run("cem", network, hr, lam=False, cache="", **options)
     ours = time.process_time() - start
     draws = result.arrays["draws"].ravel()
     fine = [(block, draw) for block in range(len(draws)) for draw in range(COARSE, int(draws[block]))]
     after, more = plain(network, hr, window, arguments.block, fine[:: arguments.share])
-    found += more
-    each, count = (before + after) / len(found), len(coarse) + len(fine)
-    worst = _disagreement(result, found)
+    differences += more
+    each, count = (before + after) / len(differences), len(coarse) + len(fine)
+    worst = _disagreement(result, differences)
     print(
         json.dumps(
             {
@@ -77,7 +77,7 @@ def main() -> None:
                 "in reach": result.scalars["in_reach"],
                 "fine blocks": result.scalars["fine_blocks"],
                 "plain forwards": count,
-                "of them run": len(found),
+                "of them run": len(differences),
                 "our forwards": result.scalars["forwards"],
                 "plain s a forward": round(each, 4),
                 "plain s": round(each * count, 1),
@@ -108,25 +108,25 @@ def plain(
     lr = downsample(hr, network.scale)
     side = block_size // int(network.scale)
     blocks, pool = blocks_of(lr.shape[-2], lr.shape[-1], side), Pool(network, None, "clean", 0)
-    found = []
+    differences = []
     with network.prepared(), torch.no_grad():
         base = float(psnr(window.crop(network(lr).clamp(0, 1)), window.crop(hr)))
         start = time.process_time()
         for block, draw in chosen:
-            place = blocks[block]
+            box = blocks[block]
             image = lr.clone()
-            place.crop(image)[0] = pool.patch(block, draw, place.height, place.width)
+            box.crop(image)[0] = pool.patch(block, draw, box.height, box.width)
             value = float(psnr(window.crop(network(image).clamp(0, 1)), window.crop(hr)))
-            found.append((block, draw, base - value))
+            differences.append((block, draw, base - value))
         seconds = time.process_time() - start
-    return seconds, found
+    return seconds, differences
 
 
-def _disagreement(result: Any, found: list[tuple[int, int, float]]) -> float:
+def _disagreement(result: Any, differences: list[tuple[int, int, float]]) -> float:
     """Largest difference in dB between a forward of theirs and ours of the same patch, or 0 for a block skipped."""
     lost = result.arrays["lost"]
     counts = result.arrays["draws"].ravel()
-    return max(abs(value - (lost[block, draw] if counts[block] else 0.0)) for block, draw, value in found)
+    return max(abs(value - (lost[block, draw] if counts[block] else 0.0)) for block, draw, value in differences)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The checks of true maps and of planted lies, network by network: the tables of docs/check.md.
+"""Run the faithfulness checks on true maps and on wrong ones, for each network: the tables of docs/check.md.
 
     OMP_NUM_THREADS=1 python benchmarks/check.py --data shared/data
 

@@ -55,7 +55,7 @@ def stages(scale: int) -> list[tuple[str, str]]:
 
 
 def forward_from(net: Any, stage: str, feature: torch.Tensor, base: torch.Tensor, keep: dict[str, Any]) -> torch.Tensor:
-    """The network from a stage on, its own code taken apart; features of later stages are put into `keep`."""
+    """Run the network from a stage on, with its own code; features of later stages are put into `keep`."""
     order = ["first", *(f"b{i}" for i in range(BLOCKS)), "hr", "last"]
     for name in order[order.index(stage) + 1 :]:
         if name == "hr":
@@ -79,7 +79,7 @@ def rebuilt(weights: dict[str, torch.Tensor], scale: int) -> Any:
 
 
 class Plain:
-    """One of the plain sides: time for rebuilding and saliency, time for ablations, and what was found."""
+    """One of the plain procedures: its time for rebuilding and saliency, its time for ablations, and its results."""
 
     def __init__(self, weights: dict[str, torch.Tensor], lr: torch.Tensor, gt: torch.Tensor, scale: int, whole: bool):
         self.weights, self.lr, self.gt, self.scale, self.whole = weights, lr, gt, scale, whole
@@ -87,7 +87,7 @@ class Plain:
         self.sums: dict[str, np.ndarray] = {}
         self.psnr: dict[tuple[str, int], float] = {}
 
-    def run(self, stage: str, channels: range, held: list[Any] | None = None) -> None:
+    def run(self, stage: str, channels: range, outputs: list[Any] | None = None) -> None:
         start = time.process_time()
         net = rebuilt(self.weights, self.scale)
         keep: dict[str, torch.Tensor] = {}
@@ -105,8 +105,8 @@ class Plain:
             out = self._ablated(net, stage, feature, base.detach(), channel)
             error = (out.clamp(0, 1) - self.gt)[..., self.scale : -self.scale, self.scale : -self.scale]
             self.psnr[stage, channel] = -10 * float(error.detach().double().square().mean().log10())
-            if held is not None:
-                held.append(out)
+            if outputs is not None:
+                outputs.append(out)
         self.once += between - start
         self.each += time.process_time() - between
         self.count += len(channels)
@@ -124,7 +124,7 @@ class Plain:
         return forward_from(net, stage, changed, base, keep)
 
     def _until(self, net: Any, stage: str, first: torch.Tensor) -> torch.Tensor:
-        """From the first feature to the stage."""
+        """The feature at a stage, computed from the first feature."""
         if stage == "first":
             return first
         feature = first
@@ -137,7 +137,7 @@ class Plain:
         return net.lrelu(net.conv_hr(feature)) if stage == "last" else feature
 
     def seconds(self) -> float:
-        """Of all 19 * 64 ablations."""
+        """Estimated seconds of all 19 * 64 ablations."""
         return self.once + self.each / self.count * len(self.sums) * CHANNELS
 
 
@@ -201,22 +201,22 @@ def main() -> None:
 
 
 def _setting(arguments: argparse.Namespace) -> tuple[sr_hooks.Network, torch.Tensor]:
-    place = data_folder()
-    weights = place / "weights/msrresnet_x2_target.pth" if arguments.scale == 2 else None
+    folder = data_folder()
+    weights = folder / "weights/msrresnet_x2_target.pth" if arguments.scale == 2 else None
     torch.manual_seed(0)
     network = sr_hooks.Network.from_basicsr("MSRResNet", {**ARCHITECTURE, "upscale": arguments.scale}, weights=weights)
-    photo = read_image(sorted((place / "bsds500/val").glob("*.jpg"))[1])
+    photo = read_image(sorted((folder / "bsds500/val").glob("*.jpg"))[1])
     top, left = ((size - arguments.side) // 2 for size in photo.shape[-2:])
     return network, photo[..., top : top + arguments.side, left : left + arguments.side].contiguous()
 
 
 def _differences(result: Any, sides: dict[str, Plain], taps: list[tuple[str, str]]) -> dict[str, float]:
-    """Largest difference of PSNR in dB, and of saliency sums relative to the tap's largest."""
+    """The largest difference of PSNR in dB, and of saliency sums as a share of the tap's largest sum."""
     of_psnr, of_saliency = 0.0, 0.0
     for index, (stage, _) in enumerate(taps):
-        found = result.arrays["saliency"][0, index]
+        saliency = result.arrays["saliency"][0, index]
         for side in sides.values():
-            of_saliency = max(of_saliency, float(np.abs(found - side.sums[stage]).max() / side.sums[stage].max()))
+            of_saliency = max(of_saliency, float(np.abs(saliency - side.sums[stage]).max() / side.sums[stage].max()))
             for (name, channel), value in side.psnr.items():
                 if name == stage:
                     of_psnr = max(of_psnr, abs(value - float(result.arrays["psnr"][0, index, channel])))
@@ -228,12 +228,12 @@ def _differences(result: Any, sides: dict[str, Plain], taps: list[tuple[str, str
 
 def _alone(side: str, plain: Plain, network: sr_hooks.Network, hr: torch.Tensor) -> None:
     """One tap, all channels, in a process of its own: prints the peak of its resident memory in MiB."""
-    held: list[Any] = []
+    outputs: list[Any] = []
     network.module.eval()
     with torch.no_grad():
         network(downsample(hr, network.scale))
     if side == "plain":
-        plain.run("b7", range(CHANNELS), held)
+        plain.run("b7", range(CHANNELS), outputs)
     elif side == "ours":
         sr_hooks.run("csm", network, hr, layers="body.7")
     status = Path("/proc/self/status").read_text().split()

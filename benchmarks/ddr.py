@@ -40,8 +40,8 @@ def network(arguments: argparse.Namespace) -> nn.Module:
     if arguments.weights is not None:
         from sr_hooks import Network
 
-        given = {"num_in_ch": 3, "num_out_ch": 3, "num_feat": 64, "num_block": 16, "upscale": 2}
-        return Network.from_basicsr("MSRResNet", given, weights=arguments.weights).module.eval()
+        architecture = {"num_in_ch": 3, "num_out_ch": 3, "num_feat": 64, "num_block": 16, "upscale": 2}
+        return Network.from_basicsr("MSRResNet", architecture, weights=arguments.weights).module.eval()
     width = arguments.channels
     layers = {
         "conv_first": nn.Conv2d(3, 4 * width, 3, padding=1), "shuffle": nn.PixelShuffle(2), "act": nn.LeakyReLU(0.1),
@@ -76,23 +76,23 @@ def ours(net: nn.Module, data: Any) -> np.ndarray:
     wrapped = Network(net, scale=2, multiple=1, channels=3)
     with wrapped.prepared():
         gram = gram_matrices(Features(wrapped, data, [parse_tap(TAP)]), memory=1.5, store="auto")[TAP]
-    found = principal_components(gram)
-    assert found is not None
-    return found.scores
+    components = principal_components(gram)
+    assert components is not None
+    return components.scores
 
 
 def published(net: nn.Module, data: Any, solver: str = "auto") -> np.ndarray:
     """(n,50) scores: a hook collects, then one array, then PCA, which by default is approximate (randomised)."""
     from sklearn.decomposition import PCA
 
-    kept: list[np.ndarray] = []
+    vectors: list[np.ndarray] = []
     last = net.get_submodule("conv_last")
-    handle = last.register_forward_hook(lambda module, args, out: kept.append(args[0].numpy().reshape(-1)))
+    handle = last.register_forward_hook(lambda module, args, out: vectors.append(args[0].numpy().reshape(-1)))
     with torch.no_grad():
         for one in data.inputs.split(1):
             net(one)
     handle.remove()
-    return PCA(n_components=50, svd_solver=solver, random_state=0).fit_transform(np.array(kept))
+    return PCA(n_components=50, svd_solver=solver, random_state=0).fit_transform(np.array(vectors))
 
 
 SIDES = {"ours": ours, "published": published}
@@ -136,8 +136,8 @@ def main() -> None:
     print(f"n = {n} features of d = {d:,} values, {4 * n * d / 1e6:.0f} MB as float32")
     peaks = {}
     for side in SIDES:
-        given = {key: getattr(arguments, key) for key in ("patches", "channels", "side", "weights")}
-        flags = [f"--{key}={value}" for key, value in given.items() if value is not None]
+        settings = {key: getattr(arguments, key) for key in ("patches", "channels", "side", "weights")}
+        flags = [f"--{key}={value}" for key, value in settings.items() if value is not None]
         out = subprocess.run(
             [sys.executable, __file__, f"--peak-of={side}", *flags], check=True, capture_output=True, text=True
         )
@@ -181,10 +181,10 @@ def compare(scores: dict[str, np.ndarray], exact: np.ndarray, labels: np.ndarray
     from sr_hooks.statistics.separability import calinski_harabasz
 
     gaps = {}
-    for side, found in scores.items():
-        signs = np.sign((found * exact).sum(axis=0))
-        gap = gaps[side] = float(np.abs(found * signs - exact).max() / np.abs(exact).max())
-        chi = calinski_harabasz(found, labels)
+    for side, points in scores.items():
+        signs = np.sign((points * exact).sum(axis=0))
+        gap = gaps[side] = float(np.abs(points * signs - exact).max() / np.abs(exact).max())
+        chi = calinski_harabasz(points, labels)
         print(f"{side}: 50 scores within {gap:.1e} of the largest of the full decomposition's, CHI {chi:.6g}")
     print(f"full decomposition: CHI {calinski_harabasz(exact, labels):.6g}")
     return gaps

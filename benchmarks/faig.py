@@ -50,7 +50,7 @@ def data_folder() -> Path:
 
 
 def networks() -> tuple[Any, Any]:
-    """Baseline and target."""
+    """The baseline and the target network."""
     from sr_hooks import Network
 
     weights = data_folder() / "weights"
@@ -114,14 +114,14 @@ def reference(baseline: Any, target: Any, data: Any, nodes: int) -> np.ndarray:
     from sr_hooks.attribution.weight_paths import StraightPath, WeightGradients
 
     path, filters = StraightPath.between(baseline.module, target.module), Filters.of(target.module)
-    places, weights = np.polynomial.legendre.leggauss(nodes)
+    positions, weights = np.polynomial.legendre.leggauss(nodes)
     total = 0.0
     with target.prepared():
         engine = WeightGradients(target, path)
         for index in range(len(data)):
             sums = [[torch.zeros_like(path.end[name]) for name in path.moving] for _ in range(2)]
-            for place, weight in zip(places, weights, strict=True):
-                engine.move_to((float(place) + 1) / 2)
+            for position, weight in zip(positions, weights, strict=True):
+                engine.move_to((float(position) + 1) / 2)
                 for row, lr in zip(sums, data.lr[index], strict=True):
                     torch._foreach_add_(row, engine(lr, data.gt[index])[1], alpha=float(weight) / 2)
             scores = [
@@ -134,15 +134,15 @@ def reference(baseline: Any, target: Any, data: Any, nodes: int) -> np.ndarray:
     return np.asarray(total) / len(data)
 
 
-def error(found: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
-    """Relative L2 error, and the top 1 % shared."""
+def error(contrast: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
+    """The relative L2 error, and the share of the top 1 % filters that both rank first."""
     count = round(0.01 * truth.size)
-    tops = [set(np.argsort(-v, kind="stable")[:count].tolist()) for v in (found, truth)]
-    return float(np.linalg.norm(found - truth) / np.linalg.norm(truth)), len(tops[0] & tops[1]) / count
+    tops = [set(np.argsort(-v, kind="stable")[:count].tolist()) for v in (contrast, truth)]
+    return float(np.linalg.norm(contrast - truth) / np.linalg.norm(truth)), len(tops[0] & tops[1]) / count
 
 
 def memory(side: str, arguments: argparse.Namespace) -> float:
-    """MiB of resident memory above what it was with networks and inputs in place, at the peak, in a fresh process."""
+    """Peak resident memory in MiB, above that of networks and inputs alone, measured in a fresh process."""
     command = [sys.executable, __file__, "--child", side, "--side", str(arguments.side)]
     return float(
         json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
@@ -198,9 +198,9 @@ def main() -> None:
         return
     baseline, target = networks()
     data = inputs(target, arguments.images, arguments.side)
-    found, row = (None, {}) if arguments.errors_only else race(baseline, target, data, arguments)
+    contrast, row = (None, {}) if arguments.errors_only else race(baseline, target, data, arguments)
     if arguments.reference:
-        row |= errors(baseline, target, data, arguments.reference, found)
+        row |= errors(baseline, target, data, arguments.reference, contrast)
     if peaks:
         row |= {"their MiB": round(peaks["published"]), "our MiB": round(peaks["ours"])}
     print(json.dumps(row))
@@ -209,60 +209,64 @@ def main() -> None:
 def race(
     baseline: Any, target: Any, data: Any, arguments: argparse.Namespace
 ) -> tuple[np.ndarray | None, dict[str, Any]]:
-    """Both sides in turn; their mean contrast, where all their steps were run, and the row of a table."""
+    """Time both procedures in turn. Return the published mean contrast, if all steps ran, and the row of a table."""
     half = len(data) // 2
-    mine: list[float] = []
-    theirs, total = 0.0, np.zeros(1)
+    own_seconds: list[float] = []
+    published_seconds, total = 0.0, np.zeros(1)
     factor = (1 if arguments.both_passes else 2) * STEPS / arguments.timed_steps
     for part in (range(half), range(half, len(data)), None):
         seconds, (_, result) = timed(lambda: ours(baseline, target, data))
-        mine.append(seconds)
+        own_seconds.append(seconds)
         if part is not None:
             for _ in range(2 if arguments.both_passes else 1):
                 seconds, sums = timed(
                     lambda part=part: published(baseline, target, data, part, STEPS, arguments.timed_steps)
                 )
-                theirs += seconds * factor
+                published_seconds += seconds * factor
             total = total + sums
             print(
-                f"after {part.stop} of their images: {theirs:.0f} s; ours, all {len(data)}: {mine[-1]:.1f} s",
+                f"after {part.stop} of their images: {published_seconds:.0f} s; "
+                f"ours, all {len(data)}: {own_seconds[-1]:.1f} s",
                 flush=True,
             )
-    middle = float(np.median(mine))
+    middle = float(np.median(own_seconds))
     print(
-        f"{len(data)} images, side {arguments.side}: published {theirs:.0f} s (2 passes of {STEPS} steps, "
-        f"{arguments.timed_steps} run), ours {middle:.1f} s ({', '.join(f'{s:.1f}' for s in mine)}; nodes by image "
-        f"{result.scalars['steps_by_image']}, {result.scalars['gradients']} gradients): {theirs / middle:.1f}x"
+        f"{len(data)} images, side {arguments.side}: published {published_seconds:.0f} s (2 passes of {STEPS} steps, "
+        f"{arguments.timed_steps} run), ours {middle:.1f} s ({', '.join(f'{s:.1f}' for s in own_seconds)}; nodes by "
+        f"image {result.scalars['steps_by_image']}, {result.scalars['gradients']} gradients): "
+        f"{published_seconds / middle:.1f}x"
     )
     row = {
         "analysis": "FAIG",
         "case": f"MSRResNet x2, {len(data)} images of LR {arguments.side}x{arguments.side}",
         "against": f"published, 2 passes of {STEPS} steps",
-        "their s": round(theirs, 1),
+        "their s": round(published_seconds, 1),
         "our s": round(middle, 1),
-        "ratio": round(theirs / middle, 2),
-        "spread": [round(theirs / max(mine), 2), round(theirs / min(mine), 2)],
+        "ratio": round(published_seconds / middle, 2),
+        "spread": [round(published_seconds / max(own_seconds), 2), round(published_seconds / min(own_seconds), 2)],
         "our gradients": result.scalars["gradients"],
     }
     return total / len(data) if arguments.timed_steps == STEPS else None, row
 
 
-def errors(baseline: Any, target: Any, data: Any, nodes: int, theirs: np.ndarray | None) -> dict[str, float]:
+def errors(
+    baseline: Any, target: Any, data: Any, nodes: int, published_contrast: np.ndarray | None
+) -> dict[str, float]:
     import sr_hooks
 
     truth = reference(baseline, target, data, nodes)
-    if theirs is None:
+    if published_contrast is None:
         degraded = {name: [row[i] for row in data.lr] for i, name in enumerate(data.names)}
         same = sr_hooks.faig(baseline, target, degraded=degraded, gt=list(data.gt), compat="faig")
-        theirs = same.contrast("blur:2", "noise:25.5").astype(np.float64)
-    mine, result = ours(baseline, target, data)
-    found = {}
-    for name, contrast in (("published", theirs), ("ours", mine)):
+        published_contrast = same.contrast("blur:2", "noise:25.5").astype(np.float64)
+    own_contrast, result = ours(baseline, target, data)
+    relative_errors = {}
+    for name, contrast in (("published", published_contrast), ("ours", own_contrast)):
         relative, shared = error(contrast, truth)
-        found["their error" if name == "published" else "our error"] = round(relative, 4)
+        relative_errors["their error" if name == "published" else "our error"] = round(relative, 4)
         print(f"{name}: relative error {relative:.4f}, top 1 % shared {shared:.4f}")
     print(f"ours took {result.scalars['steps_by_image']} nodes and estimated its error as {result.error:.4f}")
-    return found
+    return relative_errors
 
 
 if __name__ == "__main__":

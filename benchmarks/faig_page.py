@@ -1,4 +1,4 @@
-"""The table and the pictures of docs/faig.md, from results that `sr-hooks faig` and `sr-hooks faig-verify` wrote.
+"""Make the table and the pictures of docs/faig.md from results of `sr-hooks faig` and `sr-hooks faig-verify`.
 
 python benchmarks/faig_page.py --faig FOLDER --verify FOLDER --out docs
 """

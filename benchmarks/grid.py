@@ -1,4 +1,4 @@
-"""Do two workers of torchrun halve a grid's time? And how long does a first figure take?
+"""Time a grid with one and with two torchrun workers, and the way to a first figure.
 
     python benchmarks/grid.py [--rounds 2] [--windows 4]
 
@@ -50,9 +50,9 @@ def make_grid(folder: Path, windows: int) -> Path:
         photo = read_image(photographs()[number % 4])[..., top : top + 192, 32:224]
         write_image(photo, folder / f"photo_{number}.png")
         images.append(f"photo_{number}.png")
-    places = [[32 + 64 * (w // 2), 32 + 64 * (w % 2), 32] for w in range(windows)]
+    corners = [[32 + 64 * (w // 2), 32 + 64 * (w % 2), 32] for w in range(windows)]
     analyses = {"lam": {"tolerance": 0.01}}  # a quarter of the usual, so that work outweighs starting
-    content = {"networks": networks, "images": images, "windows": places, "analyses": analyses}
+    content = {"networks": networks, "images": images, "windows": corners, "analyses": analyses}
     (folder / "grid.yml").write_text(yaml.safe_dump(content), encoding="utf-8")
     return folder / "grid.yml"
 

@@ -108,8 +108,10 @@ def captums(network: sr_hooks.Network, image: torch.Tensor, window: Window, step
     def value(x: torch.Tensor) -> torch.Tensor:
         return objective(network(x), x, window)
 
-    found = IntegratedGradients(value).attribute(image, torch.zeros_like(image), n_steps=steps, internal_batch_size=1)
-    return found[0].detach().numpy()
+    attributions = IntegratedGradients(value).attribute(
+        image, torch.zeros_like(image), n_steps=steps, internal_batch_size=1
+    )
+    return attributions[0].detach().numpy()
 
 
 def whole_floor(network: sr_hooks.Network, image: torch.Tensor, window: Window, count: int) -> None:
@@ -136,8 +138,8 @@ def cone_floor(network: sr_hooks.Network, image: torch.Tensor, window: Window, c
             torch.autograd.grad(cone(x, fixed)[1][0].sum(), x)
 
 
-def relative(found: np.ndarray, reference: np.ndarray) -> float:
-    return float(np.linalg.norm(found - reference) / np.linalg.norm(reference))
+def relative(attribution: np.ndarray, reference: np.ndarray) -> float:
+    return float(np.linalg.norm(attribution - reference) / np.linalg.norm(reference))
 
 
 def memory(field: str) -> float:
@@ -189,12 +191,12 @@ def main() -> None:
     middle = int(lr.shape[-1] * network.scale) // 2 - 8
     window = Window(middle, middle, 16, 16)
 
-    given = {"path": "linear:black"} if arguments.peer == "captum" else {}
-    given |= {"window": window, "precision": arguments.precision, "cone": arguments.cone}
+    options = {"path": "linear:black"} if arguments.peer == "captum" else {}
+    options |= {"window": window, "precision": arguments.precision, "cone": arguments.cone}
     them = captums if arguments.peer == "captum" else published
 
     def ours(steps: int) -> np.ndarray:
-        return sr_hooks.lam(network, lr, steps=steps, **given).attribution
+        return sr_hooks.lam(network, lr, steps=steps, **options).attribution
 
     network.module.eval()
     if arguments.alone:
@@ -207,9 +209,9 @@ def main() -> None:
 
     steps, facts = arguments.steps or 21, {}
     if not arguments.time_alone:
-        reference = sr_hooks.lam(network, lr, steps=257, **{**given, "precision": "float32"}).attribution
-        theirs = published_reference(network, lr, window) if arguments.peer == "published" else reference
-        bar = relative(them(network, lr, window), theirs)
+        reference = sr_hooks.lam(network, lr, steps=257, **{**options, "precision": "float32"}).attribution
+        target = published_reference(network, lr, window) if arguments.peer == "published" else reference
+        bar = relative(them(network, lr, window), target)
         errors = {}
         for steps in [arguments.steps] if arguments.steps else range(9, 50, 2):
             errors[steps] = relative(ours(steps), reference)
@@ -234,7 +236,7 @@ def main() -> None:
             seconds[name].append(time.process_time() - begin)
     ratios = [a / b for a, b in zip(seconds["their"], seconds["our"], strict=True)]
     middle = {name: statistics.median(each) for name, each in seconds.items()}
-    cone = sr_hooks.lam(network, lr, steps=2, **given).scalars["cone"]
+    cone = sr_hooks.lam(network, lr, steps=2, **options).scalars["cone"]
     row = {
         "analysis": "LAM",
         "case": f"{arguments.network}, LR {lr.shape[-2]}x{lr.shape[-1]}, {arguments.precision}",

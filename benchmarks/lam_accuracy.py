@@ -1,4 +1,4 @@
-"""Error of LAM with 21 gradients, and of its automatic mode, beside that of the published 50 steps.
+"""Measure the error of LAM with 21 gradients and with automatic steps, beside that of the published 50 steps.
 
     OMP_NUM_THREADS=1 python benchmarks/lam_accuracy.py --data shared/data
 
@@ -24,15 +24,15 @@ def cases(
     data: Path, networks: list[str], names: list[str], size: int
 ) -> list[tuple[str, sr_hooks.Network, str, torch.Tensor]]:
     """(network, itself, image, LR) for every network and photograph."""
-    found = []
+    cases = []
     for name in networks:
         network = demo_network(name.removeprefix("demo:")) if name.startswith("demo:") else network_of(name, data)
         for path in [path for path in photographs() if path.stem in names]:
             lr = downsample(read_image(path), network.scale)
             start = (lr.shape[-1] - size) // 2
             crop = lr[..., start : start + size, start : start + size].contiguous()
-            found.append((name, network, path.stem, crop))
-    return found
+            cases.append((name, network, path.stem, crop))
+    return cases
 
 
 def main() -> None:

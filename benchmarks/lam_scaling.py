@@ -55,12 +55,12 @@ def exponent(xs: Sequence[float], ys: Sequence[float]) -> float:
 
 def lam(network: sr_hooks.Network, image: torch.Tensor, **more: object) -> object:
     middle = int(image.shape[-1] * network.scale) // 2
-    given = {"window": (middle, middle, 16), "steps": STEPS, "picture": "window", **more}
-    return sr_hooks.lam(network, image, **given)
+    options = {"window": (middle, middle, 16), "steps": STEPS, "picture": "window", **more}
+    return sr_hooks.lam(network, image, **options)
 
 
-def by_image(name: str, given: Mapping[str, object], repeats: int) -> dict[str, object]:
-    network = sr_hooks.Network.from_basicsr(name, given)
+def by_image(name: str, arguments: Mapping[str, object], repeats: int) -> dict[str, object]:
+    network = sr_hooks.Network.from_basicsr(name, arguments)
     sides = (64, 128, 256, 512)
     near = in_turn({side: lambda side=side: lam(network, picture(side)) for side in sides}, repeats)
     few = (64, 128)
@@ -78,11 +78,11 @@ def by_image(name: str, given: Mapping[str, object], repeats: int) -> dict[str, 
 def by_gradients(repeats: int) -> dict[str, object]:
     network, image = sr_hooks.Network.from_basicsr("MSRResNet", {"upscale": 4}), picture(64)
     counts = (5, 9, 17, 33)
-    found = in_turn({count: lambda count=count: lam(network, image, steps=count) for count in counts}, repeats)
+    seconds = in_turn({count: lambda count=count: lam(network, image, steps=count) for count in counts}, repeats)
     return {
         "table": "gradients, MSRResNet x4, LR 64x64",
-        "s": {count: round(found[count], 2) for count in counts},
-        "exponent": exponent(counts, [found[count] for count in counts]),
+        "s": {count: round(seconds[count], 2) for count in counts},
+        "exponent": exponent(counts, [seconds[count] for count in counts]),
     }
 
 
@@ -97,26 +97,26 @@ def by_windows(repeats: int) -> dict[str, object]:
         return [(32 + 220 * (i // 4), 32 + 110 * (i % 4), 16) for i in range(count)]
 
     out: dict[str, object] = {"table": "windows, MSRResNet x4, LR 128x128, 9 gradients each"}
-    for name, place in (("side by side", near), ("apart", apart)):
+    for name, corners in (("side by side", near), ("apart", apart)):
         cases = {
-            count: lambda count=count, place=place: lam(network, image, window=place(count), steps=9)
+            count: lambda count=count, corners=corners: lam(network, image, window=corners(count), steps=9)
             for count in counts
         }
-        found = in_turn(cases, repeats)
-        out[f"{name}, s"] = {count: round(found[count], 2) for count in counts}
-        out[f"{name}, exponent"] = exponent(counts, [found[count] for count in counts])
+        seconds = in_turn(cases, repeats)
+        out[f"{name}, s"] = {count: round(seconds[count], 2) for count in counts}
+        out[f"{name}, exponent"] = exponent(counts, [seconds[count] for count in counts])
     return out
 
 
 def by_network(repeats: int) -> dict[str, object]:
-    networks = {name: sr_hooks.Network.from_basicsr(*given) for name, given in SIZES.items()}
+    networks = {name: sr_hooks.Network.from_basicsr(*arguments) for name, arguments in SIZES.items()}
     millions = {name: sum(p.numel() for p in network.module.parameters()) / 1e6 for name, network in networks.items()}
     cases = {name: lambda network=network: lam(network, picture(64), steps=5) for name, network in networks.items()}
-    found = in_turn(cases, repeats)
+    seconds = in_turn(cases, repeats)
     return {
         "table": "network, LR 64x64, 5 gradients",
-        "s": {f"{name} ({millions[name]:.1f} M)": round(found[name], 2) for name in networks},
-        "exponent of the parameters": exponent([millions[n] for n in networks], [found[n] for n in networks]),
+        "s": {f"{name} ({millions[name]:.1f} M)": round(seconds[name], 2) for name in networks},
+        "exponent of the parameters": exponent([millions[n] for n in networks], [seconds[n] for n in networks]),
     }
 
 

@@ -1,4 +1,4 @@
-"""What watching costs: armed but never due, and how well a budget is kept.
+"""The cost of watching a training run: a session that is never due, and a session with a budget.
 
     python benchmarks/overhead.py [--seconds 30]
 
@@ -131,7 +131,7 @@ def interleaved(plan: WatchPlan, rounds: int) -> None:
     )
 
 
-def kept(share: str, duration: float) -> None:
+def budget_kept(share: str, duration: float) -> None:
     model = Model(network(16, 4))  # a small one, so that a short run has many looks to share out
     with TemporaryDirectory() as folder:
         watch = sr_hooks.watch(
@@ -165,7 +165,7 @@ def main() -> None:
     logging.getLogger("sr_hooks").addHandler(logging.NullHandler())
     armed(arguments.rounds)
     for share in ("2%", "5%", "10%"):
-        kept(share, arguments.seconds)
+        budget_kept(share, arguments.seconds)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Run the code that the documentation's pages show, and make their pictures by it.
+"""Run the code on the pages of the documentation, and make the pages' pictures with it.
 
     OMP_NUM_THREADS=1 python benchmarks/pages.py [PAGE ...]
 

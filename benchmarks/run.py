@@ -1,4 +1,4 @@
-"""All claims of speed in one table: each analysis against the published procedure, the nearest peer and its own floor.
+"""All speed claims in one table: each analysis against the published procedure and the nearest other library.
 
     OMP_NUM_THREADS=1 python benchmarks/run.py [--only LAM] [--out table.json]
 

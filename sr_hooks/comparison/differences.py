@@ -13,7 +13,7 @@ from sr_hooks.analyses.faig.result import FaigResult
 from sr_hooks.analyses.lam.result import LamResult
 from sr_hooks.errors import OptionError
 from sr_hooks.results.result import Result
-from sr_hooks.statistics.map_correlation import rank_correlation
+from sr_hooks.statistics.map_correlation import rank_correlation_or_zero
 
 __all__ = ["TOPS", "ddr_change", "faig_change", "lam_change", "measure"]
 
@@ -43,8 +43,8 @@ def lam_change(a: LamResult, b: LamResult) -> tuple[dict[str, np.ndarray], dict[
         "diffusion_index": indices,
         "diffusion_index_change": indices[1] - indices[0],
         "moved": float(np.abs(arrays["difference"]).sum() / 2),
-        "rank_correlation": rank_correlation(first, second),
-        "signed_rank_correlation": rank_correlation(a.attribution, b.attribution),
+        "rank_correlation": rank_correlation_or_zero(first, second),
+        "signed_rank_correlation": rank_correlation_or_zero(a.attribution, b.attribution),
         "window": list(a.window),
         "scale": a.arrays["output"].shape[-1] / first.shape[1],
     }
@@ -97,7 +97,7 @@ def faig_change(a: FaigResult, b: FaigResult) -> tuple[dict[str, np.ndarray], di
         overlaps[name] = {
             "tops": list(TOPS),
             "overlap": [float((one & other).sum() / one.sum()) for one, other in tops],
-            "rank_correlation": rank_correlation(a.contrast(name), b.contrast(name)),
+            "rank_correlation": rank_correlation_or_zero(a.contrast(name), b.contrast(name)),
         }
     sentence = "of the filters ranked top 1 %, " + ", ".join(
         f"{overlaps[name]['overlap'][0]:.0%} in common for {name}" for name in names

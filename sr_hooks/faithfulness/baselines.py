@@ -8,7 +8,7 @@ import numpy as np
 
 from sr_hooks.faithfulness.subject import Subject
 from sr_hooks.results.card import FAILS, PASSES, UNDECIDED, Verdict
-from sr_hooks.statistics.map_correlation import HALF, distance_to_window, local_correlation, rank_correlation
+from sr_hooks.statistics.map_correlation import HALF, distance_to_window, local_correlation, rank_correlation_or_zero
 from sr_hooks.statistics.measures import diffusion_index
 
 __all__ = ["BASELINES", "NAME", "judge"]
@@ -25,7 +25,7 @@ def judge(subject: Subject, *, seed: int, tick: Callable[[], object]) -> Verdict
     everywhere, nearby, indices = {}, {}, {}
     for name, path in BASELINES.items():
         other = np.abs(subject.lam(subject.network, path=path, seed=seed).sum(axis=0, dtype=np.float64))
-        everywhere[name] = rank_correlation(own, other)
+        everywhere[name] = rank_correlation_or_zero(own, other)
         nearby[name] = local_correlation(own, other, distance)
         indices[name] = diffusion_index(other)
         tick()

@@ -10,7 +10,7 @@ import numpy as np
 from sr_hooks.images.windows import Window
 from sr_hooks.statistics import measures
 
-__all__ = ["HALF", "distance_to_window", "half_width", "local_correlation", "rank_correlation", "similarity"]
+__all__ = ["HALF", "distance_to_window", "half_width", "local_correlation", "rank_correlation_or_zero", "similarity"]
 
 HALF = 0.7
 """A correlation of 0.7 means that half of the (rank) variance is common: 0.7^2 is 0.49."""
@@ -28,7 +28,7 @@ def half_width(values: Sequence[float], *, of_next: bool = False) -> float:
     return t * float(np.std(values, ddof=1)) * math.sqrt(1 / n + (1 if of_next else 0))
 
 
-def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
+def rank_correlation_or_zero(a: np.ndarray, b: np.ndarray) -> float:
     """Spearman's rank correlation of all entries; 0 if one of the two is constant."""
     return float(np.nan_to_num(measures.rank_correlation(a, b)))
 
@@ -55,7 +55,7 @@ def similarity(a: np.ndarray, b: np.ndarray, distance: np.ndarray) -> float:
     a rank correlation of up to 0.99. Signs do not.
     """
     if (a < 0).any() and (b < 0).any():
-        return rank_correlation(a, b)
+        return rank_correlation_or_zero(a, b)
     return local_correlation(np.abs(a.sum(axis=0)), np.abs(b.sum(axis=0)), distance)
 
 

@@ -1,4 +1,4 @@
-"""A plain PyTorch loop: the optimizer's own step hooks tell when a step has been taken."""
+"""A watched plain PyTorch loop: step hooks of the optimizer count the iterations."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["Watch", "first_step", "trained_variable", "trains", "variable"]
 
 
 class Watch:
-    """A plain loop that is watched; what `sr_hooks.watch` returns. Close it, or use it as a context.
+    """A watched plain loop, which `sr_hooks.watch` returns. Close it, or use it as a context manager.
 
     Attributes:
         iteration: optimizer steps counted, from the start iteration on.
@@ -29,62 +29,62 @@ class Watch:
 
     def __init__(self, session: Session, optimizer: torch.optim.Optimizer, *, start: int = 0) -> None:
         self.session = session
-        self._handler = _visible(session.log)
+        self._handler = _log_handler(session.log)
         try:
             session.start(start)
         except BaseException:
-            self._hide()
+            self._remove_log_handler()
             raise
         session.attach(optimizer)
-        # A moving average is brought up to date after the optimizer's step, so that it is looked at just before
-        # the next: the weights have not moved since. What is in training can be looked at at once.
-        self._late = any(watched.which == "ema" for watched in session.watched)
-        self._due = False
+        # The loop updates a moving average after the optimizer's step. The average is therefore analysed just before
+        # the next step, when the weights have not changed since. Weights in training are analysed right after the step.
+        self._waits_for_average = any(watched.which == "ema" for watched in session.watched)
+        self._step_is_pending = False
         self._handles = [optimizer.register_step_post_hook(self._stepped)]
-        if self._late:
+        if self._waits_for_average:
             self._handles.append(optimizer.register_step_pre_hook(self._stepping))
 
     @property
     def iteration(self) -> int:
-        return self.session.iteration + int(self._due)
+        return self.session.iteration + int(self._step_is_pending)
 
     def _stepped(self, *_: Any) -> None:
-        if self._late:
-            self._due = True
+        if self._waits_for_average:
+            self._step_is_pending = True
         else:
             self.session.step(self.session.iteration + 1)
 
     def _stepping(self, *_: Any) -> None:
-        if self._due:
-            self._due = False
+        if self._step_is_pending:
+            self._step_is_pending = False
             self.session.step(self.session.iteration + 1)
 
     def validated(self) -> None:
-        """Say that a validation has ended, for `on_validation`; in a distributed run, on every rank."""
+        """Tell that a validation has ended, for `on_validation`; call it on every rank of a distributed run."""
         self._stepping()
         self.session.validated()
 
     def saving(self) -> None:
-        """Say that a checkpoint is about to be saved: running sums are kept beside it; on every rank."""
+        """Tell that a checkpoint is about to be saved, so that running sums are saved too; call it on every rank."""
         self._stepping()
         self.session.saving()
 
     def end(self) -> None:
-        """Training has ended as it should: what is due `at_end` is done, and the watch closed."""
+        """Training has ended without an error: run what is due `at_end`, and close the watch."""
         self._stepping()
         self.session.end()
         self.session.saving()
         self.close()
 
     def close(self) -> None:
-        """Take every hook off the optimizer and the network."""
+        """Remove every hook from the optimizer and the network."""
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
         self.session.close()
-        self._hide()
+        self._remove_log_handler()
 
-    def _hide(self) -> None:
+    def _remove_log_handler(self) -> None:
         if self._handler is not None:
             self.session.log.removeHandler(self._handler)
             self.session.log.setLevel(logging.NOTSET)
@@ -100,8 +100,8 @@ class Watch:
             self.close()
 
 
-def _visible(log: logging.Logger) -> logging.Handler | None:
-    """A handler to standard error where the program has set up no logging, or result lines would go nowhere."""
+def _log_handler(log: logging.Logger) -> logging.Handler | None:
+    """A handler to standard error if the program has set up no logging; without one, nobody would see the results."""
     if log.hasHandlers():
         return None
     handler = logging.StreamHandler()
@@ -113,8 +113,8 @@ def _visible(log: logging.Logger) -> logging.Handler | None:
 
 def trains(optimizer: torch.optim.Optimizer, module: nn.Module) -> bool:
     """Whether the optimizer holds any weight of the module."""
-    mine = {id(parameter) for parameter in module.parameters()}
-    return any(id(parameter) in mine for group in optimizer.param_groups for parameter in group["params"])
+    own_weights = {id(parameter) for parameter in module.parameters()}
+    return any(id(parameter) in own_weights for group in optimizer.param_groups for parameter in group["params"])
 
 
 @contextmanager
@@ -122,17 +122,17 @@ def first_step(begin: Callable[[torch.optim.Optimizer, FrameType], bool]) -> Ite
     """Call begin(optimizer, frame of its step) before steps of any optimizer until it answers that it has begun.
 
     Yields:
-        A function that calls the wait off.
+        A function that ends the wait.
     """
-    waiting = [True]
+    is_waiting = [True]
 
     def hook(optimizer: torch.optim.Optimizer, *_: Any) -> None:
-        if waiting and begin(optimizer, sys._getframe(1)):
-            waiting.clear()  # the hook itself must not be removed while torch goes through its table
+        if is_waiting and begin(optimizer, sys._getframe(1)):
+            is_waiting.clear()  # the hook cannot be removed here: torch is iterating over its hooks
 
     handle = register_optimizer_step_pre_hook(hook)
     try:
-        yield waiting.clear
+        yield is_waiting.clear
     finally:
         handle.remove()
 
@@ -141,20 +141,20 @@ def trained_variable(
     optimizer: torch.optim.Optimizer, frame: FrameType | None, until: CodeType | None
 ) -> nn.Module | None:
     """The largest network in the variables from here up to the function `until` whose weights the optimizer holds."""
-    found: list[nn.Module] = []
+    candidates: list[nn.Module] = []
     while frame is not None:
-        found += [v for v in frame.f_locals.values() if isinstance(v, nn.Module) and trains(optimizer, v)]
+        candidates += [v for v in frame.f_locals.values() if isinstance(v, nn.Module) and trains(optimizer, v)]
         if frame.f_code is until:
             break
         frame = frame.f_back
-    return max(found, key=lambda module: sum(p.numel() for p in module.parameters()), default=None)
+    return max(candidates, key=lambda module: sum(p.numel() for p in module.parameters()), default=None)
 
 
 def variable(name: str, frame: FrameType | None, until: CodeType | None, *, called: str = "network") -> Any:
     """The value of `name` or `name.attribute` in the frames from here up to that of the function `until`.
 
     Args:
-        called: the keyword that asked for it; all but "tensorboard" must be networks.
+        called: the keyword of `watch` that names the variable; all but "tensorboard" must be networks.
 
     Raises:
         OptionError: no such variable, with the networks that there are.

@@ -1,8 +1,8 @@
-"""mmagic, and any project whose trainings are a Runner's of mmengine: a hook, which a config names by its path.
+"""The hook for mmagic and every other project that trains by a Runner of mmengine; a config names it by its path.
 
     custom_hooks = [dict(type="sr_hooks.adapters.mmagic.SRHooks", lam=dict(windows=[[96, 120, 16]], every=5000))]
 
-This room alone imports mmengine at its top: who names it has it.
+This module alone imports mmengine at its top: whoever names it in a config has mmengine.
 """
 
 from __future__ import annotations
@@ -61,14 +61,14 @@ class SRHooks(Hook):  # type: ignore[misc]  # mmengine is untyped
     # -- the host's events -------------------------------------------------------------------------
 
     def before_run(self, runner: Any) -> None:
-        """However the training loop ends, nothing of ours is left on the run."""
+        """Wrap the training loop, so that nothing of ours is left on the run however the loop ends."""
         loop = runner._train_loop
         if callable(getattr(loop, "run", None)):
             self.close()
             self._wrap(loop, "run", self._running)
 
     def before_train(self, runner: Any) -> None:
-        """All is built, initialised and, on resume, loaded; nothing is trained yet."""
+        """Start the session: all is built and, on resume, loaded; nothing is trained yet."""
         with stopping():
             plan, path, facts = self._plan(runner.cfg)
             if not plan.analyses:
@@ -98,7 +98,7 @@ class SRHooks(Hook):  # type: ignore[misc]  # mmengine is untyped
             self.session.step(runner.iter + 1)
 
     def after_val(self, runner: Any) -> None:
-        """EMAHook has put back by now what it exchanged for the validation."""
+        """Tell the session; EMAHook has put back by now the weights that it exchanged for the validation."""
         if self.session is not None:
             self.session.validated()
 
@@ -107,7 +107,7 @@ class SRHooks(Hook):  # type: ignore[misc]  # mmengine is untyped
             self.session.end()
 
     def close(self) -> None:
-        """Leave the run as it was."""
+        """Take all that is ours off the run."""
         for undo in reversed(self._undo):
             undo()
         self._undo.clear()
@@ -122,7 +122,7 @@ class SRHooks(Hook):  # type: ignore[misc]  # mmengine is untyped
             self.close()
 
     def _saving(self, original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """On every rank, where the event before_save_checkpoint is of the first alone."""
+        """Tell the session, on every rank; the event before_save_checkpoint happens on the first rank alone."""
         if self.session is not None:
             self.session.saving()
         return original(*args, **kwargs)
@@ -140,15 +140,15 @@ class SRHooks(Hook):  # type: ignore[misc]  # mmengine is untyped
     # -- what is asked for -------------------------------------------------------------------------
 
     def _plan(self, cfg: Any) -> tuple[WatchPlan, str, dict[str, Any]]:
-        """The plan, the network's place in the model, and what is stated of it."""
+        """The plan, the network's path in the model, and the facts that are stated of the network."""
         file = getattr(cfg, "filename", None)
-        mine = self.where or "custom_hooks: SRHooks"
-        theirs = cfg.get(BLOCK) if isinstance(cfg, Mapping) or hasattr(cfg, "get") else None
-        sources = [BLOCK] * (theirs is not None) + [mine] * bool(self.block or theirs is None)
+        own_source = self.where or "custom_hooks: SRHooks"
+        config_block = cfg.get(BLOCK) if isinstance(cfg, Mapping) or hasattr(cfg, "get") else None
+        sources = [BLOCK] * (config_block is not None) + [own_source] * bool(self.block or config_block is None)
         where = (f"{file}: " if file else "") + " + ".join(sources)
-        if theirs is not None and not isinstance(theirs, Mapping):
-            parse_block(_plain(theirs), where=where)  # says what it should be
-        block = merge(_plain(theirs), self.block)
+        if config_block is not None and not isinstance(config_block, Mapping):
+            parse_block(_plain(config_block), where=where)  # says what it should be
+        block = merge(_plain(config_block), self.block)
         path = "generator"
         if "network" in block and block["network"] not in _WEIGHTS:
             path = block.pop("network")
@@ -165,7 +165,7 @@ class SRHooks(Hook):  # type: ignore[misc]  # mmengine is untyped
 
 
 def _plain(value: Any) -> Any:
-    """Without the dicts of mmengine's Config, which answer to names that they do not hold."""
+    """The value with plain dicts instead of mmengine's, which give a value for keys that they do not hold."""
     if isinstance(value, Mapping):
         return {key: _plain(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,4 +1,4 @@
-"""What a Runner of mmengine holds: the network and its average, its optimizer, validation images, the visualizer."""
+"""Read from a Runner of mmengine: the network and its moving average, its optimizer, validation images, visualizer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["VisualizerWriter", "check_order", "networks_of", "optimizer_of", "va
 
 
 class VisualizerWriter:
-    """A visualizer with the methods of a SummaryWriter that our sink calls."""
+    """A visualizer of mmengine with those methods of a SummaryWriter that our sink calls."""
 
     def __init__(self, visualizer: Any) -> None:
         self.visualizer = visualizer
@@ -31,7 +31,7 @@ class VisualizerWriter:
         self.visualizer.add_scalar(tag, value, iteration)
 
     def add_image(self, tag: str, image: np.ndarray, iteration: int, **_: Any) -> None:
-        # The local backend makes a file of the name, in a folder that must be there.
+        # The local backend writes a file of that name, and a slash in it would name a folder that is not there.
         self.visualizer.add_image(tag.replace("/", "_"), image, iteration)
 
     def flush(self) -> None:
@@ -43,19 +43,19 @@ def networks_of(runner: Any, path: str, stated: Mapping[str, Any]) -> dict[str, 
 
     Raises:
         NetworkError: the model has no part of that name.
-        OptionError: the average is brought up to date after our hook has looked at it.
+        OptionError: the average would be updated after our hook has analysed it.
     """
     model = unwrap(runner.model)
     try:
-        found = {"raw": part_of(model, path)}
+        modules = {"raw": part_of(model, path)}
     except NetworkError as error:
         raise NetworkError(f"{error}. Say which part is the network: network='path.to.submodule'") from None
     average = _average(runner, model, path)
     if average is not None:
-        found["ema"] = average
+        modules["ema"] = average
     transforms = transforms_of(runner.train_dataloader.dataset)
     facts = facts_of(unwrap(getattr(model, "data_preprocessor", None)), transforms, stated)
-    return {which: Network(module, **facts) for which, module in found.items()}
+    return {which: Network(module, **facts) for which, module in modules.items()}
 
 
 def _average(runner: Any, model: nn.Module, path: str) -> nn.Module | None:
@@ -76,23 +76,23 @@ def _unaveraged(module: nn.Module) -> nn.Module:
     return unwrap(module.module) if hasattr(module, "avg_parameters") else module
 
 
-def check_order(runner: Any, mine: Any) -> None:
-    """Averages must be up to date when we look.
+def check_order(runner: Any, own_hook: Any) -> None:
+    """Check that every average is up to date when our hook runs.
 
     Raises:
-        OptionError: a hook that keeps one comes after ours.
+        OptionError: a hook that keeps an average runs after ours.
     """
     hooks = list(runner.hooks)
-    for hook in hooks[hooks.index(mine) + 1 :]:
+    for hook in hooks[hooks.index(own_hook) + 1 :]:
         if hasattr(hook, "ema_model") or hasattr(hook, "module_keys"):
             raise OptionError(
                 f"{type(hook).__name__} (priority {hook.priority}) would update the average only after SRHooks "
-                f"(priority {mine.priority}) has looked at it: give it a higher priority, or SRHooks a lower one"
+                f"(priority {own_hook.priority}) has looked at it: give it a higher priority, or SRHooks a lower one"
             )
 
 
 def optimizer_of(runner: Any, module: nn.Module) -> torch.optim.Optimizer:
-    """The one, of several, that holds weights of the network."""
+    """The optimizer that holds weights of the network."""
     wrapper = runner.optim_wrapper
     for each in getattr(wrapper, "optim_wrappers", {"": wrapper}).values():
         if trains(each.optimizer, module):
@@ -101,28 +101,28 @@ def optimizer_of(runner: Any, module: nn.Module) -> torch.optim.Optimizer:
 
 
 def validation_images(runner: Any) -> Validation | None:
-    """Gives the images of the run's validation datasets, by name; None where it has none."""
+    """A function that gives images and names of the run's validation datasets; None if the run has no validation."""
     loop = runner.val_loop
     if loop is None:
         return None
     datasets = [loader.dataset for loader in getattr(loop, "dataloaders", None) or [loop.dataloader]]
 
     def images(takes: str, count: int) -> tuple[Sequence[torch.Tensor], Sequence[str]]:
-        found: list[torch.Tensor] = []
+        tensors: list[torch.Tensor] = []
         names: list[str] = []
         for dataset in datasets:
             transforms = transforms_of(dataset)
-            for index in _by_name(dataset)[: count - len(found)]:
+            for index in _by_name(dataset)[: count - len(tensors)]:
                 image, name = _image(dataset[index], "img" if takes == "lr" else "gt", transforms)
-                found.append(image)
+                tensors.append(image)
                 names.append(name or f"{type(dataset).__name__} {index}")
-        return found, names
+        return tensors, names
 
     return images
 
 
 def _by_name(dataset: Any) -> list[int]:
-    """Its indices in the order of its files' names: folders are listed as the file system does, in any order."""
+    """A dataset's indices in the order of its file names: mmengine lists folders in the file system's order."""
     indices = list(range(len(dataset)))
     about: Callable[[int], Any] | None = getattr(dataset, "get_data_info", None)
     if about is None:

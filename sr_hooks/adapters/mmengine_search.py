@@ -1,4 +1,4 @@
-"""Watch the Runner of mmengine that trains inside a function, whose config says what to watch."""
+"""Find the Runner of mmengine that trains inside a function, and watch it as its config says."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ from typing import Any
 from sr_hooks.errors import OptionError
 from sr_hooks.training.distributed import stopping
 
-__all__ = ["hunting"]
+__all__ = ["searching"]
 
-_hunts: list[object] = []
+_searches: list[object] = []
 
 
 @contextmanager
-def hunting(block: Mapping[str, Any], base: Path | None, where: str, met: Callable[[], None]) -> Iterator[None]:
-    """Give every Runner that trains inside a hook of ours, unless its config has one.
+def searching(block: Mapping[str, Any], base: Path | None, where: str, on_runner: Callable[[], None]) -> Iterator[None]:
+    """Register our hook on every Runner that trains in the block, unless its config has one.
 
-    Of nested hunts only the innermost is on. Where mmengine is not installed, nothing is done.
+    Of nested searches only the innermost is on. Where mmengine is not installed, nothing is done.
 
     Args:
         block: what lies on top of the config's `sr_hooks`.
         base: folder for relative paths in it; that of the config where None.
-        where: how messages call it.
-        met: called when a Runner begins to train.
+        where: how messages call the block.
+        on_runner: called when a Runner begins to train.
     """
     module = _runner_module()
     if module is None:
         yield
         return
-    original, me = module.Runner.train, object()
+    original, token = module.Runner.train, object()
 
     @functools.wraps(original)
     def train(runner: Any, *args: Any, **kwargs: Any) -> Any:
-        if _hunts[-1] is not me:
+        if _searches[-1] is not token:
             return original(runner, *args, **kwargs)
-        met()
+        on_runner()
         with stopping():
             hook = _registered(runner, block, base, where)
         try:
@@ -52,18 +52,18 @@ def hunting(block: Mapping[str, Any], base: Path | None, where: str, met: Callab
                 runner._hooks.remove(hook)
 
     module.Runner.train = train
-    _hunts.append(me)
+    _searches.append(token)
     try:
         yield
     finally:
-        _hunts.remove(me)
+        _searches.remove(token)
         module.Runner.train = original
 
 
 def _runner_module() -> Any:
     if importlib.util.find_spec("mmengine") is None:
         return None
-    with contextlib.suppress(Exception):  # broken or half installed: whoever needs it will say so
+    with contextlib.suppress(Exception):  # a broken installation: the code that needs mmengine will say so
         return importlib.import_module("mmengine.runner.runner")
     return None
 

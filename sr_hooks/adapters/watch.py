@@ -1,4 +1,4 @@
-"""Watch a training run: `analyze` on the function that trains, or `watch` beside a loop of one's own."""
+"""The public functions that watch a training run: `analyze` decorates a function that trains, `watch` joins a loop."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from sr_hooks.adapters import basicsr as basicsr_adapter
-from sr_hooks.adapters import mmengine_search as mmagic_hunt
-from sr_hooks.adapters.basicsr_force_yml import without_ours
+from sr_hooks.adapters import basicsr_search, mmengine_search
+from sr_hooks.adapters.basicsr import Attached, is_model
+from sr_hooks.adapters.basicsr_force_yml import without_missing_keys
 from sr_hooks.adapters.loop import Watch, first_step, trained_variable, trains, variable
 from sr_hooks.errors import NetworkError, OptionError, SRHooksError
 from sr_hooks.networks.loading.loaders import import_basicsr
@@ -30,14 +30,14 @@ from sr_hooks.training.watch_images import image_source
 
 __all__ = ["Watch", "analyze", "watch", "watched_run"]
 
-_above: list[dict[str, Any]] = []  # what --force_yml said to the launcher that runs a decorated script
+_outer_blocks: list[dict[str, Any]] = []  # --force_yml of a launcher that runs a decorated script
 _LOOP_KEYS = ("ema", "folder", "name", "tensorboard", "start")
 
 
 def analyze(function: Any = None, *, config: Any = None, network: str | None = None, **options: Any) -> Any:
     """Watch the training run that happens inside a function: `@sr_hooks.analyze`, with or without arguments.
 
-    With BasicSR, or a copy of it, the model is found by itself when it is built, and the `sr_hooks:` block of the
+    With BasicSR, or a copy of it, the model is recognised when it is built, and the `sr_hooks:` block of the
     option file says what to watch; with mmagic, and whatever trains by a Runner of mmengine, the config's `sr_hooks`
     does. In a plain PyTorch loop, `network` names the variable that holds the network, and the first step of an
     optimizer that holds its weights begins the watch.
@@ -87,18 +87,18 @@ def watched_run(
     file: Path | None = None,
     **options: Any,
 ) -> Iterator[None]:
-    """What `analyze` does, as a context.
+    """`analyze` as a context manager.
 
     Args:
         code: of the function in whose variables a plain loop's network is sought.
         file: the option file, where it is not among the process's arguments.
     """
     loop = {key: options.pop(key) for key in _LOOP_KEYS if key in options}
-    taken: dict[str, Any] = {}
+    forced: dict[str, Any] = {}  # filled below, before any host asks for a plan
     file = file or option_file()
 
     def planner(host: Mapping[str, Any]) -> WatchPlan:
-        return _plan(config, options, host=host, file=file, forced=taken)
+        return _plan(config, options, host=host, file=file, forced=forced)
 
     with ExitStack() as stack:
         call_off: Callable[[], None] = lambda: None  # noqa: E731
@@ -110,17 +110,17 @@ def watched_run(
         if network is not None or config is not None or options:
             call_off = stack.enter_context(_plain_loop(code, network, lambda: _plan(config, options), loop))
         if network is None:
-            if importlib.util.find_spec("basicsr") is not None and not basicsr_adapter.model_classes():
+            if importlib.util.find_spec("basicsr") is not None and not basicsr_search.model_classes():
                 with contextlib.suppress(SRHooksError):
                     import_basicsr()
                     importlib.import_module("basicsr.models")
             with stopping():
                 block, where, base = _merged(config, options)
-                taken.update(merge(*_above, stack.enter_context(without_ours(file))))
-            _above.append(taken)
-            stack.callback(_above.pop)
-            stack.enter_context(basicsr_adapter.hunting(planner, call_off))
-            stack.enter_context(mmagic_hunt.hunting(block, base, where, call_off))
+                forced.update(merge(*_outer_blocks, stack.enter_context(without_missing_keys(file))))
+            _outer_blocks.append(forced)
+            stack.callback(_outer_blocks.pop)
+            stack.enter_context(basicsr_search.searching(planner, call_off))
+            stack.enter_context(mmengine_search.searching(block, base, where, call_off))
         yield
 
 
@@ -159,9 +159,9 @@ def watch(
     Raises:
         SRHooksError: what is asked for cannot be done.
     """
-    if basicsr_adapter.is_model(network):
+    if is_model(network):
         host = getattr(network, "opt", {})
-        return basicsr_adapter.Attached(network, host, _plan(config, options, host=host, file=option_file()))
+        return Attached(network, host, _plan(config, options, host=host, file=option_file()))
     plan = _plan(config, options)
     return _watch_loop(
         network, optimizer, plan, ema=ema, folder=folder, name=name, tensorboard=tensorboard, start=start
@@ -207,7 +207,7 @@ def _plain_loop(
     code: Any, network: str | None, plan: Callable[[], WatchPlan], loop: dict[str, Any]
 ) -> Iterator[Callable[[], None]]:
     """Wait for the first step of an optimizer that holds the network's weights, and watch from there."""
-    watching: list[Watch] = []
+    watches: list[Watch] = []
     is_off: list[bool] = []
 
     def begin(optimizer: torch.optim.Optimizer, frame: FrameType) -> bool:
@@ -215,11 +215,11 @@ def _plain_loop(
             module = variable(network, frame, code) if network else trained_variable(optimizer, frame, code)
             if module is None or not trains(optimizer, unwrap(module)):
                 return False
-            given = dict(loop)
+            keywords = dict(loop)
             for key in ("ema", "tensorboard"):
-                if isinstance(given.get(key), str):
-                    given[key] = variable(given[key], frame, code, called=key)
-            watching.append(_watch_loop(module, optimizer, plan(), **given))
+                if isinstance(keywords.get(key), str):
+                    keywords[key] = variable(keywords[key], frame, code, called=key)
+            watches.append(_watch_loop(module, optimizer, plan(), **keywords))
             return True
 
     with ExitStack() as stack:
@@ -231,13 +231,13 @@ def _plain_loop(
 
         try:
             yield off
-            for each in watching:
+            for each in watches:
                 each.end()
-            if not watching and not is_off:
+            if not watches and not is_off:
                 what = f"the weights of {network}" if network else "a network in its variables: analyze(network='net')"
                 logging.getLogger("sr_hooks.watch").warning("sr_hooks: nothing watched, no optimizer stepped %s", what)
         finally:
-            for each in watching:
+            for each in watches:
                 each.close()
 
 
@@ -249,7 +249,7 @@ def _plan(
     file: Path | None = None,
     forced: Mapping[str, Any] | None = None,
 ) -> WatchPlan:
-    """The blocks of option file, config, keywords and --force_yml on top of each other."""
+    """The plan of the blocks of option file, config, keywords and --force_yml; later blocks override earlier ones."""
     block, where, base = _merged(config, options, host=host, file=file, forced=forced)
     return parse_block(block, where=where, base=base or Path())
 
@@ -262,7 +262,7 @@ def _merged(
     file: Path | None = None,
     forced: Mapping[str, Any] | None = None,
 ) -> tuple[dict[str, Any], str, Path | None]:
-    """The same as one block, with how messages call it, and the folder for relative paths in it."""
+    """All blocks merged into one, what messages call the merged block, and the folder for its relative paths."""
     blocks: list[Any] = []
     sources: list[str] = []
     base = file.parent if file is not None else None

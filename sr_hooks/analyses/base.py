@@ -130,7 +130,7 @@ class Analysis(Generic[Options]):
 
     Attributes:
         name: of the command, the option-file block and the result folder.
-        options_type: a frozen dataclass; its fields are flags and keys, documented with `sr_hooks.options.option`.
+        options_type: a frozen dataclass; its fields are flags and keys, documented with `sr_hooks.option`.
         result_type: Result or a subclass.
         takes: what the images are, for help texts and the command line: "lr" (inputs) or "hr" (ground truth).
         together: whether all images give one result, not one each; None for HR images together, LR images one by one.

@@ -62,7 +62,7 @@ def make_inputs(
 
     Args:
         images: (N,C,H,W) or (C,H,W) in [0, 1], a file's path, or a list of these; sides are cut to whole LR pixels.
-            For networks over clips see `sr_hooks.video.as_clips`.
+            For networks over clips see `sr_hooks.images.as_clips`.
         degradations: as sr_hooks.degradations.parse_degradations takes them.
         degraded: instead of both, name to (N,C,h,w) or a list of (C,h,w), with `gt`.
         crop: side in HR pixels of the centre crop taken of images.

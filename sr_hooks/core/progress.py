@@ -1,4 +1,4 @@
-"""A progress bar for what takes long: on stderr, gone when done, silent where nobody watches."""
+"""A progress bar on standard error for long computations; nothing is printed where standard error is no terminal."""
 
 from __future__ import annotations
 

@@ -228,7 +228,7 @@ def registered(plugin: Any, *, name: str | None = None) -> Iterator[Registry]:
     """Register a plugin object for the length of a `with` block, for tests and notebooks; the registry is yielded.
 
         with registered(MyPlugin()):
-            sr_hooks.run("mine", network, image)
+            sr_hooks.run("my-analysis", network, image)
 
     The plugin's name is its class's name unless `name` says otherwise; PluginError if another plugin has that name.
     A faulty plugin is disabled with a warning, or raises with SR_HOOKS_STRICT=1, as one that is installed.

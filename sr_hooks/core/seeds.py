@@ -1,4 +1,4 @@
-"""Random streams from one recorded seed, apart from each other and from torch's and NumPy's global ones."""
+"""Random number generators from one recorded seed, independent of each other and of the global generators."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def generator(seed: int, *keys: int | str) -> np.random.Generator:
 
 
 def torch_generator(seed: int, *keys: int | str) -> torch.Generator:
-    """The same for torch, on the CPU; draw there and move, since devices draw different numbers."""
+    """A torch generator on the CPU for one purpose. Draw on the CPU and move: devices draw different numbers."""
     return torch.Generator().manual_seed(int(generator(seed, *keys).integers(2**62)))
 
 

@@ -1,4 +1,4 @@
-"""What torch raises where memory or CUDA is missing, and how messages say it."""
+"""Errors of torch about memory and CUDA: recognise them, and explain them in messages."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def one_line(error: BaseException) -> str:
-    """The kind of an error and the first line of what it says."""
+    """The class of an error and the first line of its message."""
     text = str(error).strip().splitlines()
     return f"{type(error).__name__}: {text[0][:300]}" if text else type(error).__name__
 
 
 def wants_cuda(error: BaseException) -> bool:
-    """Whether code moves something to a CUDA device by itself, and there is none here."""
+    """Whether the error comes from code that moves tensors to a CUDA device, on a machine without one."""
     text = str(error)
     return not torch.cuda.is_available() and ("NVIDIA" in text or "not compiled with CUDA" in text)
 
 
 @contextmanager
 def without_cuda() -> Iterator[None]:
-    """`.cuda()` leaves what it is called on where it is: for code that is written for one machine."""
-    kept = torch.Tensor.cuda, nn.Module.cuda
+    """For the block, `.cuda()` does nothing: for network code that calls it without asking for a device."""
+    originals = torch.Tensor.cuda, nn.Module.cuda
 
     def stay(self: Any, *_: Any, **__: Any) -> Any:
         return self
@@ -43,11 +43,11 @@ def without_cuda() -> Iterator[None]:
     try:
         yield
     finally:
-        torch.Tensor.cuda, nn.Module.cuda = kept  # type: ignore[method-assign]
+        torch.Tensor.cuda, nn.Module.cuda = originals  # type: ignore[method-assign]
 
 
 def hint(error: BaseException) -> str:
-    """Half a sentence for what research code often does, or ""."""
+    """Half a sentence that explains a frequent error of research code, or ""."""
     text = str(error)
     if "NVIDIA" in text or "not compiled with CUDA" in text:
         return ". It moves tensors to a CUDA device by itself, and there is none here"

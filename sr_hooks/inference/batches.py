@@ -21,7 +21,7 @@ def in_batches(count: int, compute: Callable[[slice], T], *, batch: int, bar: An
     Where memory runs out the batch is halved, for good, and the same items are computed again.
 
     Args:
-        bar: updated by how many items were done; see `sr_hooks.progress.progress_bar`.
+        bar: updated by how many items were done; see `sr_hooks.core.progress_bar`.
     """
     if batch < 1:
         raise OptionError(f"batch is {batch}: it must be at least 1")

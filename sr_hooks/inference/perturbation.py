@@ -72,7 +72,7 @@ def run_perturbed(
             `seeds.generator(seed, index)`, not from one running stream.
         measure: outputs (n,C,H,W) to n rows (n,...), for instance the PSNR of a window.
         batch: at most so many copies at once; halved where memory runs out.
-        bar: a `sr_hooks.progress.progress_bar` to be updated by copies.
+        bar: a `sr_hooks.core.progress_bar` to be updated by copies.
 
     Returns:
         (K,...) on the CPU.

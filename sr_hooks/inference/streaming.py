@@ -58,7 +58,7 @@ def stream(
         taps: as written, or Tap (`hooks.resolve` makes them of patterns, `auto` and `all`).
         batch: at most so many images at once; halved where memory runs out.
         output: run to the end and give the output too.
-        bar: a `sr_hooks.progress.progress_bar` to be updated by images.
+        bar: a `sr_hooks.core.progress_bar` to be updated by images.
 
     Raises:
         ImageError: something that is no image in [0, 1], or of other channels than the network takes.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.machinery
+import re
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ import pytest
 
 import sr_hooks
 from sr_hooks.core.public_names import MOVED, MovedError, install_moved_finder
+from tests.conftest import REPOSITORY
 
 
 @pytest.mark.parametrize("old", MOVED)
@@ -78,3 +80,17 @@ def test_a_missing_requirement_of_a_folder_is_named(tmp_path):
     code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import sr_hooks; sr_hooks.images"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert run.stderr.splitlines()[-1] == "ModuleNotFoundError: No module named 'torch'"
+
+
+def test_no_text_of_the_package_or_its_docs_names_an_old_module():
+    old = re.compile(r"\b(" + "|".join(re.escape(name) for name in MOVED) + r")\b")
+    folders = (REPOSITORY / "sr_hooks", REPOSITORY / "docs", REPOSITORY / "plugins")
+    files = [path for folder in folders for kind in ("*.py", "*.md", "*.txt") for path in folder.rglob(kind)]
+    about_the_move = {"sr_hooks/core/public_names.py", "docs/plugins.md"}
+    named = [
+        f"{path}: {match[0]}"
+        for path in [*files, REPOSITORY / "README.md"]
+        if path.relative_to(REPOSITORY).as_posix() not in about_the_move
+        for match in old.finditer(path.read_text(encoding="utf-8"))
+    ]
+    assert not named, "\n".join(named)

@@ -77,7 +77,7 @@ NETWORKS = {"MSRResNet": msrresnet, "SwinIR": swinir}
 
 
 def handle_of(module: nn.Module, tap: str, change):
-    """A plain hook of torch's, independent of sr_hooks.taps, for the taps above."""
+    """A plain hook of torch's, independent of sr_hooks.hooks, for the taps above."""
     name, at_input = tap.removesuffix(":in"), tap.endswith(":in")
     name, _, call = name.partition("#")
     runs = {"count": -1}

@@ -54,7 +54,7 @@ class Ddr(Analysis[DdrOptions]):
 
     @classmethod
     def film(cls, results: list[Result]) -> list[Any]:
-        """Pictures (H,W,3) uint8 of a training run's results, on axes common to all; see `sr_hooks.film`."""
+        """Pictures (H,W,3) uint8 of a training run's results, on common axes; see `sr_hooks.results.animation`."""
         from sr_hooks.analyses.ddr.figure import ddr_film
 
         return ddr_film(cast("list[DdrResult]", results))

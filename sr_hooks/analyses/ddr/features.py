@@ -126,7 +126,7 @@ def gram_matrices(
     Args:
         features: of the samples.
         memory: gigabytes for held features.
-        store: see `sr_hooks.gram.accumulate`.
+        store: see `sr_hooks.statistics.accumulate`.
         keep: a folder for the features themselves: float32 safetensors shards, one a batch, with an index.
         look: called once with (tap, index of the first sample, (b,d) float32) for every batch.
 

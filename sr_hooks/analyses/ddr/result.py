@@ -78,7 +78,7 @@ def generalisation(
 
 @dataclass(frozen=True)
 class LayerSeparability(Separability):
-    """How one layer's features cluster by degradation. See `sr_hooks.separability.Separability` for the index.
+    """How one layer's features cluster by degradation. See `sr_hooks.statistics.Separability` for the index.
 
     Attributes:
         layer: the tap.

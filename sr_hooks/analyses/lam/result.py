@@ -103,7 +103,7 @@ class LamResult(Result):
         return int(self.scalars["steps"])
 
     def kde(self, bandwidth: float = 0.25) -> np.ndarray:
-        """(h,w) kernel density of the map, as papers show it; see sr_hooks.measures.kde. Of a clip frame by frame."""
+        """(h,w) kernel density of the map, as papers show it; see sr_hooks.statistics.kde. Of a clip frame by frame."""
         if self.is_clip:
             return np.stack([measures.kde(values, bandwidth) for values in self.map])
         return measures.kde(self.map, bandwidth)

@@ -1,7 +1,7 @@
 """The cone of window_cone: of a network and a window, only what the window depends on is computed.
 
-The operations are written down once (`sr_hooks.tracing`); from the window backwards, each says which part of its
-inputs it needs (`sr_hooks.regions`). For convolutions that is a few pixels more a layer, so the features before the
+The operations are written down once (`trace`); from the window backwards, each says which part of its
+inputs it needs (`rules`). For convolutions that is a few pixels more a layer, so the features before the
 tail shrink to the window's neighbourhood and the input to the receptive field. What needs everything (global pooling,
 attention) is computed whole, and so is what comes before it.
 """

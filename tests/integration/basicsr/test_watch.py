@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import sr_hooks
-from sr_hooks.adapters import basicsr as adapter
+from sr_hooks.adapters import basicsr_search
 from sr_hooks.cli.app import main as command_line
 from sr_hooks.core.registry import registered
 from sr_hooks.errors import RunStopped
@@ -400,7 +400,7 @@ class TestCopies:
 
 
 def test_classes_are_as_they_were(option_file: Callable[..., Path], tmp_path: Path) -> None:
-    before = {cls: cls.__init__ for cls in adapter.model_classes()}
+    before = {cls: cls.__init__ for cls in basicsr_search.model_classes()}
     with pytest.raises(ZeroDivisionError):
 
         @sr_hooks.analyze
@@ -409,7 +409,7 @@ def test_classes_are_as_they_were(option_file: Callable[..., Path], tmp_path: Pa
             raise ZeroDivisionError
 
         train()
-    assert before and all(cls.__init__ is init for cls, init in before.items()) and adapter._hunts == []
+    assert before and all(cls.__init__ is init for cls, init in before.items()) and basicsr_search._searches == []
 
 
 def test_a_run_that_is_interrupted_leaves_nothing(option_file: Callable[..., Path], tmp_path: Path) -> None:

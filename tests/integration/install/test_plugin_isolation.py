@@ -118,7 +118,7 @@ FAILING = {  # distribution: its module, the step that is named, the reason; fou
 WATCHER = """
     from dataclasses import dataclass
     import sr_hooks
-    from sr_hooks.analysis import Watcher
+    from sr_hooks.analyses import Watcher
 
     @dataclass(frozen=True)
     class Options:
@@ -144,8 +144,8 @@ WATCHER = """
 
 SINK = """
     import sr_hooks
-    from sr_hooks.objectives import Objective
-    from sr_hooks.sinks import Sink
+    from sr_hooks.attribution import Objective
+    from sr_hooks.training import Sink
 
     class Leaking(Sink):
         def write(self, result, *, iteration, folder):

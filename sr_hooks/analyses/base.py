@@ -21,9 +21,10 @@ from sr_hooks.hooks.layer_list import resolve
 from sr_hooks.images.clips import by_frames
 from sr_hooks.images.image import downsample
 from sr_hooks.images.windows import parse_windows
+from sr_hooks.inference.behaviour import observing
 from sr_hooks.inference.inputs import check_input
 from sr_hooks.networks.network import Network
-from sr_hooks.results.result import Result
+from sr_hooks.results.result import Result, with_warnings
 from sr_hooks.version import __version__
 
 __all__ = [
@@ -219,12 +220,16 @@ def execute(kind: type[Analysis[Any]], network: Any, images: Any, options: Any) 
     registry.call("before_analysis", analysis=kind.name, network=network, options=options)
     start = time.perf_counter()
     plain = torch.autocast(network.device.type, enabled=False)  # an analysis chooses its own precision
-    with network.prepared(), torch.inference_mode(False), plain, blamed(kind, "run"):
+    with network.prepared(), torch.inference_mode(False), plain, observing(network) as behaviour, blamed(kind, "run"):
         answer = _checked(kind, kind().run(network, images, options))
+    warnings = behaviour.warnings()
     seconds = time.perf_counter() - start
     common = provenance_of(kind, network, options)
     for result in answer if isinstance(answer, list) else [answer]:
         result.provenance = {**common, "seconds": round(seconds, 4), **result.provenance}
+        if warnings:
+            result.verdict = with_warnings(result.verdict, warnings)
+            result.provenance["warnings"] = [*result.provenance.get("warnings", []), *warnings]
         registry.call("after_analysis", result=result)
     return answer
 

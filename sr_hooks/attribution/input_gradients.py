@@ -29,6 +29,7 @@ class Sample:
         nonfinite: entries of the gradient that were NaN or infinite and are 0 here.
         low, high: extremes of the output, as far as it was computed.
         broken: values of the output that were NaN or infinite.
+        output: (1,C,H,W), as far as it was computed, on the CPU; None where it was not asked for.
     """
 
     value: float
@@ -37,6 +38,7 @@ class Sample:
     low: float
     high: float
     broken: int
+    output: torch.Tensor | None = None
 
 
 @dataclass
@@ -77,10 +79,15 @@ class Gradients:
         self.plan, self.precision, self.window_cone = plan, precision, window_cone
         self._fixed: dict[int, dict[int, torch.Tensor]] = {}
 
-    def __call__(self, points: torch.Tensor, wanted: Sequence[Sequence[int]]) -> list[dict[int, Sample]]:
-        """For each of the points (K,C,h,w) the samples of the windows wanted there, by the window's index."""
+    def __call__(
+        self, points: torch.Tensor, wanted: Sequence[Sequence[int]], *, with_output: Sequence[int] = ()
+    ) -> list[dict[int, Sample]]:
+        """For each of the points (K,C,h,w) the samples of the windows wanted there, by the window's index.
+
+        `with_output` has the numbers of the points whose samples bear the output too.
+        """
         with self.network.channels_last(self.plan.channels_last and self.window_cone is None):
-            return self._in_batches(points, wanted)
+            return self._in_batches(points, wanted, frozenset(with_output))
 
     def output(self, points: torch.Tensor) -> torch.Tensor:
         """The output at the points (K,C,h,w), as far as it is computed, without a gradient."""
@@ -88,19 +95,24 @@ class Gradients:
             parts = [self._forward(self.plan.lay_out(to_device(x, self.network.device)))[0] for x in points.split(1)]
         return torch.cat(parts).float().cpu()
 
-    def _in_batches(self, points: torch.Tensor, wanted: Sequence[Sequence[int]]) -> list[dict[int, Sample]]:
+    def _in_batches(
+        self, points: torch.Tensor, wanted: Sequence[Sequence[int]], with_output: frozenset[int]
+    ) -> list[dict[int, Sample]]:
         done: list[dict[int, Sample]] = []
         while len(done) < len(points):
             part = slice(len(done), len(done) + self.plan.batch)
+            shown = [number in with_output for number in range(len(points))[part]]
             try:
-                done += self.network.differentiate(partial(self._batch, points[part], wanted[part]))
+                done += self.network.differentiate(partial(self._batch, points[part], wanted[part], shown))
             except Exception as error:
                 if not is_out_of_memory(error) or self.plan.batch == 1:
                     raise
                 self.plan = replace(self.plan, batch=self.plan.batch // 2)
         return done
 
-    def _batch(self, points: torch.Tensor, wanted: Sequence[Sequence[int]]) -> list[dict[int, Sample]]:
+    def _batch(
+        self, points: torch.Tensor, wanted: Sequence[Sequence[int]], shown: Sequence[bool]
+    ) -> list[dict[int, Sample]]:
         samples: list[dict[int, Sample]] = [{} for _ in points]
         with torch.enable_grad():
             x = self.plan.lay_out(to_device(points.detach(), self.network.device)).requires_grad_()
@@ -116,7 +128,8 @@ class Gradients:
                 if gradient is None:
                     raise NetworkError(f"the objective does not depend on the input of {self.network.name}")
                 for row, sample in zip(rows, self._samples(output, values, rows, gradient), strict=True):
-                    samples[row][index] = sample
+                    picture = output[row : row + 1].detach().float().cpu() if shown[row] else None
+                    samples[row][index] = replace(sample, output=picture)
         return samples
 
     def _forward(self, x: torch.Tensor) -> tuple[torch.Tensor, Callable[[list[int], int], torch.Tensor]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -92,15 +92,19 @@ def _plugin_summaries() -> dict[str, str]:
         return {}
     key = f"commands-{_fingerprint(plugins)}"
     stored = recall(key)
-    if stored is not None and all(isinstance(summary, str) for summary in stored.values()):
+    if stored is not None and _are_lines(stored):
         return stored
     from sr_hooks.cli.analysis import summary_of, usable_analyses
     from sr_hooks.core.registry import registry
 
     lines = {name: summary_of(kind) for name, kind in usable_analyses().items() if name not in OWN_ANALYSES}
     if not registry().faults:
-        remember(key, lines)
+        remember(key, lines, is_sound=_are_lines)
     return lines
+
+
+def _are_lines(summaries: Mapping[str, object]) -> bool:
+    return all(isinstance(summary, str) for summary in summaries.values())
 
 
 def _fingerprint(plugins: Sequence[InstalledPlugin]) -> str:

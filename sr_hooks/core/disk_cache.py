@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Mapping
+import stat
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 __all__ = ["cache_folder", "recall", "remember"]
 
+_LARGEST = 65536  # bytes of a cache file
 _log = logging.getLogger("sr_hooks")
 
 
@@ -26,33 +29,48 @@ def cache_folder() -> Path | None:
 
 
 def recall(key: str) -> dict[str, Any] | None:
-    """The facts that were stored under this key, or None."""
+    """The facts under this key, or None where there are none; a hint, since anybody may have written the file."""
     folder = cache_folder()
     try:
-        facts = json.loads((folder / f"{key}.json").read_text()) if folder else None
-    except (OSError, ValueError):
+        facts = json.loads(_read(folder / f"{key}.json")) if folder else None
+    except (OSError, ValueError, RecursionError):
         return None
     return facts if isinstance(facts, dict) else None
 
 
-def remember(key: str, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Store facts for later runs and return the stored ones: those of another process if it stored its own first."""
-    folder, stored = cache_folder(), dict(facts)
+def remember(key: str, facts: Mapping[str, Any], *, is_sound: Callable[[Mapping[str, Any]], bool]) -> dict[str, Any]:
+    """Keep facts for later runs, and return what later runs will recall.
+
+    Another process may have written the key first: its facts are returned where `is_sound` accepts them, and replaced
+    where it does not.
+    """
+    folder, own = cache_folder(), dict(facts)
     if folder is None:
-        return stored
+        return own
     path, part = folder / f"{key}.json", folder / f"{key}.{os.getpid()}.part"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps(stored))
+        part.write_text(json.dumps(own))
         try:
             os.link(part, path)
         except OSError:  # the file exists already, or the file system has no hard links
             first = recall(key)
-            if first is not None:
+            if first is not None and is_sound(first):
                 return first
             part.replace(path)
     except OSError as error:
         _log.debug("%s is not stored: %s", key, error)
     finally:
-        part.unlink(missing_ok=True)
-    return stored
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+    return own
+
+
+def _read(path: Path) -> str:
+    """The text of a small regular file; a pipe or a device is refused, not waited for."""
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > _LARGEST:
+            raise OSError(f"{path} is no small regular file")
+        return file.read(_LARGEST).decode()

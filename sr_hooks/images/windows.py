@@ -101,3 +101,8 @@ class Box(NamedTuple):
     @property
     def size(self) -> tuple[int, int]:
         return self.bottom - self.top, self.right - self.left
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Rows and columns, as an index of the last two dimensions."""
+        return slice(self.top, self.bottom), slice(self.left, self.right)

@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -35,6 +35,7 @@ __all__ = [
 _log = logging.getLogger("sr_hooks")
 _plans: dict[str, ExecutionPlan] = {}
 _timing = [True]
+_BATCHES = (1, 4, 16)
 _SIDE = 32  # the calibration runs on a corner of at most so many pixels
 _CLIP_SIDE = 40  # and of clips, whose optical flow takes none as small
 _GAIN = 0.8  # a larger batch costs memory, so a sample of it must cost at most this share
@@ -149,7 +150,8 @@ def calibrate(network: Network, shape: tuple[int, ...], precision: str = "float3
     if key not in _plans:
         if not _timing[-1]:
             return _stored(key) or ExecutionPlan()
-        _plans[key] = _stored(key) or ExecutionPlan(**remember(key, asdict(_measure(network, shape, precision))))
+        measured = asdict(_stored(key) or _measure(network, shape, precision))
+        _plans[key] = ExecutionPlan(**remember(key, measured, is_sound=_is_plan))
     return _plans[key]
 
 
@@ -175,7 +177,7 @@ def _key(network: Network, shape: tuple[int, ...], precision: str) -> str:
 
 def _measure(network: Network, shape: tuple[int, ...], precision: str) -> ExecutionPlan:
     corner = _corner(shape)
-    sizes = (1, 4) if network.device.type == "cpu" else (4, 16)
+    sizes = _BATCHES[:2] if network.device.type == "cpu" else _BATCHES[1:]
     if len(shape) > 3:
         sizes = (1, 1)
     best = ExecutionPlan(False, sizes[0])
@@ -228,7 +230,15 @@ def _forward_backward(network: Network, shape: tuple[int, ...], precision: str, 
 
 
 def _stored(key: str) -> ExecutionPlan | None:
-    try:
-        return ExecutionPlan(**(recall(key) or {"none": None}))
-    except TypeError:
-        return None
+    facts = recall(key)
+    return ExecutionPlan(**facts) if facts is not None and _is_plan(facts) else None
+
+
+def _is_plan(facts: Mapping[str, Any]) -> bool:
+    """Whether these are a plan's facts, of the plans that `_measure` chooses from."""
+    return (
+        set(facts) == {"channels_last", "batch"}
+        and isinstance(facts["channels_last"], bool)
+        and type(facts["batch"]) is int
+        and facts["batch"] in _BATCHES
+    )

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from sr_hooks.core.seeds import frozen_streams
 from sr_hooks.errors import ForwardError, NetworkError, NoImage
 from sr_hooks.hooks.interventions import cloning_outputs
 from sr_hooks.images.clips import FrameChoice, one_frame
@@ -39,6 +40,7 @@ class ForwardPass:
         weights: by name, used instead of the module's own.
         clones_outputs: whether every layer's output is cloned.
         frame: of clips, which output frame is returned.
+        frozen_seed: where torch's random streams start; None leaves the streams alone.
     """
 
     module: nn.Module
@@ -49,6 +51,7 @@ class ForwardPass:
     weights: Mapping[str, torch.Tensor]
     clones_outputs: bool
     frame: FrameChoice
+    frozen_seed: int | None = None
 
     def raw_output(self, x: torch.Tensor, facts: NetworkFacts | None) -> Any:
         """What the module returns for (N,C,h,w) or (N,T,C,h,w), padded as the facts say; unpadded without facts."""
@@ -57,7 +60,8 @@ class ForwardPass:
         value = self.pixels.inside(value).to(dtype_of(self.module))
         value = value.contiguous() if x.ndim == 5 else value
         value = x.clone() if value is x else value  # some networks write into their input
-        with cloning_outputs(self.module) if self.clones_outputs else nullcontext():
+        cloning = cloning_outputs(self.module) if self.clones_outputs else nullcontext()
+        with cloning, frozen_streams(self.frozen_seed, x.device):
             return call_module(self.module, value, forward=self.forward, weights=self.weights, name=self.name)
 
     def image(self, x: torch.Tensor, facts: NetworkFacts | None) -> torch.Tensor:

@@ -40,6 +40,7 @@ class ImageToImage:
         output: which of several outputs is the image.
         backward: how it is differentiated.
         clips: of a network over clips, which output frame a call returns.
+        frozen_seed: the seed at which torch's random streams start in every forward; None leaves the streams alone.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class ImageToImage:
         self._facts: NetworkFacts | None = None
         self._end_layers: tuple[str, ...] | None = None
         self._other_weights: dict[str, torch.Tensor] = {}
+        self.frozen_seed: int | None = None
 
     @property
     def facts(self) -> NetworkFacts:
@@ -189,6 +191,7 @@ class ImageToImage:
             weights=self._other_weights,
             clones_outputs=self.backward.clones_outputs,
             frame=self.clips.frame,
+            frozen_seed=self.frozen_seed,
         )
 
     @property

@@ -6,10 +6,11 @@ import html
 import json
 import logging
 import os
+import re
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -19,12 +20,20 @@ import numpy as np
 from sr_hooks.errors import ResultError
 from sr_hooks.results.card import Card
 
-__all__ = ["Result", "check_folder", "iteration_of", "read_result", "write_file", "write_folder"]
+__all__ = ["Result", "check_folder", "iteration_of", "read_result", "with_warnings", "write_file", "write_folder"]
 
 FORMAT = 1
 _FILE = "result.json"
 _CARD = "card.json"
 _log = logging.getLogger("sr_hooks")
+
+
+def with_warnings(verdict: str, sentences: Sequence[str]) -> str:
+    """A verdict that begins with these sentences, and that does not call the answer sound any more."""
+    if not sentences:
+        return verdict
+    rest = re.sub(r"^sound\b[:;,]?\s*", "", verdict)
+    return "; ".join([*sentences, rest] if rest else sentences)
 
 
 @dataclass(repr=False)

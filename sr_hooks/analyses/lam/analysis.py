@@ -8,8 +8,9 @@ from typing import Any, ClassVar, Literal, cast, overload
 import torch
 
 from sr_hooks.analyses.base import Analysis, execute
-from sr_hooks.analyses.lam.integration import Explanation, Question
+from sr_hooks.analyses.lam.integration import Explanation
 from sr_hooks.analyses.lam.options import LamOptions, OneWindow
+from sr_hooks.analyses.lam.question import Question
 from sr_hooks.analyses.lam.result import LamResult
 from sr_hooks.attribution.image_paths import ImagePath
 from sr_hooks.attribution.objectives import Objective

@@ -2,64 +2,39 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
 
-from sr_hooks.analyses.lam.clips import clip_scalars, clip_words
 from sr_hooks.analyses.lam.precision import Deviation, deviation_of
 from sr_hooks.analyses.lam.published import integrate_as_published
+from sr_hooks.analyses.lam.question import Question
 from sr_hooks.analyses.lam.result import LamResult, Origin
-from sr_hooks.analyses.lam.verdict import judge
-from sr_hooks.attribution.image_paths import ImagePath, PerFrame, Within, arc_length, make_path
+from sr_hooks.analyses.lam.verdict import clip_scalars, clip_words, judge
+from sr_hooks.attribution.image_paths import ImagePath, Within, arc_length
 from sr_hooks.attribution.input_gradients import Gradients, Sample, Tally
-from sr_hooks.attribution.objectives import make_objective
 from sr_hooks.attribution.quadrature import Bisection, Node
+from sr_hooks.attribution.receptive_field.own_output import apart, own_output
 from sr_hooks.attribution.receptive_field.proved_cones import WindowCone, WindowCones
-from sr_hooks.errors import NetworkError, OptionError
+from sr_hooks.errors import OptionError
 from sr_hooks.images.image import sha256_of
-from sr_hooks.images.windows import Window
 from sr_hooks.inference.calibration import ExecutionPlan, calibrate
-from sr_hooks.networks.network import Network
+from sr_hooks.results.result import with_warnings
 from sr_hooks.statistics import measures
 
 if TYPE_CHECKING:
-    from sr_hooks.analyses.lam.options import LamOptions
+    pass
 
-__all__ = ["Explanation", "Question"]
+__all__ = ["Explanation"]
 
 _WHOLE_PICTURE = 0.04  # the cone's share of the work from which the whole output is computed for the picture
 
+_SAME = 1e-3  # of the output's spread: what layouts and rounding explain stays far below
+_SAME_REDUCED = 0.3  # the same in a reduced precision, whose deviation is measured elsewhere
 _LENGTH_OF_ALL = 256 * 256  # pixels up to which the path's length is that of whole images, with or without a cone
-
-
-class Question:
-    """What all images of one call have in common: network, windows, options, and the cones of the windows."""
-
-    def __init__(self, network: Network, windows: list[Window], options: LamOptions, progress: Any) -> None:
-        self.network, self.windows, self.options, self.progress = network, windows, options, progress
-        self.objective = make_objective(options.objective, gt=options.gt)
-        path = make_path(options.path, seed=options.seed)
-        self.path = PerFrame(path) if network.frames else path
-        self._window_cones: dict[tuple[Any, ...], WindowCones] = {}
-
-    def window_cones(self, shape: tuple[int, ...], precision: str) -> WindowCones | None:
-        """Of the windows, for images of this shape; None where the option `cone` is off."""
-        if self.options.cone == "off" or self.network.frames:
-            return None
-        if (shape, precision) not in self._window_cones:
-            cones = WindowCones(self.network, self.objective, self.windows, shape, precision)
-            self._window_cones[shape, precision] = cones
-        return self._window_cones[shape, precision]
-
-    def images_at_once(self, shape: tuple[int, ...]) -> int:
-        """How many images are explained together: a batch of an accelerator's; one on a CPU, where it gains nothing."""
-        if self.network.device.type == "cpu" or self.options.compat:
-            return 1
-        return calibrate(self.network, shape, self.options.precision).batch
 
 
 @dataclass
@@ -73,6 +48,7 @@ class _WindowIntegral:
     plan: ExecutionPlan
     deviation: Deviation | None = None
     cone: dict[str, Any] | str | None = None
+    unrepeatable: float = 0.0  # by how much two outputs for the image differ, where they do
 
 
 class Explanation:
@@ -93,69 +69,59 @@ class Explanation:
         shape = tuple(self.images[0].shape[1:])
         plan = calibrate(self.network, shape, self.precision)
         window_cones = self.question.window_cones(shape, self.precision)
+        if window_cones and not self._shows_all(window_cones) and not window_cones.confirm():
+            window_cones = self.question.window_cones(shape, self.precision, again=True)
         groups: list[WindowCone | None] = [*window_cones.groups] if window_cones and window_cones.groups else [None]
-        share = sum(group.share for group in groups if group)
-        whole = self.options.picture == "whole" or (self.options.picture == "auto" and share >= _WHOLE_PICTURE)
-        outputs = [self._output(image, groups, plan, whole=whole or None in groups) for image in self.images]
+        near = None if window_cones is None or self._shows_all(window_cones) else window_cones.groups
+        outputs = [own_output(self.network, image, near) for image in self.images]
         integrals: dict[tuple[int, int], _WindowIntegral] = {}
         for group in groups:
-            integrals |= self._integrate(group, plan, window_cones.reason if window_cones else "")
+            integrals |= self._compared(group, plan, window_cones.reason if window_cones else "", outputs)
         return [
             self._result(image, index, integrals[row, index], outputs[row])
             for row, image in enumerate(self.images)
             for index in range(len(self.windows))
         ]
 
-    def _output(
-        self, image: torch.Tensor, groups: list[WindowCone | None], plan: ExecutionPlan, *, whole: bool
-    ) -> torch.Tensor:
-        """(1,C,H,W), NaN where it is not computed.
+    def _shows_all(self, window_cones: WindowCones) -> bool:
+        """Whether the whole output is computed for the picture, and so can be compared with the cone's."""
+        share = sum(group.share for group in window_cones.groups)
+        picture = self.options.picture
+        return not window_cones.groups or picture == "whole" or (picture == "auto" and share >= _WHOLE_PICTURE)
 
-        Raises:
-            NetworkError: what is computed of it is not finite.
-        """
-        height, width = self.network.output_size(*image.shape[-2:])
-        if whole:
-            with torch.no_grad():
-                output = self.network(image.to(self.network.device)).float().cpu()
-            self._demand_finite(output)
-            return output
-        output = torch.full((1, 0, height, width), torch.nan)
-        for group in cast("list[WindowCone]", groups):
-            box, shown = group.inputs, group.output
-            gradients = self._gradients(plan, group, self.precision)
-            part = gradients.output(image[..., box.top : box.bottom, box.left : box.right])
-            self._demand_finite(part)
-            if not output.shape[1]:
-                output = torch.full((1, part.shape[1], height, width), torch.nan)
-            output[..., shown.top : shown.bottom, shown.left : shown.right] = part
-        return output
-
-    def _demand_finite(self, output: torch.Tensor) -> None:
-        broken = int((~torch.isfinite(output)).sum())
-        if broken:
-            raise NetworkError(
-                f"{self.network.name} returns {broken} of {output.numel()} values that are NaN or infinite for this "
-                "image: look at its weights, input_range and precision"
-            )
+    def _compared(
+        self, group: WindowCone | None, plan: ExecutionPlan, reason: str, outputs: list[torch.Tensor]
+    ) -> dict[tuple[int, int], _WindowIntegral]:
+        """The integrals of a group's windows; of the whole network where the cone's output is not the network's."""
+        answers, at_images = self._integrate(group, plan, reason)
+        off = max((_apart(part, outputs[row], group) for row, part in at_images.items()), default=0.0)
+        if off <= (_SAME if self.precision == "float32" else _SAME_REDUCED):
+            return answers
+        if group is None:
+            return {key: replace(answer, unrepeatable=off) for key, answer in answers.items()}
+        for row, image in enumerate(self.images):
+            outputs[row] = own_output(self.network, image)
+        reason = f"on this image the cone's output and the network's own differ by {off:.1e} of its spread"
+        return self._compared(None, plan, reason, outputs)
 
     def _gradients(self, plan: ExecutionPlan, group: WindowCone | None, precision: str) -> Gradients:
         return Gradients(self.network, self.question.objective, self.windows, plan, precision, group)
 
     def _integrate(
         self, group: WindowCone | None, plan: ExecutionPlan, reason: str
-    ) -> dict[tuple[int, int], _WindowIntegral]:
+    ) -> tuple[dict[tuple[int, int], _WindowIntegral], dict[int, torch.Tensor]]:
+        """By image and window the integral; and by image the output at the image itself, as far as it is computed."""
         indices = group.indices if group else tuple(range(len(self.windows)))
         gradients = self._gradients(plan, group, self.precision)
         path = Within(self.question.path, group.inputs) if group else self.question.path
         steps = None if self.options.steps == "auto" else int(self.options.steps)
         requested = [(row, index) for row in range(len(self.images)) for index in indices]
         rules = {key: Bisection(tolerance=self.options.tolerance, steps=steps) for key in requested}
-        tallies = self._bisect(gradients, path, rules)
+        tallies, at_images = self._bisect(gradients, path, rules)
         exact = self._exactly(group, plan) if self.precision != "float32" else None
-        integrals = {}
+        answers = {}
         for (row, index), rule in rules.items():
-            integrals[row, index] = _WindowIntegral(
+            answers[row, index] = _WindowIntegral(
                 self._on_canvas(rule.integral(), group),
                 rule.nodes,
                 rule.error,
@@ -164,7 +130,7 @@ class Explanation:
                 deviation_of(rule.nodes, partial(_sample, exact, index)) if exact else None,
                 _facts(group) if group else (f"off: {reason}" if reason else None),
             )
-        return integrals
+        return answers, at_images
 
     def _exactly(self, group: WindowCone | None, plan: ExecutionPlan) -> Gradients:
         """The same gradients in float32."""
@@ -177,18 +143,18 @@ class Explanation:
         """Zero wherever the window does not depend on the input."""
         if group is None:
             return attribution
-        out, box = torch.zeros_like(self.images[0], dtype=torch.float32), group.inputs
-        out[..., box.top : box.bottom, box.left : box.right] = attribution
-        return out
+        canvas = torch.zeros_like(self.images[0], dtype=torch.float32)
+        canvas[(..., *group.inputs.slices)] = attribution
+        return canvas
 
     def _bisect(
         self, gradients: Gradients, path: ImagePath, rules: dict[tuple[int, int], Bisection]
-    ) -> dict[tuple[int, int], Tally]:
+    ) -> tuple[dict[tuple[int, int], Tally], dict[int, torch.Tensor]]:
         """Feed the rules of each image (row) and window (index) until none asks for more."""
         height, width = self.images[0].shape[-2:]
         measured = self.question.path if height * width <= _LENGTH_OF_ALL else path
         times = [arc_length(measured, image) for image in self.images]
-        tallies = {key: Tally() for key in rules}
+        tallies, at_images = {key: Tally() for key in rules}, dict[int, torch.Tensor]()
         while True:
             requests = {key: rule.request() for key, rule in rules.items()}
             requested, points = [], []
@@ -200,13 +166,19 @@ class Explanation:
                 if positions:
                     points.append(path(image, [times[row](position) for position in positions]))
             if not requested:
-                return tallies
+                return tallies, at_images
             joined = torch.cat(points)
             wanted = [
                 [i for (r, i), request in requests.items() if r == row and position in request]
                 for row, position in requested
             ]
-            samples = gradients(joined, wanted)
+            ends = [
+                at
+                for at, (row, position) in enumerate(requested)
+                if position == 1 and _is_image(joined[at], self.images[row][0], gradients.window_cone)
+            ]
+            samples = gradients(joined, wanted, with_output=ends)
+            at_images |= {requested[at][0]: _output_of(samples[at]) for at in ends}
             self.question.progress.update(len(requested))
             for key, rule in rules.items():
                 nodes = []
@@ -224,7 +196,7 @@ class Explanation:
         if options.precision != "float32" or options.path != "blur" or options.objective != "gradient":
             raise OptionError("compat='lam_demo' is the published procedure: float32, path blur, objective gradient")
         steps = 50 if options.steps == "auto" else int(options.steps)
-        output = self._output(image, [None], ExecutionPlan(), whole=True)
+        output = own_output(self.network, image)
         out = []
         for index, window in enumerate(self.windows):
             published = integrate_as_published(self.network, image, window, steps, self.question.progress)
@@ -275,12 +247,29 @@ class Explanation:
             "seed": self.options.seed,
         }
         verdict = judge(scalars, values, integral.tally.broken, self.options.tolerance)
+        if integral.unrepeatable:
+            warning = f"not repeatable: two forwards on this very image differ by {100 * integral.unrepeatable:.2g} %"
+            verdict = with_warnings(verdict, [warning])
         if self.network.frames:
             scalars |= clip_scalars(self.network, image, values)
             verdict += clip_words(scalars)
         result = LamResult("lam", arrays, scalars, provenance, verdict)
         result.origin = Origin(self.network, self.options)
         return result
+
+
+def _output_of(samples: dict[int, Sample]) -> torch.Tensor:
+    return cast("torch.Tensor", next(iter(samples.values())).output)
+
+
+def _is_image(point: torch.Tensor, image: torch.Tensor, group: WindowCone | None) -> bool:
+    """Whether a point of the path is the image itself; a path of a plugin may end elsewhere."""
+    return torch.allclose(point, image[(..., *group.inputs.slices)] if group else image, atol=1e-5)
+
+
+def _apart(part: torch.Tensor, output: torch.Tensor, group: WindowCone | None) -> float:
+    """How far an output computed for the gradients is from the network's own."""
+    return apart(part, output[(..., *group.output.slices)] if group else output)
 
 
 def _sample(gradients: Gradients, index: int, point: torch.Tensor) -> Sample:

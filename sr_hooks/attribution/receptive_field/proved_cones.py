@@ -1,12 +1,10 @@
-"""Cones of a network's windows: found, proved on random inputs before they are trusted, and remembered."""
+"""The cones of windows, proved on a random image before they are used, and remembered while the network is the same."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
@@ -15,20 +13,23 @@ from torch import nn
 from sr_hooks.attribution.objectives import GradientMagnitude, Objective
 from sr_hooks.attribution.receptive_field.cone import Cone
 from sr_hooks.attribution.receptive_field.trace import Trace, Untraceable, check_hooks, record, sharing_copy
-from sr_hooks.core.disk_cache import recall, remember
+from sr_hooks.errors import SRHooksError
 from sr_hooks.images.windows import Box, Window
+from sr_hooks.inference.behaviour import observed
 from sr_hooks.inference.calibration import ExecutionPlan, reduced
+from sr_hooks.inference.signature import content_of
 from sr_hooks.networks.backward import Backward
 from sr_hooks.networks.network import Network
-from sr_hooks.networks.unwrap import derived_weights
+from sr_hooks.networks.unwrap import derived_weights, plain_copy
 
 __all__ = ["AGREEMENT", "WindowCone", "WindowCones", "disagreement"]
 
 AGREEMENT = 1e-5  # relative L2 distance between the gradients of the whole network and of the cone
-_SIDES = (40, 72)  # of the images that the proof is given, the first that the network takes
+_ROUNDED = 1e-2  # the distance up to which rounding is asked for as the reason
+_EQUAL_IN_FLOAT64 = 1e-9
+_SIDES = (24, 40, 72)  # of the images that the proof is given, the first that the network takes
 _WORTH = 0.9  # a cone with more than this share of the work is not worth its bookkeeping
-_proved: dict[str, str] = {}
-_traced: WeakKeyDictionary[nn.Module, tuple[str, dict[Any, Any]]] = WeakKeyDictionary()
+_recordings: WeakKeyDictionary[nn.Module, tuple[str, dict[Any, Any]]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,21 @@ class WindowCones:
             self._cones[indices, count] = Cone(self._traces[count], [1 + i for i in indices], shown=0)
         return self._cones[indices, count]
 
+    def confirm(self) -> bool:
+        """Record the network again at this size, and tell whether the operations are those that the cones are from.
+
+        Where they are not, what was remembered is forgotten.
+        """
+        memory, key = _memory(self.network), ((1, *self.shape), self.precision)
+        remembered = memory.get(key)
+        if not isinstance(remembered, Trace) or memory.get("recorded") is observed(self.network):
+            return True
+        del memory[key]
+        if _written(_trace_of(self.network, *key)) == _written(remembered):
+            return True
+        _recordings.pop(self.network.module)
+        return False
+
     def _grouped(self) -> list[WindowCone]:
         """A gradient costs a forward and, for each window, about as much again."""
         each = [self.cone((i,), 1) for i in range(len(self.windows))]
@@ -134,20 +150,20 @@ def _trace(
     network: Network, objective: Objective, windows: Sequence[Window], shape: Sequence[int], precision: str
 ) -> Trace:
     """The network's operations and the objectives': results are the output and one value a window."""
-    run = _trace_of(network, shape, precision)
+    operations = _trace_of(network, shape, precision)
 
     def values(output: torch.Tensor, x: torch.Tensor) -> list[torch.Tensor]:
         return [objective(output, x, window) for window in windows]
 
-    (out,) = run.results
-    asked = record(values, nn.Module(), [run.shapes[out], run.shapes[0]], network.device)
-    return run.followed_by(asked, [out, 0])
+    (out,) = operations.results
+    objectives = record(values, nn.Module(), [operations.shapes[out], operations.shapes[0]], network.device)
+    return operations.followed_by(objectives, [out, 0])
 
 
 def _trace_of(network: Network, shape: Sequence[int], precision: str) -> Trace:
     """The network's own operations."""
-    kept, key = _kept(network), (tuple(shape), precision)
-    if key not in kept:
+    memory, key = _memory(network), (tuple(shape), precision)
+    if key not in memory:
         twin = network.with_module(sharing_copy(network.module))
         twin.backward = Backward()  # a recording writes nothing in place
 
@@ -155,52 +171,48 @@ def _trace_of(network: Network, shape: Sequence[int], precision: str) -> Trace:
             with reduced(twin, precision):
                 return [twin(x).float()]
 
+        memory["recorded"] = observed(network)
         try:
-            kept[key] = record(compute, twin.module, [shape], network.device)
+            memory[key] = record(compute, twin.module, [shape], network.device)
         except Untraceable as error:
-            kept[key] = error
-    found = kept[key]
-    if isinstance(found, Untraceable):
-        raise found
-    return cast("Trace", found)
+            memory[key] = error
+    trace: Trace | Untraceable = memory[key]
+    if isinstance(trace, Untraceable):
+        raise trace
+    return trace
 
 
-def _kept(network: Network) -> dict[Any, Any]:
-    """Recordings and doubts, for as long as the module lives, is built as it was and carries no hooks.
+def _written(trace: Trace) -> str:
+    """The operations of a trace as text, constants by their values."""
+    steps = [f"{step.function} {step.args} {step.kwargs} {step.outputs}" for step in trace.steps]
+    constants = [(number, content_of(value)) for number, value in trace.constants.items()]
+    return f"{steps} {trace.shapes} {trace.weights} {constants} {trace.results}"
+
+
+def _memory(network: Network) -> dict[Any, Any]:
+    """Recordings and proofs of a module; emptied when the module computes something else than before.
 
     Raises:
-        Untraceable: it carries some.
+        Untraceable: a hook is attached to the module, or autograd follows a function of its own.
     """
     check_hooks(network.module)
-    signature = _signature(network)
-    kept = _traced.get(network.module)
-    if kept is None or kept[0] != signature:
-        kept = _traced[network.module] = (signature, {})
-    return kept[1]
+    network.scale  # noqa: B018  inferred before the network is observed
+    behaviour = observed(network)
+    if behaviour.custom:
+        raise Untraceable("a custom_function or a hook on a tensor has a gradient of its own")
+    signature = f"{behaviour.signature} {_way_of_running(network)}"
+    known = _recordings.get(network.module)
+    if known is None or known[0] != signature or not behaviour.signature:
+        known = _recordings[network.module] = (signature, {})
+    return known[1]
 
 
-def _signature(network: Network) -> str:
-    """Whatever of a network may change what it computes, but for its weights' values."""
-    plain = (bool, int, float, str, type(None))
-
-    def settled(values: Mapping[str, object]) -> list[tuple[str, object]]:
-        return [
-            (name, value if isinstance(value, plain) else (type(value).__name__, id(value)))
-            for name, value in values.items()
-            if isinstance(value, (*plain, nn.Module)) or callable(value)
-        ]
-
-    run = settled({"forward": network.forward, "output": network.output})
-    parts = [
-        (
-            name,
-            id(part),
-            settled(vars(part)),
-            [(n, p.dtype, tuple(p.shape)) for n, p in part._parameters.items() if p is not None],
-        )
-        for name, part in network.module.named_modules()
+def _way_of_running(network: Network) -> str:
+    """What a network does around its module."""
+    objects = [
+        f"{type(value).__name__} {id(value)}" for value in (network.forward, network.output) if value is not None
     ]
-    return f"{run} {network.facts} {network.pixels} {network.frame} {network.dtype} {network.device} {parts}"
+    return f"{network.facts} {network.pixels} {objects} {network.frame} {network.frozen_seed}"
 
 
 def _tensors(network: Network) -> dict[str, torch.Tensor]:
@@ -208,15 +220,15 @@ def _tensors(network: Network) -> dict[str, torch.Tensor]:
 
 
 def _doubts(network: Network) -> str:
-    """Why the network's cones are not to be trusted, or ""; asked once for a network as it is built."""
-    kept = _kept(network)
-    if "doubts" not in kept:
-        kept["doubts"] = _asked(network)
-    return cast("str", kept["doubts"])
+    """Why the network's cones are not to be trusted, or ""; asked once for a network as it is."""
+    memory = _memory(network)
+    if "doubts" not in memory:
+        memory["doubts"] = _prove(network)
+    return str(memory["doubts"])
 
 
-def _asked(network: Network) -> str:
-    """The same; proved once for one sequence of operations, whichever network it is recorded of."""
+def _prove(network: Network) -> str:
+    """Compare a cone's gradient with the whole network's on a small random image; "" where they agree."""
     objective, error = GradientMagnitude(), None
     for side in _SIDES:
         side += -side % network.multiple
@@ -224,65 +236,60 @@ def _asked(network: Network) -> str:
         if min(height, width) < 10:
             continue
         window = Window(height // 3, width // 2, 8, 8)
-        shape = (network.channels, side, side)
         try:
-            trace = _trace(network, objective, [window], (1, *shape), "float32")
-        except Untraceable as found:
-            error = found
+            trace = _trace(network, objective, [window], (1, network.channels, side, side), "float32")
+        except Untraceable as refusal:
+            error = refusal
             continue
-        key = _key(network, trace)
-        if key not in _proved:
-            _proved[key] = (recall(key) or {}).get("answer") or _prove(network, objective, window, trace)
-            remember(key, {"answer": _proved[key]})
-        return "" if _proved[key] == "proved" else _proved[key]
+        return _difference_in_words(network, objective, window, trace)
     raise error or Untraceable("it takes no small images to prove a cone on")
 
 
-def _prove(network: Network, objective: Objective, window: Window, trace: Trace) -> str:
+def _difference_in_words(network: Network, objective: Objective, window: Window, trace: Trace) -> str:
     off = disagreement(network, objective, window, trace)
-    if off <= AGREEMENT:
-        return "proved"
+    if off <= AGREEMENT or (off <= _ROUNDED and _agree_in_float64(network, objective, window, trace)):
+        return ""
     return f"on random images its gradient and the whole network's differ by {off:.1e}, more than {AGREEMENT:.0e}"
+
+
+def _agree_in_float64(network: Network, objective: Objective, window: Window, trace: Trace) -> bool:
+    """Whether the two gradients differ by the rounding of float32 alone: in float64 they are equal."""
+    try:
+        twin = network.with_module(plain_copy(network.module).double().requires_grad_(False))
+        return disagreement(twin, objective, window, trace) <= _EQUAL_IN_FLOAT64
+    except (RuntimeError, TypeError, Untraceable, SRHooksError):
+        return False  # its code asks for float32
 
 
 def disagreement(network: Network, objective: Objective, window: Window, trace: Trace) -> float:
     """Relative L2 distance between d objective / d input of the whole network and of the window's cone.
 
-    On a seeded random image of the trace's size; infinite where one has a gradient that the other has not.
+    On a seeded random image of the trace's size, in the network's number format; infinite where one has a gradient that
+    the other has not.
     """
     shape = trace.shapes[0]
-    x = torch.rand(shape, generator=torch.Generator().manual_seed(0)).to(network.device).requires_grad_()
+    x = torch.rand(shape, generator=torch.Generator().manual_seed(0)).to(network.device, network.dtype).requires_grad_()
 
     def gradient() -> torch.Tensor:
         with torch.enable_grad():
-            (found,) = network.gradients(objective(network(x).float(), x, window).sum(), [x])
-            return torch.zeros_like(x) if found is None else found
+            output = network(x)
+            output = output.float() if output.dtype is not torch.float64 else output
+            (whole,) = network.gradients(objective(output, x, window).sum(), [x])
+            return torch.zeros_like(x) if whole is None else whole
 
     cone = Cone(trace, [1], shown=0)
     if cone.inputs is None:
         return float("inf")
-    found = torch.zeros(shape, device=network.device)
     box = cone.inputs
     part = x.detach()[..., box.top : box.bottom, box.left : box.right].clone().requires_grad_()
+    of_cone = torch.zeros_like(x)
     try:
         with reduced(network, "float32"):
-            whole = network.differentiate(gradient)
-        with torch.enable_grad():
-            _, (value,) = cone(part, cone.prepare({k: v.detach() for k, v in _tensors(network).items()}))
-            found[..., box.top : box.bottom, box.left : box.right] = torch.autograd.grad(value.sum(), part)[0]
+            of_network = network.differentiate(gradient)
+            with torch.enable_grad():
+                _, (value,) = cone(part, cone.prepare({k: v.detach() for k, v in _tensors(network).items()}))
+                inside = torch.autograd.grad(value.sum(), part)[0]
+        of_cone[..., box.top : box.bottom, box.left : box.right] = inside
     except RuntimeError as error:
         raise Untraceable(f"it cannot be proved: {str(error).splitlines()[0]}") from error
-    return float((found - whole).double().norm() / whole.double().norm())
-
-
-def _key(network: Network, trace: Trace) -> str:
-    facts: Mapping[str, object] = {
-        "classes": [f"{type(m).__module__}.{type(m).__qualname__}" for m in network.module.modules()],
-        "steps": [f"{step.function} {step.args} {step.kwargs} {step.outputs} {step.module}" for step in trace.steps],
-        "shapes": trace.shapes,
-        "weights": trace.weights,
-        "torch": torch.__version__,
-        "device": network.device.type,
-        "rules": 1,
-    }
-    return "cone-" + hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
+    return float((of_cone - of_network).double().norm() / of_network.double().norm())

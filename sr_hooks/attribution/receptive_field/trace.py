@@ -93,12 +93,22 @@ def check_hooks(module: nn.Module) -> None:
     """Refuse a module with hooks that are not torch's own: what they do cannot be known from a recording.
 
     Raises:
-        Untraceable: there is one.
+        Untraceable: there is one, on a module or on all modules.
     """
     for name, part in module.named_modules():
-        for hook in [*part._forward_hooks.values(), *part._forward_pre_hooks.values()]:
-            if not (getattr(hook, "__module__", None) or type(hook).__module__).startswith("torch."):
+        for kind in _HOOKS:
+            if any(_is_foreign(hook) for hook in getattr(part, kind, {}).values()):
                 raise Untraceable(f"a hook is attached to its module {name or '(whole)'}")
+    for kind in _HOOKS:
+        if any(_is_foreign(hook) for hook in getattr(nn.modules.module, f"_global{kind}", {}).values()):
+            raise Untraceable("a hook is attached to all modules")
+
+
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
+
+def _is_foreign(hook: Any) -> bool:
+    return not (getattr(hook, "__module__", None) or type(hook).__module__).startswith("torch.")
 
 
 def sharing_copy(module: nn.Module) -> nn.Module:

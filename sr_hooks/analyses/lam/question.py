@@ -1,0 +1,43 @@
+"""What all images of one LAM call have in common: network, windows, options, and the cones of the windows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sr_hooks.attribution.image_paths import PerFrame, make_path
+from sr_hooks.attribution.objectives import make_objective
+from sr_hooks.attribution.receptive_field.proved_cones import WindowCones
+from sr_hooks.images.windows import Window
+from sr_hooks.inference.calibration import calibrate
+from sr_hooks.networks.network import Network
+
+if TYPE_CHECKING:
+    from sr_hooks.analyses.lam.options import LamOptions
+
+__all__ = ["Question"]
+
+
+class Question:
+    """What all images of one call have in common: network, windows and options, and the cones found for them."""
+
+    def __init__(self, network: Network, windows: list[Window], options: LamOptions, progress: Any) -> None:
+        self.network, self.windows, self.options, self.progress = network, windows, options, progress
+        self.objective = make_objective(options.objective, gt=options.gt)
+        path = make_path(options.path, seed=options.seed)
+        self.path = PerFrame(path) if network.frames else path
+        self._window_cones: dict[tuple[Any, ...], WindowCones] = {}
+
+    def window_cones(self, shape: tuple[int, ...], precision: str, *, again: bool = False) -> WindowCones | None:
+        """Of the windows, for images of this shape, made anew on request; None where the option `cone` is off."""
+        if self.options.cone == "off" or self.network.frames:
+            return None
+        if again or (shape, precision) not in self._window_cones:
+            cones = WindowCones(self.network, self.objective, self.windows, shape, precision)
+            self._window_cones[shape, precision] = cones
+        return self._window_cones[shape, precision]
+
+    def images_at_once(self, shape: tuple[int, ...]) -> int:
+        """How many images are explained together: a batch of an accelerator's; one on a CPU, where it gains nothing."""
+        if self.network.device.type == "cpu" or self.options.compat:
+            return 1
+        return calibrate(self.network, shape, self.options.precision).batch

@@ -1,0 +1,191 @@
+"""How a network behaves from one forward to the next: repeatable or not, and where its gradient is cut."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+
+from sr_hooks.core.torch_errors import is_out_of_memory
+from sr_hooks.inference.signature import Signature, sign
+from sr_hooks.networks.facts import trial_sides
+from sr_hooks.networks.network import Network
+
+__all__ = ["Behaviour", "observe", "observed", "observing"]
+
+_SIDES = (8, 16, 32, 64)  # of the small images; the first that the network takes
+_CLOSE = 1e-4  # relative difference that other batches and layouts explain by rounding
+_MIXED = 1e-3  # relative difference that they do not explain
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """What a few forwards on small images tell of a network.
+
+    Attributes:
+        signature: changes when anything changes that the network computes, other than the values of its weights;
+            "" where the network could not be observed.
+        repeats: whether two forwards on one image give the same output, if need be with the random streams frozen.
+        difference: root mean square difference of two such forwards, as a share of the output's standard deviation.
+        frozen: whether the network draws from torch's random streams, and a seed makes it repeatable.
+        mixes: whether images of one batch change each other's output.
+        one_at_a_time: why the network takes no batch of two images; "" where it does.
+        cuts: parts in which a value that depends on the input goes on without its gradient, "" for the whole network.
+        leaves_torch: whether values that depend on the input pass through Python or numpy, and lose their gradient.
+        custom: whether autograd follows a function of the network's own, or a hook on a tensor.
+    """
+
+    signature: str = ""
+    repeats: bool = True
+    difference: float = 0.0
+    frozen: bool = False
+    mixes: bool = False
+    one_at_a_time: str = ""
+    cuts: tuple[str, ...] = ()
+    leaves_torch: bool = False
+    custom: bool = False
+
+    def warnings(self) -> list[str]:
+        """Sentences on what makes an answer about this network doubtful; empty where nothing does."""
+        sentences = []
+        if not self.repeats:
+            sentences.append(
+                f"not repeatable: two forwards on one image differ by {100 * self.difference:.2g} %, "
+                "since the network draws random numbers of its own or keeps state"
+            )
+        elif self.frozen:
+            sentences.append(
+                f"random: two forwards on one image differ by {100 * self.difference:.2g} %; "
+                "a seed froze torch's random streams for this answer, and another seed gives another answer"
+            )
+        if self.mixes:
+            sentences.append("batch-dependent: images of one batch change each other's output")
+        if self.cuts:
+            parts = ", ".join(dict.fromkeys(part or "the network's own forward" for part in self.cuts[:3]))
+            sentences.append(
+                f"gradient cut in part: in {parts} a value that depends on the input goes on without its gradient "
+                "(no_grad, detach or .data), and the answer leaves that part out"
+            )
+        elif self.leaves_torch:
+            sentences.append(
+                "gradient cut in part: values that depend on the input pass through Python numbers or numpy, "
+                "and the answer leaves that part out"
+            )
+        return sentences
+
+
+_open: dict[int, Behaviour] = {}
+
+
+@contextmanager
+def observing(network: Network) -> Iterator[Behaviour]:
+    """Observe a network for the length of one analysis; randomness that a seed can freeze is frozen meanwhile."""
+    key = id(network.module)
+    if key in _open:
+        yield _open[key]
+        return
+    before = network.frozen_seed
+    behaviour = _open[key] = observe(network)
+    try:
+        if behaviour.frozen:
+            network.frozen_seed = 0 if before is None else before
+        yield behaviour
+    finally:
+        network.frozen_seed = before
+        del _open[key]
+
+
+def observed(network: Network) -> Behaviour:
+    """The behaviour as it was observed for the analysis that runs, or as it is now."""
+    return _open.get(id(network.module)) or observe(network)
+
+
+def observe(network: Network) -> Behaviour:
+    """Run a network on small random images, two or three forwards, and tell how it behaves."""
+    with network.prepared(), torch.random.fork_rng(devices=_cuda(network)):
+        for side in _SIDES:
+            x, other = _images(network, side)
+            try:
+                return _behaviour(network, x, other)
+            except Exception as error:
+                if is_out_of_memory(error):
+                    raise
+    return Behaviour()
+
+
+def _behaviour(network: Network, x: torch.Tensor, other: torch.Tensor) -> Behaviour:
+    first = sign(network.module, network, x)
+    output = first.output
+    with torch.no_grad():
+        one_at_a_time, row = "", output
+        try:
+            row = network(torch.cat([x, other]))[:1]
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
+            one_at_a_time = str(error).splitlines()[0] if str(error) else type(error).__name__
+        apart = _distance(row, output)
+        second = network(x) if one_at_a_time or apart > _CLOSE else output
+        again = _distance(second, output)
+        frozen = again > _CLOSE and first.draws and _distance(*_seeded(network, x)) <= _CLOSE
+    cuts = sign(network.module, network, x, located=True).cuts if first.cuts else ()
+    return Behaviour(
+        signature=f"{first.digest} {network.dtype} {network.device}",
+        repeats=again <= _CLOSE or frozen,
+        difference=_distance(second, output, mean=True) if again > _CLOSE else 0.0,
+        frozen=frozen,
+        mixes=again <= _CLOSE and apart > _MIXED,
+        one_at_a_time=one_at_a_time,
+        cuts=cuts,
+        leaves_torch=first.may_leave_torch and _reads_values(network, first, other),
+        custom=first.custom,
+    )
+
+
+def _seeded(network: Network, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    before, network.frozen_seed = network.frozen_seed, 0
+    try:
+        return network(x), network(x)
+    finally:
+        network.frozen_seed = before
+
+
+def _reads_values(network: Network, first: Signature, other: torch.Tensor) -> bool:
+    """Whether the same operations take other numbers or constants on another image."""
+    second = sign(network.module, network, other)
+    return second.operations == first.operations and second.digest != first.digest
+
+
+def _images(network: Network, side: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Two small random images, or clips, as the network takes them."""
+    if network.frames:
+        height, width = trial_sides(network.multiple, network.frames)
+        shape: tuple[int, ...] = (1, network.frames, network.channels, max(height, side), max(width, side))
+    else:
+        side = max(side, network.minimum)
+        side += -side % network.multiple
+        shape = (1, network.channels, side, side)
+    generator = torch.Generator().manual_seed(0)
+    x, other = (torch.rand(shape, generator=generator).to(network.device) for _ in range(2))
+    return x, other
+
+
+def _distance(one: torch.Tensor, other: torch.Tensor, *, mean: bool = False) -> float:
+    """Largest (or root mean square) difference, as a share of the standard deviation."""
+    if one.shape != other.shape:
+        return float("inf")
+    finite = torch.isfinite(other)
+    if not torch.equal(torch.isfinite(one), finite):
+        return float("inf")
+    one, other = one.detach()[finite].double(), other.detach()[finite].double()
+    spread = float(other.std()) if other.numel() > 1 else 1.0
+    if not other.numel():
+        return 0.0
+    difference = (one - other).square().mean().sqrt() if mean else (one - other).abs().max()
+    return float(difference) / max(spread, 1e-6)
+
+
+def _cuda(network: Network) -> list[torch.device]:
+    return [network.device] if network.device.type == "cuda" else []

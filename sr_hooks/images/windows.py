@@ -1,4 +1,4 @@
-"""The window of output pixels that is explained."""
+"""Windows: rectangles of output pixels that an analysis explains, read from numbers or text and checked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Many inputs through one computation, a batch at a time and without a graph, on as much memory as there is."""
+"""Batches: compute on many inputs, a batch at a time and without a graph; out of memory halves the batch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An image with blocks of it replaced, run in batches and without a graph."""
+"""Perturbation: run a network on an image with blocks of it replaced, in batches and without a graph."""
 
 from __future__ import annotations
 

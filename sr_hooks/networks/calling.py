@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 IMAGE = "image"
-"""In a mapping of forward's arguments, what stands for the image."""
+"""In a mapping of forward's arguments, the value that is replaced by the image."""
 
 Forward = Mapping[str, Any] | Callable[[nn.Module, torch.Tensor], Any]
 """How to call a module: keyword arguments beside the image, or a function of module and image."""
@@ -87,10 +87,10 @@ def call_module(
     weights: Mapping[str, torch.Tensor] | None = None,
     name: str = "",
 ) -> Any:
-    """What the module returns for a batch, called in its own way and, where given, at other weights.
+    """What the module returns for a batch, called as `forward` says, with `weights` instead of its own.
 
     Raises:
-        ForwardError: its code failed; out of memory, and what taps and interventions raise, pass as they are.
+        ForwardError: its code failed. Out-of-memory errors, and errors in hooks of this package, pass as they are.
     """
     caller = _Calling(module, forward)
 
@@ -122,7 +122,7 @@ def _raised_in_hook(error: BaseException) -> bool:
 
 
 def unstated(module: nn.Module, error: BaseException) -> str:
-    """Half a sentence where forward wants more arguments than one, or ""."""
+    """Half a sentence that names the further arguments of forward; "" where it needs only one."""
     if not isinstance(error, TypeError) or "missing" not in str(error):
         return ""
     try:
@@ -156,7 +156,7 @@ def forward_of(module: nn.Module) -> Forward | None:
 
 
 def check_forward(forward: Any) -> Forward | None:
-    """The same, or a refusal of what says no way to call a module."""
+    """The same value, checked to be a way to call a module."""
     if forward is None or callable(forward):
         return cast("Forward | None", forward)
     if isinstance(forward, Mapping) and all(isinstance(name, str) for name in forward):
@@ -168,7 +168,7 @@ def check_forward(forward: Any) -> Forward | None:
 
 
 def describe_forward(forward: Forward | None) -> Any:
-    """What a result records of it."""
+    """What a result records of a way to call a module."""
     if forward is None:
         return None
     if callable(forward):

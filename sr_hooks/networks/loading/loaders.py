@@ -200,7 +200,7 @@ def _call_function(descriptor: Any) -> Forward | None:
 
 
 class OneByOne:
-    """A way to call networks on one image, for batches: at once where it takes them, else image by image."""
+    """Call a network that may take only one image: on the whole batch, and image by image where that fails."""
 
     def __init__(self, way: Callable[[nn.Module, torch.Tensor], Any]) -> None:
         self.way = way

@@ -69,6 +69,7 @@ def test_the_finder_is_there_once():
     assert sys.meta_path == before
 
 
+@pytest.mark.slow
 def test_folders_are_attributes_without_an_import_of_their_own():
     code = "import sr_hooks; print(sr_hooks.figures.style.INK, sr_hooks.errors.SRHooksError, sr_hooks.images.psnr)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -67,6 +67,7 @@ def test_every_due_iteration_has_the_index_of_every_layer(run: Path) -> None:
             assert entry["headline"][f"chi/{layer.layer}"] == pytest.approx(layer.chi)
 
 
+@pytest.mark.slow
 def test_probe_set_and_frame_are_the_same_throughout(run: Path) -> None:
     found = results(run)
     assert len({result.provenance["inputs_sha256"] for result in found}) == 1

@@ -61,6 +61,7 @@ def test_a_mask_has_the_baseline_in_the_top_filters_and_the_target_elsewhere(res
     assert biases and all(torch.equal(masked[n], target[n]) for n in biases)
 
 
+@pytest.mark.slow
 def test_strengths_run_from_the_mask_over_the_target_to_beyond(result):
     target = result.pair.target.sha256()
     assert result.modulate("noise", 0.05, 0.0).sha256() == result.mask("noise", 0.05).sha256()
@@ -164,6 +165,7 @@ def test_faigs_filters_beat_chance_on_the_demo_pair(verified):
     assert (gained[[blur, noise]] > 0).all()
 
 
+@pytest.mark.slow
 def test_every_way_of_choosing_is_there(verified):
     methods = {trial["method"] for trial in verified.scalars["trials"]}
     assert methods == {"FAIG", "weight change", "relative change", "input-IG", "random"}

@@ -71,6 +71,7 @@ def test_one_row_a_network_with_its_di_under_it(grid):
     assert not overlaps(figure)
 
 
+@pytest.mark.slow
 def test_pictures_are_the_results_own_pixels(grid):
     plan, place = grid
     gathered = GridRows(plan, place)

@@ -25,6 +25,7 @@ from sr_hooks.results.run_index import read_index
 import_basicsr()
 import basicsr.train as basicsr_train  # noqa: E402
 import matplotlib.figure  # noqa: E402, F401
+import pydantic.type_adapter  # noqa: E402, F401
 from basicsr.utils import check_resume  # noqa: E402
 
 import sr_hooks.adapters.basicsr  # noqa: E402

@@ -11,8 +11,6 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-import pydantic
-
 from sr_hooks.core.yaml_files import value_or_text
 from sr_hooks.errors import OptionError, nearest
 
@@ -75,6 +73,8 @@ def from_mapping(options_type: type[T], values: Mapping[str, Any], *, where: str
 
 
 def _check(name: str, value: Any, hint: Any, where: str) -> Any:
+    import pydantic  # here, since it costs some 0.04 s, and many who import sr_hooks parse no options
+
     adapter = pydantic.TypeAdapter(hint, config=pydantic.ConfigDict(arbitrary_types_allowed=True))
     try:
         return adapter.validate_python(value)

@@ -1,4 +1,4 @@
-"""What a gate is like, and what it is put out of work by."""
+"""Statistics of an attention gate, and the gates that replace it to switch the attention off."""
 
 from __future__ import annotations
 

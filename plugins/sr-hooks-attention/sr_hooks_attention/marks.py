@@ -1,4 +1,4 @@
-"""What is known of a tensor from the operations that made it, as far as telling attention needs it."""
+"""Marks on tensors: which operations made a tensor, as far as recognising attention needs it."""
 
 from __future__ import annotations
 

@@ -86,8 +86,8 @@ class Cem(sr_hooks.Analysis[CemOptions]):
     def run(
         self, network: sr_hooks.Network, images: Any, options: CemOptions
     ) -> sr_hooks.Result | list[sr_hooks.Result]:
-        given = {"lr": options.lr, "crop": options.crop, "seed": options.seed}
-        inputs = one_input_each(network, images, options.degradation, **given)
+        settings = {"lr": options.lr, "crop": options.crop, "seed": options.seed}
+        inputs = one_input_each(network, images, options.degradation, **settings)
         side = options.block / network.scale
         if side < 1 or side != round(side):
             raise OptionError(f"block is {options.block}: it must be a multiple of the scale, {network.scale:g}")
@@ -155,13 +155,13 @@ def _explain(
 
 
 def _compare(result: sr_hooks.Result, network: sr_hooks.Network, lr: torch.Tensor, window: Window) -> None:
-    found = agreement(sr_hooks.lam(network, lr, window=window), result)
-    result.arrays["lam"] = found.sums
+    with_lam = agreement(sr_hooks.lam(network, lr, window=window), result)
+    result.arrays["lam"] = with_lam.sums
     result.scalars |= {
-        "lam_correlation": found.correlation,
-        "lam_p": found.p,
-        "distance_correlation": found.distance,
-        "compared_blocks": found.blocks,
+        "lam_correlation": with_lam.correlation,
+        "lam_p": with_lam.p,
+        "distance_correlation": with_lam.distance,
+        "compared_blocks": with_lam.blocks,
     }
 
 
@@ -174,7 +174,7 @@ def _kept(
     pool: Pool,
     options: CemOptions,
 ) -> tuple[Cache | None, str]:
-    """Where finished parts are kept, and the content by which they are found again."""
+    """The cache of finished parts, and the content that their keys are made of."""
     usual = cache_folder()
     folder = Path(options.cache) if options.cache else usual / "cem" if usual and options.cache is None else None
     if folder is None:

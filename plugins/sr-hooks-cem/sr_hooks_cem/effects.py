@@ -69,25 +69,25 @@ class Effects:
         many = max(1, _CHUNK // max(last - first, 1))
         for start in range(0, len(blocks), many):
             chunk = list(blocks[start : start + many])
-            found = self._chunk(chunk, first, last) if last > first else np.zeros((len(chunk), 0))
-            for block, values in zip(chunk, found, strict=True):
+            psnrs = self._chunk(chunk, first, last) if last > first else np.zeros((len(chunk), 0))
+            for block, values in zip(chunk, psnrs, strict=True):
                 self.draws[block] = np.concatenate([self.draws[block], values])
 
     def _chunk(self, blocks: list[int], first: int, last: int) -> np.ndarray:
         """(len(blocks), last - first) PSNR, from the cache where it is there."""
         name = hashlib.sha256(f"{self.key} {blocks} {first} {last}".encode()).hexdigest()
-        kept = self.cache.get(name) if self.cache is not None else None
+        cached = self.cache.get(name) if self.cache is not None else None
         size = len(blocks) * (last - first)
-        if kept is not None and kept.arrays["psnr"].shape == (len(blocks), last - first):
+        if cached is not None and cached.arrays["psnr"].shape == (len(blocks), last - first):
             self.taken += size
             self.bar.update(size)
-            return kept.arrays["psnr"]
+            return cached.arrays["psnr"]
         values = self._run([(block, draw) for block in blocks for draw in range(first, last)])
-        found = values.reshape(len(blocks), last - first)
+        psnrs = values.reshape(len(blocks), last - first)
         self.computed += size
         if self.cache is not None:
-            self.cache.put(name, Result("cem-part", {"psnr": found}, {"blocks": blocks, "draws": [first, last]}))
-        return found
+            self.cache.put(name, Result("cem-part", {"psnr": psnrs}, {"blocks": blocks, "draws": [first, last]}))
+        return psnrs
 
     def _run(self, items: list[tuple[int, int]]) -> np.ndarray:
         """PSNR for each (block, draw); only what of a block lies in the crop is replaced, since no more matters."""

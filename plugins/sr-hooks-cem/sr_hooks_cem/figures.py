@@ -1,4 +1,4 @@
-"""The picture of a CEM."""
+"""The figure of a causal effect map."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is put in the place of a block: patches of other photographs, degraded as the input was."""
+"""Replacements for a block of the input: patches of other photographs, degraded as the input was."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Pool:
                 )
 
     def patch(self, block: int, draw: int, height: int, width: int) -> torch.Tensor:
-        """(C,height,width) in [0, 1]: of a random image, at a random place."""
+        """(C,height,width) in [0, 1]: from a random position of a random image."""
         rng = generator(self.seed, "cem", block, draw)
         image = self.inputs[int(rng.integers(len(self.inputs)))]
         top = int(rng.integers(image.shape[-2] - height + 1))

@@ -154,10 +154,10 @@ class _Search:
             self.probes += 1
             try:
                 with torch.no_grad():
-                    found = inside.crop(self.network(crop.crop(image))).float()
+                    cropped_answer = inside.crop(self.network(crop.crop(image))).float()
             except RuntimeError:
                 return False
-            if not self._same(found, answer):
+            if not self._same(cropped_answer, answer):
                 return False
         return True
 

@@ -1,4 +1,4 @@
-"""From draws to maps with intervals, and to what they say."""
+"""The verdict of a causal effect map: from random draws to maps with intervals, and to words."""
 
 from __future__ import annotations
 

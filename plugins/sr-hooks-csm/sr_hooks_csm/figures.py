@@ -1,4 +1,4 @@
-"""Pictures of a CSM and of a dropout probe."""
+"""The figures of a channel saliency map and of a dropout probe."""
 
 from __future__ import annotations
 

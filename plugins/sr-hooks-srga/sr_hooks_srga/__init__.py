@@ -63,8 +63,8 @@ class SrgaWatcher(Watcher):
     def __init__(self, kind: type[Analysis[Any]], options: Any, context: WatchContext) -> None:
         folders = {label: self._beside(value, context) for label, value in parse_folders(options.folders).items()}
         seed = options.seed or context.seed
-        found = replace(options, folders=folders, reference=self._beside(options.reference, context), seed=seed)
-        super().__init__(kind, found, context)
+        resolved = replace(options, folders=folders, reference=self._beside(options.reference, context), seed=seed)
+        super().__init__(kind, resolved, context)
 
     @staticmethod
     def _beside(value: Any, context: WatchContext) -> Any:
@@ -95,11 +95,11 @@ class Srga(Analysis[SrgaOptions]):
     def run(self, network: sr_hooks.Network, images: Any, options: SrgaOptions) -> sr_hooks.Result:
         sets = _sets(network, images, options)
         first = sets[0].inputs[:1].to(network.device)
-        found = resolve(network.module, options.layer, lambda: network(first))
-        if len(found) > 1:
-            raise sr_hooks.SRHooksError(f"layer {options.layer!r} means {len(found)} taps: give one")
-        measured = measure(network, sets, str(found[0]), options)
-        return _result(sets, measured, str(found[0]), options)
+        taps = resolve(network.module, options.layer, lambda: network(first))
+        if len(taps) > 1:
+            raise sr_hooks.SRHooksError(f"layer {options.layer!r} means {len(taps)} taps: give one")
+        measured = measure(network, sets, str(taps[0]), options)
+        return _result(sets, measured, str(taps[0]), options)
 
     @classmethod
     def figure(cls, result: sr_hooks.Result) -> Any:
@@ -122,13 +122,13 @@ def _sets(network: sr_hooks.Network, images: Any, options: SrgaOptions) -> list[
     )
 
 
-def _result(sets: list[Set], found: Measured, layer: str, options: SrgaOptions) -> sr_hooks.Result:
-    floor = float(np.quantile(found.floor, 0.95))
+def _result(sets: list[Set], measured: Measured, layer: str, options: SrgaOptions) -> sr_hooks.Result:
+    floor = float(np.quantile(measured.floor, 0.95))
     rows: list[dict[str, Any]] = []
-    for each, fitted, index, halves in zip(sets[1:], found.fits[1:], found.indices, found.halves, strict=True):
+    for each, fitted, index, halves in zip(sets[1:], measured.fits[1:], measured.indices, measured.halves, strict=True):
         low, middle, high = (float(q) for q in np.quantile(halves, [0.025, 0.5, 0.975]))
         above = "above" if low > floor else "not above" if middle <= floor else "undecided"
-        spread = fitted.sigma / found.fits[0].sigma
+        spread = fitted.sigma / measured.fits[0].sigma
         rows.append(
             {"set": each.name, "srga": index, "half_low": low, "half_median": middle, "half_high": high}
             | {"floor": above, "spread": spread, "shape": fitted.shape, "dropped": fitted.dropped}
@@ -137,13 +137,13 @@ def _result(sets: list[Set], found: Measured, layer: str, options: SrgaOptions) 
     scalars |= {
         "floor": floor,
         "patches": len(sets[0].inputs),
-        "components": found.components,
+        "components": measured.components,
         "reference": sets[0].name,
-        "reference_fit": {"sigma": found.fits[0].sigma, "shape": found.fits[0].shape, "dropped": found.fits[0].dropped},
+        "reference_fit": {name: getattr(measured.fits[0], name) for name in ("sigma", "shape", "dropped")},
         "sets": rows,
         "layer": layer,
     }
-    arrays = {"floor": found.floor, "halves": found.halves, "edges": found.edges, "counts": found.counts}
+    arrays = {"floor": measured.floor, "halves": measured.halves, "edges": measured.edges, "counts": measured.counts}
     arrays["examples"] = np.stack([each.inputs[_liveliest(sets[0])].cpu().numpy() for each in sets])
     provenance = {"seed": options.seed, "inputs_sha256": {each.name: sha256_of(each.inputs) for each in sets}}
     return sr_hooks.Result("srga", arrays, scalars, provenance, _verdict(scalars, options))
@@ -160,12 +160,12 @@ def _verdict(scalars: Mapping[str, Any], options: SrgaOptions) -> str:
         "not above": "not told from the reference",
         "undecided": "undecided",
     }
-    said = []
+    groups = []
     for key, meaning in words.items():
-        mine = [f"{row['set']} ({_numbers(row)})" for row in scalars["sets"] if row["floor"] == key]
-        if mine:
-            said.append(f"{meaning}: {', '.join(mine)}")
-    text = f"{'; '.join(said)}; two halves of {scalars['reference']} reach {floor:.2f} by chance"
+        names = [f"{row['set']} ({_numbers(row)})" for row in scalars["sets"] if row["floor"] == key]
+        if names:
+            groups.append(f"{meaning}: {', '.join(names)}")
+    text = f"{'; '.join(groups)}; two halves of {scalars['reference']} reach {floor:.2f} by chance"
     if scalars["patches"] < options.patches:
         text += f"; {scalars['patches']} patches where {options.patches} were asked, the images hold no more"
     if scalars["components"] < options.components:

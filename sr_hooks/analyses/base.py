@@ -222,7 +222,7 @@ def execute(kind: type[Analysis[Any]], network: Any, images: Any, options: Any) 
     plain = torch.autocast(network.device.type, enabled=False)  # an analysis chooses its own precision
     with network.prepared(), torch.inference_mode(False), plain, observing(network) as behaviour, blamed(kind, "run"):
         answer = _checked(kind, kind().run(network, images, options))
-    warnings = behaviour.warnings()
+    warnings = [*network.warnings(), *behaviour.warnings()]
     seconds = time.perf_counter() - start
     common = provenance_of(kind, network, options)
     for result in answer if isinstance(answer, list) else [answer]:

@@ -18,7 +18,8 @@ def demo_network(state: str = "target") -> Network:
     """The shipped network: `baseline` (clean bicubic x4) or `target` (fine-tuned from it on blur and noise)."""
     if state not in ("baseline", "target"):
         raise NetworkError(f"the demo network has the states baseline and target, not {state!r}")
-    return Network.from_file(_HERE / "weights" / f"{state}.safetensors", name=f"CompactResNet {state}")
+    file = _HERE / "weights" / f"{state}.safetensors"
+    return Network.from_file(file, name=f"CompactResNet {state}", input_range=1)
 
 
 def photographs() -> list[Path]:

@@ -12,13 +12,13 @@ __all__ = ["network_warnings"]
 
 
 def network_warnings(network: Network, x: torch.Tensor) -> tuple[str, ...]:
-    """A sentence for each warning: those of every verdict (see `inference.behaviour`), and where gradients end.
+    """A sentence for each warning: guessed facts, those of `inference.behaviour`, and where gradients end.
 
     Args:
         x: (1,C,h,w) in [0, 1].
     """
     behaviour = observe(network)
-    warnings = behaviour.warnings()
+    warnings = [*network.warnings(), *behaviour.warnings()]
     if behaviour.one_at_a_time:
         warnings.append(f"the network takes one image at a time, not two: {behaviour.one_at_a_time}")
     return (*warnings, *_gradient_warnings(network, x.to(network.device)))

@@ -10,8 +10,8 @@ import torch
 
 from sr_hooks.core.torch_errors import is_out_of_memory
 from sr_hooks.inference.signature import Signature, sign
-from sr_hooks.networks.facts import trial_sides
 from sr_hooks.networks.network import Network
+from sr_hooks.networks.probing.trial_inputs import trial_sides
 
 __all__ = ["Behaviour", "observe", "observed", "observing"]
 
@@ -58,8 +58,8 @@ class Behaviour:
             )
         elif self.frozen:
             sentences.append(
-                f"random: two forwards on one image differ by {100 * self.difference:.2g} %; "
-                "a seed froze torch's random streams for this answer, and another seed gives another answer"
+                f"random: two forwards on one image differ by {100 * self.difference:.2g} %, "
+                "since the network draws random numbers; a seed froze torch's random streams for this answer, and another seed gives another answer"
             )
         if self.mixes:
             sentences.append("batch-dependent: images of one batch change each other's output")

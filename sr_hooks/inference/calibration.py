@@ -17,8 +17,8 @@ from torch import nn
 
 from sr_hooks.core.disk_cache import recall, remember
 from sr_hooks.core.torch_errors import is_out_of_memory
-from sr_hooks.networks.facts import trial_input
 from sr_hooks.networks.network import Network
+from sr_hooks.networks.probing.trial_inputs import trial_input
 
 __all__ = [
     "ExecutionPlan",

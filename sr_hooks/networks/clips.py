@@ -10,7 +10,8 @@ import torch
 
 from sr_hooks.errors import NetworkError, OptionError
 from sr_hooks.images.clips import FrameChoice, frame_positions
-from sr_hooks.networks.facts import NetworkFacts, trial_input, trial_sides
+from sr_hooks.networks.facts import NetworkFacts
+from sr_hooks.networks.probing.trial_inputs import trial_input, trial_sides
 
 __all__ = ["Clips"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Literal
@@ -12,16 +12,14 @@ from torch import nn
 
 from sr_hooks.core.torch_errors import one_line
 from sr_hooks.errors import ForwardError, ImageError, NetworkError, NoImage
-from sr_hooks.images.clips import clip_of
-from sr_hooks.networks.pixel_range import infer_range, range_of_module
+from sr_hooks.networks.probing.guesses import channel_guesses, frame_guesses, sizes_to_try
+from sr_hooks.networks.probing.input_range import infer_range, range_of_module
+from sr_hooks.networks.probing.trial_inputs import trial_input, trial_sides
 
-__all__ = ["NetworkFacts", "Origin", "StatedFacts", "infer_facts", "sample_input", "trial_input", "trial_sides"]
+__all__ = ["NetworkFacts", "Origin", "StatedFacts", "infer_facts", "sample_input"]
 
 Origin = Literal["stated", "file", "inferred", "guessed"]
 """Where a fact is from: the caller, a file, the module and what it did on small inputs, or the usual value."""
-
-_STEPS = (1, 2, 4, 8, 16, 32, 64)
-_FIXED = (64, 128, 256, 96, 48, 32, 192, 224, 384, 512)  # sides of the input that some networks are built for
 
 
 @dataclass(frozen=True)
@@ -67,6 +65,8 @@ class StatedFacts:
 
     Attributes:
         range_from_output: whether the input range is inferred from the output, as a trained network allows.
+        documented_range: the input range that the framework of the network documents; it stands where nothing tells
+            another one.
         from_file: names of the facts that were read from a file.
 
     Raises:
@@ -81,6 +81,7 @@ class StatedFacts:
     square: bool = False
     input_range: float | None = None
     range_from_output: bool = False
+    documented_range: float | None = None
     from_file: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
@@ -134,18 +135,18 @@ def infer_facts(
     default: Origin = "guessed" if facts is not None else "inferred"
     if facts is None:
         facts = _probe(stated, lambda x: run(x, None), module, name, device)
-    white, from_module = stated.input_range, range_of_module(module)
-    range_origin: Origin = "guessed" if from_module is None else "inferred"
+    white, range_origin = stated.input_range, stated.origin("input_range", "inferred")
     if white is None and stated.range_from_output and not facts.frames:
         trial = facts
         white = infer_range(
             lambda x, value: run(x, replace(trial, input_range=value)), facts.channels, facts.multiple, device
         )
-        range_origin = range_origin if white is None else "inferred"
-    white = white or from_module or 1.0
+    white = white or range_of_module(module)
+    if white is None:
+        white, range_origin = stated.documented_range or 1.0, "file" if stated.documented_range else "guessed"
     names = ("scale", "multiple", "channels", "frames", "minimum", "square")
     origins = [(fact, stated.origin(fact, default)) for fact in names]
-    origins.append(("input_range", stated.origin("input_range", range_origin)))
+    origins.append(("input_range", range_origin))
     return replace(facts, input_range=white, origins=tuple(origins))
 
 
@@ -155,9 +156,11 @@ def _probe(
     """Channels, multiple, scale, minimum and frames, from the first trial input that runs; images before clips."""
     failures: list[NetworkError] = []
     scale = stated.scale
-    for frames in [0, *_frame_guesses(module)] if stated.frames is None else [stated.frames]:
-        for channels in [stated.channels] if stated.channels else _channel_guesses(module):
-            for multiple, sides, minimum, square in _sizes(module, frames, stated):
+    for frames in [0, *frame_guesses(module)] if stated.frames is None else [stated.frames]:
+        for channels in [stated.channels] if stated.channels else channel_guesses(module):
+            for multiple, sides, minimum, square in sizes_to_try(
+                module, frames, multiple=stated.multiple, minimum=stated.minimum, square=stated.square
+            ):
                 try:
                     ratio = _ratio(run(trial_input(frames, channels, sides, device)), sides, name, scale)
                     return NetworkFacts(ratio, multiple, channels, frames, minimum, square)
@@ -185,53 +188,6 @@ def _first_failure(failures: list[NetworkError]) -> str:
     return str((ran or failures)[0])
 
 
-def _sizes(module: nn.Module, frames: int, stated: StatedFacts) -> Iterator[tuple[int, tuple[int, int], int, bool]]:
-    """(multiple, sides to try, minimum, square), the likeliest first; at last squares of the sizes in use."""
-    minimum, square = stated.minimum, stated.square
-    for multiple in [stated.multiple] if stated.multiple else _multiple_guesses(module):
-        sides = trial_sides(multiple, frames)
-        if square and minimum > 1:
-            yield multiple, (-(-minimum // multiple) * multiple,) * 2, minimum, square  # it may take no other
-        if min(sides) < minimum or square:
-            side = -(-max(minimum, sides[1]) // multiple) * multiple
-            sides = (side, side if square else side + multiple)
-        yield multiple, sides, minimum, square
-    if stated.multiple or frames or minimum > 1 or square:
-        return
-    for side in _FIXED:
-        yield side, (side, side), side, True
-
-
-def trial_input(frames: int, channels: int, sides: tuple[int, int], device: torch.device) -> torch.Tensor:
-    """A ramp (1,C,h,w), or a clip (1,T,C,h,w) of one that grows brighter.
-
-    No frame repeats: once BasicVSR++ was given a clip that is its own mirror image in time, it assumes that of all.
-    """
-    ramp = torch.linspace(0.2, 0.8, sides[0] * sides[1], device=device).view(1, 1, *sides).expand(1, channels, -1, -1)
-    if not frames:
-        return ramp
-    brightness = torch.linspace(0.8, 1.2, frames, device=device) if frames > 1 else torch.ones(1, device=device)
-    return clip_of(ramp, frames) * brightness.view(1, -1, 1, 1, 1)
-
-
-def trial_sides(multiple: int, frames: int) -> tuple[int, int]:
-    """A size that the next larger multiple does not divide, so that a network that needs that multiple fails.
-
-    Clips are above 32 pixels: below, the smallest level of SPyNet's optical flow has no pixels.
-    """
-    if frames:
-        return (5 * multiple, 7 * multiple) if multiple >= 8 else (35 * multiple, 37 * multiple)
-    return (3 * multiple, 5 * multiple) if multiple >= 8 else (17 * multiple, 19 * multiple)
-
-
-def sample_input(facts: NetworkFacts, side: int, device: torch.device) -> torch.Tensor:
-    """A small input to try things on: (1,C,side,side), or a clip with at least this side."""
-    if not facts.frames:
-        return torch.full((1, facts.channels, side, side), 0.5, device=device)
-    side = max(side, trial_sides(facts.multiple, facts.frames)[0])
-    return trial_input(facts.frames, facts.channels, (side, side), device)
-
-
 def _ratio(out: torch.Tensor, sides: tuple[int, int], name: str, stated: float | None) -> float:
     ratios = [Fraction(size, side) for size, side in zip(out.shape[-2:], sides, strict=True)]
     regular = ratios[0] == ratios[1] and 1 in (ratios[0].denominator, ratios[0].numerator)
@@ -251,30 +207,9 @@ def _whole(scale: float) -> float:
     return int(scale) if float(scale).is_integer() else float(scale)
 
 
-def _channel_guesses(module: nn.Module) -> list[int]:
-    for part in module.modules():
-        if isinstance(part, nn.Conv2d):
-            return {1: [1, 3], 3: [3, 1]}.get(part.in_channels, [3, 1, part.in_channels])
-    return [3, 1]
-
-
-def _frame_guesses(module: nn.Module) -> list[int]:
-    """The number that the module states, then numbers that networks over a fixed number of frames take.
-
-    3 only where it is stated: a network that takes (N,C,T,h,w) would mistake three frames for three channels.
-    """
-    numbers = [getattr(module, name, None) for name in ("num_frame", "num_frames", "n_frames", "num_input_frames")]
-    centre = getattr(module, "center_frame_idx", None)
-    numbers.append(2 * centre + 1 if isinstance(centre, int) else None)
-    stated = [value for value in numbers if isinstance(value, int) and not isinstance(value, bool) and value > 1]
-    return list(dict.fromkeys([*stated, 7, 5, 2]))
-
-
-def _multiple_guesses(module: nn.Module) -> list[int]:
-    guesses = list(_STEPS)
-    window = getattr(module, "window_size", None)
-    if isinstance(window, (tuple, list)):
-        window = max(window)
-    if isinstance(window, int) and window > 1:
-        guesses.insert(0, window)
-    return guesses
+def sample_input(facts: NetworkFacts, side: int, device: torch.device) -> torch.Tensor:
+    """A small input to try things on: (1,C,side,side), or a clip with at least this side."""
+    if not facts.frames:
+        return torch.full((1, facts.channels, side, side), 0.5, device=device)
+    side = max(side, trial_sides(facts.multiple, facts.frames)[0])
+    return trial_input(facts.frames, facts.channels, (side, side), device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,8 @@ from sr_hooks.networks.image_to_image import ImageToImage
 from sr_hooks.networks.loading import loaders, mmagic
 from sr_hooks.networks.loading.checkpoints import Weights, save_weights, sha256_of_weights
 from sr_hooks.networks.loading.sources import from_plugins, source_of
-from sr_hooks.networks.pixel_range import PixelValues, range_of_module
+from sr_hooks.networks.pixel_range import PixelValues
+from sr_hooks.networks.probing.input_range import range_of_module
 from sr_hooks.networks.unwrap import as_module
 
 if TYPE_CHECKING:
@@ -183,12 +185,23 @@ class Network(ImageToImage):
     @classmethod
     def _of(cls, loaded: loaders.Loaded, stated: Mapping[str, Any]) -> Self:
         network = cls(loaded.module, weights=loaded.weights, **{"name": loaded.name, **loaded.facts, **stated})
-        network._stated = network._stated.read_from_file(loaded.facts.keys() - stated.keys())
+        stated_facts = network._stated.read_from_file(loaded.facts.keys() - stated.keys())
+        network._stated = replace(stated_facts, documented_range=loaded.documented_range)
         return network
 
     def sha256(self) -> str:
         """SHA-256 over names, kinds, shapes and bytes of all weights and buffers, in state-dict order."""
         return sha256_of_weights(self.module)
+
+    def warnings(self) -> list[str]:
+        """Sentences on facts that are only guessed, with which every verdict about the network begins."""
+        guessed = dict(self.facts.origins)["input_range"] == "guessed"
+        if self.weights is None or not guessed or self.pixels.mean is not None or self.pixels.std is not None:
+            return []
+        return [
+            f"input range guessed: neither {self.weights.path.name} nor the network's output tells whether white is "
+            f"1 or 255, and {self.input_range:g} is assumed (state input_range)"
+        ]
 
     def describe(self) -> dict[str, Any]:
         """What a result records of the network."""

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
 
 from sr_hooks.errors import NetworkError
 
-__all__ = ["PixelValues", "infer_range", "range_of_module"]
-
-_NEAR = 0.01  # root mean square distance of a trained network's output, in its own range, from its input
-_CLEAR = 30.0  # the other range's distance is so many times as much
+__all__ = ["PixelValues"]
 
 
 @dataclass(frozen=True)
@@ -89,47 +85,3 @@ def _numbers(name: str, value: Any) -> tuple[float, ...] | None:
 
 def _listed(values: tuple[float, ...] | None) -> list[float] | None:
     return None if values is None else list(values)
-
-
-def range_of_module(module: nn.Module) -> float | None:
-    """255 where the module states it, or subtracts an 8-bit mean from its input (EDSR's `sub_mean`); else None."""
-    if getattr(module, "rgb_range", None) == 255:
-        return 255.0
-    for part in module.modules():
-        if isinstance(part, nn.Conv2d) and part.weight.shape == (3, 3, 1, 1) and part.bias is not None:
-            if float(part.bias.detach().float().abs().max()) > 2:
-                return 255.0
-            break
-    return None
-
-
-def infer_range(
-    run: Callable[[torch.Tensor, float], torch.Tensor], channels: int, multiple: int, device: torch.device
-) -> float | None:
-    """The range, 1 or 255, in which a trained network returns its input, enlarged; None where neither is clear.
-
-    In the wrong range, biases and normalisations of the wrong size drown the image. Of 37 published networks with
-    weights, the right range was always nearer, by a factor of 50 or more for all that were trained on [0, 255].
-
-    Args:
-        run: (x, input_range) to the output.
-    """
-    side = -(-48 // multiple) * multiple
-    ramp = torch.linspace(0, 1, side, device=device)
-    waves = 0.5 + 0.2 * torch.sin(9 * ramp)[:, None] * torch.cos(7 * ramp)[None] + 0.15 * (ramp[:, None] - ramp[None])
-    x = waves.expand(1, channels, side, side).contiguous()
-    try:
-        errors = [_distance(run(x, white), x) for white in (1.0, 255.0)]
-    except Exception:
-        return None
-    nearer = 1.0 if errors[0] < errors[1] else 255.0
-    return nearer if min(errors) < _NEAR and max(errors) > _CLEAR * min(errors) else None
-
-
-def _distance(out: torch.Tensor, x: torch.Tensor) -> float:
-    """Root mean square distance of an output, resized to the input's size, from the input."""
-    if out.shape[1] != x.shape[1]:
-        return math.inf
-    small = nn.functional.adaptive_avg_pool2d(out.float(), (x.shape[-2], x.shape[-1]))
-    distance = float((small - x).square().mean().sqrt())
-    return distance if math.isfinite(distance) else math.inf

@@ -42,7 +42,7 @@ def test_facts_of_a_file_say_so(tmp_path) -> None:
     demo_network().save(tmp_path / "demo.pth")
     read = Network.from_file(tmp_path / "demo.pth")
     assert origins(read)["scale"] == "inferred", "the demo's file states nothing"
-    assert origins(read)["input_range"] == "guessed", "its output is near its input in both ranges"
+    assert origins(read)["input_range"] == "inferred", "it restores better than interpolation where white is 1"
     loaded = Loaded(Tiny(), "tiny", None, {"scale": 2, "multiple": 8})
     network = Network._of(loaded, {"multiple": 4})
     assert (origins(network)["scale"], origins(network)["multiple"]) == ("file", "stated")

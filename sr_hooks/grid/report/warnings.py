@@ -19,7 +19,7 @@ class ComparisonWarning:
     """The reason why numbers should not be compared, or why one number should not be relied on.
 
     Attributes:
-        kind: canvas, mean, input range, weights, options, samples, map, same weights.
+        kind: canvas, mean, input range, weights, options, samples, doubt, map, same weights.
         sentence: the text that readers see.
         rows: indices of the rows that the warning concerns.
         single: the warning concerns each row by itself, not the comparison of rows.
@@ -45,6 +45,7 @@ def comparison_warnings(grid: GridRows) -> list[ComparisonWarning]:
         warnings += _options(rows)
         warnings += _canvases(rows)
         warnings += _samples(rows)
+        warnings += _doubts(rows)
         warnings += _maps(rows)
     return warnings
 
@@ -136,6 +137,18 @@ def _samples(rows: Sequence[Row]) -> Iterator[ComparisonWarning]:
             f"Different samples: {groups_text}. CHI grows with their number: compare equal ones.",
             _numbers(counted),
         )
+
+
+def _doubts(rows: Sequence[Row]) -> Iterator[ComparisonWarning]:
+    """Warnings that results carry: a guessed fact, a network that is not repeatable, a gradient that is cut."""
+    doubtful = [row for row in rows if row.provenance.get("warnings")]
+    for kind, group in _grouped(doubtful, lambda row: str(row.provenance["warnings"][0]).partition(":")[0]).items():
+        shown = "; ".join(map(_cell_label, group[:_SHOWN]))
+        more = f"; and {len(group) - _SHOWN} more" if len(group) > _SHOWN else ""
+        sentence = (
+            f"{kind[0].upper()}{kind[1:]}, so not to be relied on alone: {rows[0].cell.analysis} of {shown}{more}."
+        )
+        yield ComparisonWarning("doubt", sentence, _numbers(group), single=True)
 
 
 def _maps(rows: Sequence[Row]) -> Iterator[ComparisonWarning]:

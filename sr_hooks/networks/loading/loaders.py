@@ -7,7 +7,7 @@ import sys
 import types
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +33,16 @@ __all__ = ["Loaded", "from_basicsr", "from_file", "from_import", "from_spec", "i
 
 @dataclass(frozen=True)
 class Loaded:
-    """A module in evaluation mode, its name, its weights' file, and the facts that the file states."""
+    """A module in evaluation mode, its name, its weights' file, and the facts that the file states.
+
+    `documented_range` is the input range that all networks of its framework are documented to take.
+    """
 
     module: nn.Module
     name: str
     weights: Weights | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
+    documented_range: float | None = None
 
 
 def import_basicsr() -> types.ModuleType:
@@ -91,7 +95,7 @@ def from_basicsr(
     known = [arch.removesuffix("_basicsr") for arch, _ in ARCH_REGISTRY]  # some are registered with that suffix
     if name not in known:
         raise NetworkError(f"BasicSR has no architecture {name!r}; {nearest(name, known)}")
-    return _finish(_build(ARCH_REGISTRY.get(name), arguments, name), name, weights, key)
+    return replace(_finish(_build(ARCH_REGISTRY.get(name), arguments, name), name, weights, key), documented_range=1.0)
 
 
 def _from_option_file(path: Path) -> tuple[dict[str, Any], str | None, str | None]:
@@ -125,7 +129,8 @@ def from_import(
         if where.split(".")[0] == "basicsr":
             import_basicsr()
         module = module_by_name(where)
-    return _finish(_build(named_in_module(module, name, where), arguments, name), name, weights, None)
+    loaded = _finish(_build(named_in_module(module, name, where), arguments, name), name, weights, None)
+    return replace(loaded, documented_range=1.0) if where.split(".")[0] == "basicsr" else loaded
 
 
 def _build(cls: Any, arguments: Mapping[str, Any] | None, name: str) -> nn.Module:

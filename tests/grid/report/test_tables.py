@@ -124,6 +124,14 @@ def test_a_map_that_says_nothing_wins_nothing(verdict):
     assert [line[0].best for line in found.values] == [False, False, True]
 
 
+def test_a_cell_whose_result_is_doubtful_is_named():
+    doubtful = row(1, 1, 0, di=2.0)
+    doubtful.provenance["warnings"] = ["input range guessed: neither file nor output tells"]
+    found = [w for w in comparison_warnings(gathered([row(0, 0, 0, di=1.0), doubtful])) if w.kind == "doubt"]
+    assert len(found) == 1 and found[0].rows == {1} and found[0].applies({1})
+    assert found[0].sentence.startswith("Input range guessed") and "two, photo 0" in found[0].sentence
+
+
 def test_averaged_beside_averaged_and_raw_beside_raw_are_sound():
     for place in ("params_ema", "params", "bare"):
         rows = [row(0, 0, 0, facts={"weights": place}), row(1, 1, 0, facts={"weights": place})]

@@ -59,7 +59,8 @@ class Behaviour:
         elif self.frozen:
             sentences.append(
                 f"random: two forwards on one image differ by {100 * self.difference:.2g} %, "
-                "since the network draws random numbers; a seed froze torch's random streams for this answer, and another seed gives another answer"
+                "since the network draws random numbers; a seed froze torch's random streams "
+                "for this answer, and another seed gives another answer"
             )
         if self.mixes:
             sentences.append("batch-dependent: images of one batch change each other's output")

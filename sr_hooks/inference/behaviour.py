@@ -58,7 +58,7 @@ class Behaviour:
             )
         elif self.frozen:
             sentences.append(
-                f"random: two forwards on one image differ by {100 * self.difference:.2g} %, "
+                f"random: the network draws random numbers, and two forwards on one image differ by {100 * self.difference:.2g} %, "
                 "since the network draws random numbers; a seed froze torch's random streams "
                 "for this answer, and another seed gives another answer"
             )
@@ -89,7 +89,12 @@ def observing(network: Network) -> Iterator[Behaviour]:
         yield _open[key]
         return
     before = network.frozen_seed
-    behaviour = _open[key] = observe(network)
+    behaviour = observe(network)
+    if network.signature not in (None, behaviour.signature):
+        network.forget_inferred()
+        behaviour = observe(network)
+    network.signature = behaviour.signature
+    _open[key] = behaviour
     try:
         if behaviour.frozen:
             network.frozen_seed = 0 if before is None else before

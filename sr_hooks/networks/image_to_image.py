@@ -41,6 +41,7 @@ class ImageToImage:
         backward: how it is differentiated.
         clips: of a network over clips, which output frame a call returns.
         frozen_seed: the seed at which torch's random streams start in every forward; None leaves the streams alone.
+        signature: of the module when its facts were inferred, once the network was observed; see `inference.behaviour`.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class ImageToImage:
         self._end_layers: tuple[str, ...] | None = None
         self._other_weights: dict[str, torch.Tensor] = {}
         self.frozen_seed: int | None = None
+        self.signature: str | None = None
 
     @property
     def facts(self) -> NetworkFacts:
@@ -70,6 +72,10 @@ class ImageToImage:
             self._facts = infer_facts(self._stated, self._run_trial, self.module, self.name, self.device)
             self.pixels = replace(self.pixels, input_range=self._facts.input_range)
         return self._facts
+
+    def forget_inferred(self) -> None:
+        """Infer the facts anew at their next use: the module has changed."""
+        self._facts, self._end_layers = None, None
 
     def _run_trial(self, x: torch.Tensor, facts: NetworkFacts | None) -> torch.Tensor:
         with torch.no_grad(), self.prepared(), torch.random.fork_rng(devices=[]):

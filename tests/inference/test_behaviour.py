@@ -125,7 +125,7 @@ def test_randomness_of_the_global_streams_is_frozen_by_a_seed(small_lr, name):
     first, second = answers(RANDOM[name], small_lr), answers(RANDOM[name], small_lr)
     assert torch.equal(torch.get_rng_state(), state), "the caller's stream is where it was"
     for one, other in zip(first, second, strict=True):
-        assert one.verdict.startswith("random: two forwards") and "sound" not in one.verdict
+        assert one.verdict.startswith("random: the network draws random numbers") and "sound" not in one.verdict
         for array in one.arrays:
             np.testing.assert_array_equal(one.arrays[array], other.arrays[array])
 
@@ -171,3 +171,26 @@ def test_the_users_streams_and_network_are_left_alone(small_lr):
     observe(Network(network, scale=1, multiple=1, channels=3))
     assert network.training and torch.equal(network(small_lr), expected)
     assert all(parameter.grad is None and parameter.requires_grad for parameter in network.parameters())
+
+
+class Enlarging(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(2)
+        self.conv, self.factor, self.multiple = nn.Conv2d(3, 3, 3, padding=1), 2, 1
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if x.shape[-1] % self.multiple or x.shape[-2] % self.multiple:
+            raise RuntimeError(f"sides must be multiples of {self.multiple}")
+        return F.interpolate(self.conv(x), scale_factor=self.factor, mode="bilinear")
+
+
+@pytest.mark.parametrize(("name", "value"), [("factor", 3), ("multiple", 16)])
+def test_facts_are_inferred_anew_when_the_module_has_changed(small_lr, name, value):
+    network = Network(Enlarging())
+    lr = small_lr[..., :22, :22]
+    assert sr_hooks.lam(network, lr, window=(8, 8, 8), steps=3).scalars["canvas"]["output"] == [44, 44]
+    setattr(network.module, name, value)
+    result = sr_hooks.lam(network, lr, window=(8, 8, 8), steps=3)
+    assert result.scalars["canvas"]["output"] == [22 * network.module.factor] * 2
+    assert getattr(network, {"factor": "scale"}.get(name, name)) == value

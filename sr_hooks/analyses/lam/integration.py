@@ -250,6 +250,7 @@ class Explanation:
         if integral.unrepeatable:
             warning = f"not repeatable: two forwards on this very image differ by {100 * integral.unrepeatable:.2g} %"
             verdict = with_warnings(verdict, [warning])
+            provenance["warnings"] = [warning]
         if self.network.frames:
             scalars |= clip_scalars(self.network, image, values)
             verdict += clip_words(scalars)

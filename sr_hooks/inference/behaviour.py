@@ -51,16 +51,15 @@ class Behaviour:
     def warnings(self) -> list[str]:
         """Sentences on what makes an answer about this network doubtful; empty where nothing does."""
         sentences = []
+        differ = f"two forwards on one image differ by {100 * self.difference:.2g} %"
         if not self.repeats:
             sentences.append(
-                f"not repeatable: two forwards on one image differ by {100 * self.difference:.2g} %, "
-                "since the network draws random numbers of its own or keeps state"
+                f"not repeatable: {differ}, since the network draws random numbers of its own or keeps state"
             )
         elif self.frozen:
             sentences.append(
-                f"random: the network draws random numbers, and two forwards on one image differ by {100 * self.difference:.2g} %, "
-                "since the network draws random numbers; a seed froze torch's random streams "
-                "for this answer, and another seed gives another answer"
+                f"random: the network draws random numbers, and {differ}; a seed froze torch's streams for this answer, "
+                "and another seed gives another answer"
             )
         if self.mixes:
             sentences.append("batch-dependent: images of one batch change each other's output")

@@ -58,8 +58,8 @@ class Behaviour:
             )
         elif self.frozen:
             sentences.append(
-                f"random: the network draws random numbers, and {differ}; a seed froze torch's streams for this answer, "
-                "and another seed gives another answer"
+                f"random: the network draws random numbers, and {differ}; a seed froze torch's streams for "
+                "this answer, and another seed gives another answer"
             )
         if self.mixes:
             sentences.append("batch-dependent: images of one batch change each other's output")

@@ -19,11 +19,18 @@ __all__ = [
     "TapError",
     "WindowError",
     "nearest",
+    "shortened",
 ]
 
 
+_LONGEST = 900  # characters of a message
+
+
 class SRHooksError(Exception):
-    """Base of all: the message says what is wrong, where, and what to do."""
+    """Base of all: the message says what is wrong, where, and what to do. The middle of a very long one is left out."""
+
+    def __init__(self, message: object = "", *more: object) -> None:
+        super().__init__(shortened(str(message)), *more)
 
 
 class ImageError(SRHooksError):
@@ -74,12 +81,19 @@ class RunStopped(SRHooksError, SystemExit):
 
     def __init__(self, message: str, *, quiet: bool = False) -> None:
         super().__init__(message)
-        self.code = 1 if quiet else f"sr_hooks: {message}"
+        self.code = 1 if quiet else f"sr_hooks: {self}"
+
+
+def shortened(text: str, longest: int = _LONGEST) -> str:
+    """The text, without its middle where it is longer than `longest` characters."""
+    if len(text) <= longest:
+        return text
+    return f"{text[: longest // 2]} ... {text[5 - longest // 2 :]}"
 
 
 def nearest(name: str, known: Iterable[str], *, how_many: int = 3) -> str:
     """A half-sentence with the nearest known names, or with all of them where few."""
-    names = sorted(known)
+    names, name = sorted(known), name[:_LONGEST]
     close = difflib.get_close_matches(name, names, n=how_many, cutoff=0.5)
     if close:
         return "did you mean " + " or ".join(close) + "?"

@@ -18,7 +18,8 @@ from sr_hooks.errors import ImageError
 from sr_hooks.faithfulness.check import check
 from sr_hooks.images.clips import by_frames, read_input
 from sr_hooks.images.image import downsample
-from sr_hooks.results.result import Result, check_folder
+from sr_hooks.results.result import RESULT_FILE, Result
+from sr_hooks.results.writing import check_folder
 
 __all__ = ["add_analyses", "summary_of", "usable_analyses"]
 
@@ -72,7 +73,7 @@ def _flags(kind: Any) -> argparse.ArgumentParser:
 
 
 def _analyse(name: str, kind: Any, arguments: argparse.Namespace) -> None:
-    out = check_folder(arguments.out or Path(f"{name}_result"))
+    out = check_folder(arguments.out or Path(f"{name}_result"), marker=RESULT_FILE)
     with blamed(kind, "options"):
         options = from_flags(kind.options_type, arguments)
     files = [Path(file) for file in arguments.image]

@@ -11,7 +11,8 @@ from sr_hooks.core.text import cell, label
 from sr_hooks.core.yaml_files import parse_yaml
 from sr_hooks.images.image import downsample, read_image
 from sr_hooks.networks.network import Network
-from sr_hooks.results.result import check_folder
+from sr_hooks.results.result import RESULT_FILE
+from sr_hooks.results.writing import check_folder
 
 __all__ = ["add_arguments"]
 
@@ -33,7 +34,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def _compare(arguments: argparse.Namespace) -> None:
-    out = check_folder(arguments.out)
+    out = check_folder(arguments.out, marker=RESULT_FILE)
     options: dict[str, Any] = {
         "degradations": arguments.degradations,
         "layers": arguments.layers,

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from sr_hooks.core.registry import check_name, registry
 from sr_hooks.errors import OptionError, PluginError
-from sr_hooks.results.result import write_folder
+from sr_hooks.results.result import RESULT_FILE
+from sr_hooks.results.writing import write_folder
 
 __all__ = ["add_new_plugin_arguments", "add_plugins_arguments", "new_plugin"]
 
@@ -93,7 +94,7 @@ def new_plugin(name: str, folder: str | Path = ".") -> Path:
         for path, template in files.items():
             (part / path).write_text(_filled(template, values), encoding="utf-8")
 
-    return write_folder(target, fill)
+    return write_folder(target, fill, marker=RESULT_FILE)
 
 
 def _filled(template: str, values: dict[str, str]) -> str:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-import stat
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from sr_hooks.core.files import from_json, read_bytes, to_json
 
 __all__ = ["cache_folder", "recall", "remember"]
 
@@ -32,8 +32,8 @@ def recall(key: str) -> dict[str, Any] | None:
     """The facts under this key, or None where there are none; a hint, since anybody may have written the file."""
     folder = cache_folder()
     try:
-        facts = json.loads(_read(folder / f"{key}.json")) if folder else None
-    except (OSError, ValueError, RecursionError):
+        facts = from_json(read_bytes(folder / f"{key}.json", largest=_LARGEST)) if folder else None
+    except (OSError, ValueError):
         return None
     return facts if isinstance(facts, dict) else None
 
@@ -50,7 +50,7 @@ def remember(key: str, facts: Mapping[str, Any], *, is_sound: Callable[[Mapping[
     path, part = folder / f"{key}.json", folder / f"{key}.{os.getpid()}.part"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps(own))
+        part.write_text(to_json(own, indent=None))
         try:
             os.link(part, path)
         except OSError:  # the file exists already, or the file system has no hard links
@@ -64,13 +64,3 @@ def remember(key: str, facts: Mapping[str, Any], *, is_sound: Callable[[Mapping[
         with suppress(OSError):
             part.unlink(missing_ok=True)
     return own
-
-
-def _read(path: Path) -> str:
-    """The text of a small regular file; a pipe or a device is refused, not waited for."""
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > _LARGEST:
-            raise OSError(f"{path} is no small regular file")
-        return file.read(_LARGEST).decode()

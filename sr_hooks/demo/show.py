@@ -13,7 +13,8 @@ from sr_hooks.analyses.lam.analysis import lam
 from sr_hooks.core.text import text_table
 from sr_hooks.demo.assets import demo_network, photographs
 from sr_hooks.images.image import downsample, read_image
-from sr_hooks.results.result import Result, check_folder, write_folder
+from sr_hooks.results.result import Result
+from sr_hooks.results.writing import check_folder, write_folder
 
 __all__ = ["WINDOWS", "run_demo"]
 

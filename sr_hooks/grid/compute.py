@@ -14,7 +14,8 @@ from sr_hooks.grid.plan import Cell, GridPlan, load_network, network_input, read
 from sr_hooks.grid.tasks import Task
 from sr_hooks.images.image import sha256_of
 from sr_hooks.networks.network import Network
-from sr_hooks.results.result import Result, write_file
+from sr_hooks.results.result import Result
+from sr_hooks.results.writing import write_file
 
 __all__ = ["CellComputer"]
 

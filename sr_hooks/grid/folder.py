@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import glob
-import json
+import logging
 import os
-import shutil
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
+from sr_hooks.core.files import from_json, is_disk_full, read_bytes, to_json
 from sr_hooks.errors import ResultError
 from sr_hooks.results.cache import Cache
-from sr_hooks.results.result import check_folder, write_file
+from sr_hooks.results.reading import read_record
+from sr_hooks.results.writing import check_folder, sweep, write_file
 
 __all__ = ["MARKER", "GridFolder"]
 
 MARKER = "grid.json"
 _JOURNAL = "journal.jsonl"
+_log = logging.getLogger("sr_hooks")
 
 
 class GridFolder:
@@ -37,6 +38,7 @@ class GridFolder:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.cache = Cache(self.path / "cells")
+        self._failures: dict[str, tuple[str, float]] = {}
 
     def open(self, record: dict[str, Any]) -> None:
         """Create the folder, or continue in the folder of an earlier grid.
@@ -46,9 +48,11 @@ class GridFolder:
         """
         if not self._just_begun():
             check_folder(self.path, marker=MARKER)
-        text = json.dumps(record, indent=1, ensure_ascii=False, default=str)
-        write_file(self.path / MARKER, lambda part: part.write_text(text, encoding="utf-8"))
-        (self.path / "claims").mkdir(exist_ok=True)
+        write_file(self.path / MARKER, lambda part: part.write_text(to_json(record), encoding="utf-8"))
+        try:
+            (self.path / "claims").mkdir(exist_ok=True)
+        except OSError as error:
+            raise ResultError(f"cannot write to {self.path}: {error.strerror or error}") from error
 
     def _just_begun(self) -> bool:
         """Whether the folder holds nothing but a marker that another worker is writing, or died while writing."""
@@ -73,28 +77,33 @@ class GridFolder:
 
     def remove_partial_files(self, path: Path) -> None:
         """Remove partial files that a killed process has left for a path. Only the holder of its claim may do so."""
-        for remains in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
-            if remains.is_dir():
-                shutil.rmtree(remains, ignore_errors=True)
-            else:
-                remains.unlink(missing_ok=True)
+        if path.parent.is_dir():
+            sweep(path.parent, target=path.name, held=True)
 
     def record_failure(self, key: str, label: str, message: str) -> None:
         """Write down why a cell or output failed."""
-        record = {"label": label, "message": message, "time": time.time()}
-        write_file(self._failure(key), lambda part: part.write_text(json.dumps(record), encoding="utf-8"))
+        moment = time.time()
+        record = {"label": label, "message": message, "time": moment}
+        self._failures[key] = message, moment  # remembered too, in case that the disk is full
+        try:
+            write_file(self._failure(key), lambda part: part.write_text(to_json(record), encoding="utf-8"))
+        except ResultError as error:
+            _log.warning("the failure of %s cannot be written down: %s", label, error)
 
     def failure(self, key: str, since: float = 0.0) -> str | None:
         """The reason of the failure, if it happened at that time or later, else None."""
         try:
-            record = json.loads(self._failure(key).read_text(encoding="utf-8"))
-            return str(record["message"]) if record["time"] >= since else None
-        except (OSError, ValueError, KeyError):
-            return None
+            record = read_record(self._failure(key), {"message": str, "time": float})
+            message, moment = record["message"], record["time"]
+        except (OSError, ValueError):
+            message, moment = self._failures.get(key, (None, 0.0))
+        return message if moment >= since else None
 
     def clear_failure(self, key: str) -> None:
         """Forget an earlier failure, because the cell or output is there now."""
-        self._failure(key).unlink(missing_ok=True)
+        self._failures.pop(key, None)
+        with suppress(OSError):
+            self._failure(key).unlink(missing_ok=True)
 
     def _failure(self, key: str) -> Path:
         return self.path / "failures" / f"{key}.json"
@@ -102,35 +111,38 @@ class GridFolder:
     def log(self, event: str, key: str, label: str, **more: Any) -> None:
         """Append a line to the journal. It is one write in append mode, so lines of several processes do not mix."""
         worker = {"pid": os.getpid(), "host": socket.gethostname(), "rank": int(os.environ.get("RANK", 0))}
-        line = (
-            json.dumps({"event": event, "key": key, "what": label, "time": round(time.time(), 3), **worker, **more})
-            + "\n"
-        )
-        handle = os.open(self.path / _JOURNAL, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        entry = {"event": event, "key": key, "what": label, "time": round(time.time(), 3), **worker, **more}
+        line = to_json(entry, indent=None) + "\n"
         try:
-            os.write(handle, line.encode())
-        finally:
-            os.close(handle)
+            handle = os.open(self.path / _JOURNAL, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+            try:
+                os.write(handle, line.encode())
+            finally:
+                os.close(handle)
+        except OSError as error:
+            if not is_disk_full(error):
+                raise ResultError(f"cannot write to {self.path / _JOURNAL}: {error.strerror or error}") from error
+            _log.warning("the journal cannot be written: the disk is full")
 
     def journal(self) -> list[dict[str, Any]]:
         """All entries of the journal, in order. An incomplete line, left by a machine that died, is skipped."""
         try:
-            lines = (self.path / _JOURNAL).read_text(encoding="utf-8").splitlines()
+            lines = read_bytes(self.path / _JOURNAL).splitlines()
         except OSError:
             return []
         entries = []
         for line in lines:
-            try:
-                entries.append(json.loads(line))
-            except ValueError:
-                continue
+            with suppress(ValueError):
+                entry = from_json(line)
+                if isinstance(entry, dict):
+                    entries.append(entry)
         return entries
 
     def output_content(self, name: str) -> str | None:
         """The hash of the content that an output was made from; None if the output was never made."""
         try:
-            return (self.path / "outputs" / name).read_text(encoding="utf-8")
-        except OSError:
+            return read_bytes(self.path / "outputs" / name, largest=4096).decode()
+        except (OSError, ValueError):
             return None
 
     def record_output(self, name: str, content: str) -> None:

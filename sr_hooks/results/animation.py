@@ -12,8 +12,9 @@ import numpy as np
 
 from sr_hooks.core import registry as plugins
 from sr_hooks.errors import OptionError, ResultError, nearest
-from sr_hooks.results.result import read_result, write_file
+from sr_hooks.results.result import read_result
 from sr_hooks.results.run_index import read_index
+from sr_hooks.results.writing import write_file
 
 __all__ = ["film"]
 

@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from sr_hooks.core.files import is_file
 from sr_hooks.errors import OptionError, ResultError
 from sr_hooks.networks.network import Network
-from sr_hooks.results.result import Result, read_result
+from sr_hooks.results.result import RESULT_FILE, Result, read_result
+from sr_hooks.results.writing import recover
 from sr_hooks.version import __version__
 
 __all__ = ["Cache", "key_of"]
@@ -90,7 +92,7 @@ class Cache:
     def get(self, key: str) -> Result | None:
         """The result under a key; None where there is none or it is damaged, which is logged."""
         path = self.path(key)
-        if not (path / "result.json").is_file():
+        if not is_file(recover(path) / RESULT_FILE):
             return None
         try:
             return read_result(path)

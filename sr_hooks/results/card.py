@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import textwrap
 from collections.abc import Callable, Mapping
@@ -12,8 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from sr_hooks.core.files import to_json
 from sr_hooks.errors import ResultError
 from sr_hooks.figures.style import INK, caption, new_figure, plain
+from sr_hooks.results.reading import read_record
 
 __all__ = ["FAILS", "PASSES", "UNDECIDED", "Card", "Verdict"]
 
@@ -116,14 +117,18 @@ class Card:
         if record["format"] > _FORMAT:
             raise ResultError(f"the card was written by a newer sr_hooks (format {record['format']}); upgrade")
         verdicts = tuple(Verdict(v["name"], v["word"], v["sentence"], v["figures"]) for v in record["verdicts"])
+        for verdict in verdicts:
+            texts = (verdict.name, verdict.word, verdict.sentence)
+            if not all(isinstance(text, str) for text in texts) or not isinstance(verdict.figures, Mapping):
+                raise ValueError("a verdict of the card has texts or figures of another type")
         return cls(verdicts, record["subject"], record["provenance"])
 
     def write(self, path: Path) -> None:
-        path.write_text(json.dumps(self.as_record(), indent=1, ensure_ascii=False), encoding="utf-8")
+        path.write_text(to_json(self.as_record()), encoding="utf-8")
 
     @classmethod
     def read(cls, path: Path) -> Card:
-        return cls.from_record(json.loads(path.read_text(encoding="utf-8")))
+        return cls.from_record(read_record(path, {"format": int, "verdicts": list, "subject": str, "provenance": dict}))
 
 
 def _listed(names: list[str]) -> str:

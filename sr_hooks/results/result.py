@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import html
-import json
 import logging
-import os
 import re
-import shutil
-import tempfile
-import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,14 +12,19 @@ from typing import Any, cast
 
 import numpy as np
 
+from sr_hooks.core.files import is_file, restored, to_json
+from sr_hooks.core.text import one_line
 from sr_hooks.errors import ResultError
 from sr_hooks.results.card import Card
+from sr_hooks.results.reading import digest_of, facts_of, read_arrays, read_record, write_arrays
+from sr_hooks.results.writing import recover, write_folder
 
-__all__ = ["Result", "check_folder", "iteration_of", "read_result", "with_warnings", "write_file", "write_folder"]
+__all__ = ["RESULT_FILE", "Result", "iteration_of", "read_result", "with_warnings"]
 
 FORMAT = 1
-_FILE = "result.json"
+RESULT_FILE = "result.json"
 _CARD = "card.json"
+_TRIES = 20  # readings of a folder that another process replaces meanwhile
 _log = logging.getLogger("sr_hooks")
 
 
@@ -67,7 +67,7 @@ class Result:
         """
 
         def fill(part: Path) -> None:
-            np.savez_compressed(part / "arrays.npz", **self.arrays)  # type: ignore[arg-type]
+            write_arrays(part / "arrays.npz", self.arrays)
             drawn = figure and self._draw(part / "figure.png")
             if self.card is not None:
                 self.card.write(part / _CARD)
@@ -78,14 +78,21 @@ class Result:
                 "analysis": self.analysis,
                 "verdict": self.verdict,
                 "scalars": self.scalars,
+                "arrays": facts_of(self.arrays),
                 "provenance": self.provenance,
                 "figure": "figure.png" if drawn else None,
             }
-            (part / _FILE).write_text(
-                json.dumps(record, indent=1, ensure_ascii=False, default=_plain), encoding="utf-8"
-            )
+            record["sha256"] = digest_of(record)
+            (part / RESULT_FILE).write_text(to_json(record), encoding="utf-8")
 
-        return write_folder(folder, fill)
+        return write_folder(folder, fill, marker=RESULT_FILE)
+
+    def contradictions(self) -> list[str]:
+        """Sentences on numbers that do not follow from the arrays; `read_result` refuses a result that has any.
+
+        An analysis's own class of result may override this method, to compute its numbers again.
+        """
+        return []
 
     def figure(self) -> Any:
         """The analysis's figure of this result, a matplotlib Figure, or None where it draws none."""
@@ -149,105 +156,64 @@ def _figure_html(result: Result) -> str:
     return f"<img alt='{html.escape(result.analysis)}' src='data:image/png;base64,{data}'>"
 
 
-def check_folder(folder: str | Path, *, marker: str = _FILE) -> Path:
-    """Refuse early what `write_folder` would refuse, before anything costly is computed.
-
-    A folder with something in it may be replaced only if it holds `marker`, which says that we wrote it.
-    """
-    folder = Path(folder)
-    if folder.is_symlink() and not folder.exists():
-        raise ResultError(f"cannot write to {folder}: it is a link to nothing")
-    if folder.exists() and not folder.is_dir():
-        raise ResultError(f"cannot write to {folder}: it is a file, not a folder")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / marker).is_file():
-        raise ResultError(f"cannot write to {folder}: it holds other files; give a new or empty folder")
-    above = folder.absolute()
-    while not above.exists():
-        above = above.parent
-    if not above.is_dir():
-        raise ResultError(f"cannot write to {folder}: {above} is a file, not a folder")
-    writable = folder.absolute().parent if folder.exists() else above
-    if not os.access(writable, os.W_OK | os.X_OK) or (folder.exists() and not os.access(folder, os.W_OK | os.X_OK)):
-        raise ResultError(f"cannot write to {folder}: no permission to write there")
-    return folder
-
-
-def write_folder(folder: str | Path, fill: Callable[[Path], None], *, marker: str = _FILE) -> Path:
-    """Fill a hidden folder beside `folder`, then rename it to `folder`; on any failure nothing is left behind."""
-    folder = check_folder(folder, marker=marker)
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
-    except OSError as error:
-        raise ResultError(f"cannot write to {folder}: {error.strerror or error}") from None
-    try:
-        part.chmod(0o755)
-        fill(part)
-        if folder.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".old", dir=folder.parent))
-            folder.replace(old / "was")
-            part.replace(folder)
-            shutil.rmtree(old, ignore_errors=True)
-        else:
-            part.replace(folder)
-    except OSError as error:
-        raise ResultError(f"cannot write to {folder}: {error.strerror or error}") from None
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-    return folder
-
-
-def write_file(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a hidden file beside `path`, sync it to disk, then rename it to `path`.
-
-    Raises:
-        ResultError: the file cannot be written; nothing is left behind.
-    """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(part)
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError as error:
-        raise ResultError(f"cannot write {path}: {error.strerror or error}") from None
-    finally:
-        part.unlink(missing_ok=True)
-
-
 def read_result(folder: str | Path) -> Result:
     """The saved result of any analysis, as the analysis's own class where that is installed.
 
+    Numbers that are not finite stand in result.json as the texts "NaN", "Infinity" and "-Infinity"; in `scalars` they
+    are numbers again.
+
     Raises:
-        ResultError: no result there, damaged, or of a newer format.
+        ResultError: no result there, of a newer format, or damaged: a file that cannot be read or is cut off, arrays or
+            numbers that are not those that were saved, or numbers that do not follow from the arrays.
     """
+    folder = Path(folder)
+    for _ in range(_TRIES):
+        source = recover(folder)
+        if not is_file(source / RESULT_FILE):
+            if recover(folder) == source:
+                raise ResultError(f"no result in {folder}: there is no {RESULT_FILE}")
+            continue
+        before = _identity(source)
+        try:
+            return _read(source)
+        except ResultError as error:
+            raise ResultError(f"the result in {folder} {error}") from None
+        except Exception as error:
+            if _identity(source) == before:
+                kind = type(error).__name__
+                raise ResultError(f"the result in {folder} is damaged: {kind}: {one_line(str(error), 300)}") from None
+    raise ResultError(f"the result in {folder} cannot be read: another process replaces it all the time")
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    """The identity of a folder: another one after another process has replaced it."""
+    try:
+        status = folder.stat()
+    except OSError:
+        return 0, 0
+    return status.st_ino, status.st_ctime_ns  # the number of a folder that was removed is used again
+
+
+def _read(folder: Path) -> Result:
     from sr_hooks.core import registry as plugins
 
-    folder = Path(folder)
-    if not (folder / _FILE).is_file():
-        raise ResultError(f"no result in {folder}: there is no {_FILE}")
-    try:
-        record = json.loads((folder / _FILE).read_text(encoding="utf-8"))
-        if record["format"] > FORMAT:
-            raise ResultError(
-                f"the result in {folder} was written by a newer sr_hooks (format {record['format']}); upgrade"
-            )
-        with np.load(folder / "arrays.npz", allow_pickle=False) as stored:
-            arrays = {key: stored[key] for key in stored.files}
-        kind = getattr(plugins.contributions("register_analyses").get(record["analysis"]), "result_type", Result)
-        card = Card.read(folder / _CARD) if (folder / _CARD).is_file() else None
-        return kind(record["analysis"], arrays, record["scalars"], record["provenance"], record["verdict"], card)
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise ResultError(f"the result in {folder} is damaged: {type(error).__name__}: {error}") from None
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    return str(value)
+    newer = read_record(folder / RESULT_FILE, {"format": int})["format"]
+    if newer > FORMAT:
+        raise ResultError(f"was written by a newer sr_hooks (format {newer}); upgrade")
+    kinds = {"analysis": str, "scalars": dict, "provenance": dict, "verdict": str}
+    record = read_record(folder / RESULT_FILE, kinds)
+    facts = record.get("arrays")
+    if facts is not None and record.get("sha256") != digest_of(record):
+        raise ValueError(f"{RESULT_FILE} was changed after it was written")
+    arrays = read_arrays(folder / "arrays.npz", facts)
+    card = Card.read(folder / _CARD) if (folder / _CARD).exists() else None
+    kind = getattr(plugins.contributions("register_analyses").get(record["analysis"]), "result_type", Result)
+    scalars = restored(record["scalars"])
+    result = cast("Result", kind(record["analysis"], arrays, scalars, record["provenance"], record["verdict"], card))
+    contradictions = result.contradictions()
+    if contradictions:
+        raise ValueError("; ".join(contradictions))
+    return result
 
 
 def _short(value: Any) -> str:

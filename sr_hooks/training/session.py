@@ -190,6 +190,8 @@ class Session:
         for handle in self._handles:
             handle.remove()
         self._sinks.close()
+        if self.index is not None:
+            self.index.end()
         self._record_time()
 
     @property

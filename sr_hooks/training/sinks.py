@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from sr_hooks.core import registry as plugins
+from sr_hooks.core.files import is_disk_full
 from sr_hooks.core.text import cell, label
 from sr_hooks.errors import SRHooksError
 from sr_hooks.figures.style import pixels
@@ -105,12 +106,26 @@ class Sinks:
 
 
 class FolderSink(Sink):
-    """`<folder>/<iteration>/<analysis>/` with result.json, arrays.npz and figure.png, and an index of them all."""
+    """`<folder>/<iteration>/<analysis>/` with result.json, arrays.npz and figure.png, and an index of them all.
+
+    A full disk costs the results that find no room, each with a line in the log. The next result is tried again.
+    """
 
     def write(self, result: Result, *, iteration: int, folder: str) -> None:
         index = self.context.index
         if index is None:
             return
+        listed = list(index.entries)
+        try:
+            self._write(index, result, iteration, folder)
+        except SRHooksError as error:
+            if not is_disk_full(error):
+                raise
+            if (index.folder / folder).is_dir() and index.entries != listed:
+                index.entries = listed  # what is there is whole: the earlier result, or this one
+            self.context.log.error("sr_hooks: %s is not saved: %s; the next result is tried again", folder, error)
+
+    def _write(self, index: RunIndex, result: Result, iteration: int, folder: str) -> None:
         index.remove(folder)
         self._save(result, index.folder / folder)
         index.add(
@@ -128,7 +143,7 @@ class FolderSink(Sink):
     def _save(self, result: Result, path: Path) -> None:
         try:
             result.save(path)
-        except SRHooksError:
+        except (SRHooksError, OSError):
             raise
         except Exception as error:  # in drawing: the numbers are sound
             result.save(path, figure=False)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,7 @@ from sr_hooks.core.registry import registered
 from sr_hooks.errors import ResultError
 from sr_hooks.hookspecs import hookimpl
 from sr_hooks.results.run_index import RunIndex, read_index
+from sr_hooks.results.writing import is_alive, owner
 from sr_hooks.training.sinks import FolderSink, Sink, SinkContext, Sinks, TensorBoardSink
 
 
@@ -110,14 +114,79 @@ def test_the_index_is_never_half_written(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_what_a_killed_process_left_is_cleared(tmp_path: Path) -> None:
+    """Ours alone: hidden files of others, whatever they are called, and those of living processes stay."""
     RunIndex(tmp_path).begin(0)
-    (tmp_path / "5/.lam.abc.part").mkdir(parents=True)
-    (tmp_path / "5/.lam.abc.old/was").mkdir(parents=True)
+    strangers = [".lam.abc.part", ".lam.abc.old", ".x.sr-hooks-1-2-3.part", ".hidden"]
+    for name in strangers:
+        (tmp_path / "5" / name).mkdir(parents=True)
     (tmp_path / ".index.json.77.part").write_text("{")
-    (tmp_path / "5/.hidden").write_text("not ours")
+    dead = owner_of_a_dead_process()
+    (tmp_path / f"5/.lam.sr-hooks-{dead}-00000001.part").mkdir()
+    (tmp_path / f"5/.lam.sr-hooks-{dead}-00000002.old").mkdir()
+    (tmp_path / f".index.json.sr-hooks-{dead}-00000003.part").write_text("{")
+    living = f".ddr.sr-hooks-{owner()}-00000004.part"
+    (tmp_path / "5" / living).mkdir()
     RunIndex(tmp_path).begin(5)
-    assert sorted(path.name for path in tmp_path.rglob(".*")) == [".hidden"]
+    assert sorted(path.name for path in tmp_path.rglob(".*")) == sorted([*strangers, ".index.json.77.part", living])
+    assert (tmp_path / "5/lam").is_dir(), "what was set aside and not replaced has its name again"
     assert [run["start"] for run in RunIndex(tmp_path).runs] == [0, 5]
+
+
+def owner_of_a_dead_process() -> str:
+    code = "from sr_hooks.results.writing import owner; print(owner())"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+
+
+SECOND = """
+import sys
+from sr_hooks.results.run_index import RunIndex
+RunIndex(sys.argv[1]).begin(0)
+print("go", flush=True)
+input()
+"""
+
+
+def test_a_second_process_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    command = [sys.executable, "-c", SECOND, str(tmp_path)]
+    first = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert first.stdout is not None and first.stdout.readline() == "go\n"
+    with pytest.raises(ResultError, match=f"process {first.pid}, is still running"):
+        RunIndex(tmp_path).begin(0)
+    first.kill()  # a zombie by now, until it is waited for
+    deadline = time.monotonic() + 10
+    while is_alive(RunIndex(tmp_path).runs[-1]["owner"]) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    RunIndex(tmp_path).begin(5)
+    first.communicate()
+    RunIndex(tmp_path).begin(6)
+    assert any("has not ended" in message for message in caplog.messages)
+    caplog.clear()
+    index = RunIndex(tmp_path)
+    index.end()
+    index.write()
+    RunIndex(tmp_path).begin(7)
+    assert not caplog.messages
+
+
+def test_a_full_disk_is_used_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    sinks = Sinks()
+    sinks.open(["folder"], context(tmp_path))
+    sinks.write(result(), iteration=1, folder="1/count")
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "savez_compressed", full)
+        for iteration in (1, 2, 3, 4, 5):
+            sinks.write(result(9), iteration=iteration, folder=f"{iteration}/count")
+    assert sum("No space left" in message for message in caplog.messages) == 5
+    sinks.write(result(6), iteration=6, folder="6/count")
+    assert [entry["folder"] for entry in read_index(tmp_path)] == ["1/count", "6/count"]
+    assert sr_hooks.load(tmp_path / "1/count").scalars["n"] == 1, "what could not be replaced is there, and listed"
+    assert not list(tmp_path.rglob("*.part"))
 
 
 @pytest.mark.parametrize(

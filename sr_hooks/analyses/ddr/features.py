@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,13 +9,14 @@ from pathlib import Path
 import torch
 
 from sr_hooks.analyses.ddr.samples import Samples
+from sr_hooks.core.files import from_json, read_bytes, to_json
 from sr_hooks.core.torch_errors import is_out_of_memory
 from sr_hooks.errors import ForwardError, NetworkError, ResultError, TapError
 from sr_hooks.hooks.activations import Captured, features
 from sr_hooks.hooks.taps import Tap
 from sr_hooks.inference.calibration import ExecutionPlan, calibrate
 from sr_hooks.networks.network import Network
-from sr_hooks.results.result import write_folder
+from sr_hooks.results.writing import write_folder
 from sr_hooks.statistics.gram_pca import Gram, Store, accumulate
 
 __all__ = ["Features", "gram_matrices", "kept_features"]
@@ -159,7 +159,7 @@ def gram_matrices(
             "groups": features.samples.groups.tolist(),
             "shards": shards,
         }
-        (part / INDEX).write_text(json.dumps(index, indent=1), encoding="utf-8")
+        (part / INDEX).write_text(to_json(index), encoding="utf-8")
 
     write_folder(keep, fill, marker=INDEX)
     return grams
@@ -174,7 +174,7 @@ def kept_features(folder: str | Path, tap: str) -> torch.Tensor:
     from safetensors.torch import load_file
 
     try:
-        index = json.loads((Path(folder) / INDEX).read_text(encoding="utf-8"))
+        index = from_json(read_bytes(Path(folder) / INDEX))
         shards = sorted((entry["first"], name) for name, entry in index["shards"].items() if entry["tap"] == tap)
         parts = [load_file(Path(folder) / name)[tap] for _, name in shards]
     except (OSError, ValueError, KeyError) as error:

@@ -15,6 +15,8 @@ from sr_hooks.statistics import measures
 
 __all__ = ["LamResult", "Origin"]
 
+_ROUNDING = 1e-4  # of a number's range: what other machines and versions of NumPy round differently stays far below
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -128,6 +130,37 @@ class LamResult(Result):
         """Of a clip: the effective number of frames, exp of the entropy of their shares; from 1 to T."""
         return cast("float | None", self.scalars.get("temporal_diffusion"))
 
+    def contradictions(self) -> list[str]:
+        """Sentences on arrays that fit no LAM, and on numbers that do not follow from its map."""
+        shapes = {name: self.arrays.get(name, np.empty(0)).shape for name in ("attribution", "lr", "output")}
+        if shapes["attribution"] != shapes["lr"] or len(shapes["lr"]) not in (3, 4) or len(shapes["output"]) != 3:
+            return [f"its arrays have the shapes {shapes}, and a map needs (C,h,w), (C,h,w) and (C,H,W)"]
+        if any(self.arrays[name].dtype.kind != "f" for name in shapes) or not np.isfinite(self.attribution).all():
+            return ["the attribution is not of finite numbers"]
+        attribution = self.attribution.astype(np.float64)
+        change = self.scalars.get("objective_change")
+        size = max(np.abs(attribution).sum(), abs(change) if isinstance(change, float) else 0.0)
+        concentration = self._concentration()
+        computed = {
+            "gini": (concentration, 1.0),
+            "diffusion_index": (100 * (1 - concentration), 100.0),
+            "effective_pixels": ((1 - concentration) * self.map.size, float(self.map.size)),
+        }
+        if isinstance(change, float) and size > 0:
+            computed["completeness_gap"] = (abs(attribution.sum() - change) / size, 1.0)
+        return [
+            f"{name} is {self.scalars.get(name)!r}, and its arrays give {value:.6g}"
+            for name, (value, scale) in computed.items()
+            if not _is_near(self.scalars.get(name), value, _ROUNDING * scale)
+        ]
+
+    def _concentration(self) -> float:
+        """The Gini coefficient of the map, or of the map as the published code normalises it."""
+        values = self.map
+        if self.provenance.get("options", {}).get("compat") and values.max() > 0:
+            values = values / values.max() + 1e-7
+        return measures.gini(values)
+
     def headline(self) -> dict[str, Any]:
         keys = (
             "diffusion_index",
@@ -142,3 +175,7 @@ class LamResult(Result):
             "nonfinite",
         )
         return {key: self.scalars[key] for key in keys if self.scalars.get(key) is not None}
+
+
+def _is_near(number: Any, value: float, tolerance: float) -> bool:
+    return isinstance(number, (int, float)) and not isinstance(number, bool) and abs(number - value) <= tolerance

@@ -17,7 +17,7 @@ from sr_hooks.grid.report.rows import GridRows
 from sr_hooks.grid.report.warnings import comparison_warnings
 from sr_hooks.grid.request import parse_request
 from sr_hooks.results.card import Card, Verdict
-from sr_hooks.results.result import write_file
+from sr_hooks.results.writing import write_file
 from tests.grid.report.test_tables import HOSTILE
 from tests.support.grids import content, small
 

@@ -13,7 +13,7 @@ from sr_hooks.grid.folder import GridFolder
 from sr_hooks.grid.plan import make_plan
 from sr_hooks.grid.request import parse_request
 from sr_hooks.results.card import Card, Verdict
-from sr_hooks.results.result import write_file
+from sr_hooks.results.writing import write_file
 from tests.conftest import REPOSITORY
 from tests.support.browser import chromium
 from tests.support.grids import content

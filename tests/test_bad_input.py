@@ -47,7 +47,6 @@ def test_windows(lr, window, message):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda x: x[:, :1], "1 channel(s) and Tiny takes 3"),
         (lambda x: x[:, :2], "2 channels"),
         (lambda x: torch.cat([x, x[:, :1]], 1), "4 channels.*alpha"),
         (lambda x: (x * 255).to(torch.uint8), "image.float() / 255"),
@@ -68,6 +67,11 @@ def test_images(lr, spoil, message):
         sr_hooks.lam(Tiny(), spoil(lr), window=WINDOW)
 
 
+def test_an_rgb_image_for_a_grey_network(lr):
+    with pytest.raises(ImageError, match=re.escape("3 channel(s) and Tiny takes 1")):
+        sr_hooks.lam(Tiny(channels=1), lr, window=WINDOW)
+
+
 def test_image_files(tmp_path, photo):
     import cv2
 
@@ -83,9 +87,10 @@ def test_image_files(tmp_path, photo):
     jpeg = tmp_path / "good.jpg"
     write_image(photo, jpeg)
     (tmp_path / "short.jpg").write_bytes(jpeg.read_bytes()[:3000])
+    deep = torch.from_numpy(array[:, :, ::-1].copy()).permute(2, 0, 1)[None].float() / 255
+    assert torch.equal(read_image(tmp_path / "deep.png"), deep)  # cv2.imwrite takes BGR
     cases = {
         "alpha.png": "4 channels",
-        "deep.png": "16-bit",
         "empty.png": "truncated",
         "text.png": "not a readable image",
         "short.png": "truncated",

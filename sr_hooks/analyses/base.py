@@ -22,7 +22,7 @@ from sr_hooks.images.clips import by_frames
 from sr_hooks.images.image import downsample
 from sr_hooks.images.windows import parse_windows
 from sr_hooks.inference.behaviour import observing
-from sr_hooks.inference.inputs import check_input
+from sr_hooks.inference.inputs import check_input, noting
 from sr_hooks.networks.network import Network
 from sr_hooks.results.result import Result, with_warnings
 from sr_hooks.version import __version__
@@ -220,11 +220,18 @@ def execute(kind: type[Analysis[Any]], network: Any, images: Any, options: Any) 
     registry.call("before_analysis", analysis=kind.name, network=network, options=options)
     start = time.perf_counter()
     plain = torch.autocast(network.device.type, enabled=False)  # an analysis chooses its own precision
-    with network.prepared(), torch.inference_mode(False), plain, observing(network) as behaviour, blamed(kind, "run"):
+    with (
+        network.prepared(),
+        noting() as notes,
+        torch.inference_mode(False),
+        plain,
+        observing(network) as behaviour,
+        blamed(kind, "run"),
+    ):
         answer = _checked(kind, kind().run(network, images, options))
     warnings = [*network.warnings(), *behaviour.warnings()]
     seconds = time.perf_counter() - start
-    common = provenance_of(kind, network, options)
+    common = provenance_of(kind, network, options) | ({"input_notes": notes} if notes else {})
     for result in answer if isinstance(answer, list) else [answer]:
         result.provenance = {**common, "seconds": round(seconds, 4), **result.provenance}
         if warnings:

@@ -148,6 +148,8 @@ class Loss(Objective):
         self.target = as_batch(target, what="the ground truth")
 
     def __call__(self, output: torch.Tensor, inputs: torch.Tensor, window: Window) -> torch.Tensor:
+        if self.target.shape[1] == 1 and output.shape[1] == 3:
+            self.target = self.target.expand(-1, 3, -1, -1)  # grey, as the network's input is then
         if self.target.shape[-3:] != output.shape[-3:]:
             raise ImageError(
                 f"the ground truth is {tuple(self.target.shape[-3:])}, the output {tuple(output.shape[-3:])}"

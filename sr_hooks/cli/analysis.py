@@ -59,7 +59,12 @@ def _flags(kind: Any) -> argparse.ArgumentParser:
     takes_lr = kind.takes == "lr"
     what = "input (LR) images" if takes_lr else "ground-truth (HR) images"
     command.add_argument(
-        "--image", nargs="+", required=True, metavar="FILE", help=f"{what}, 8-bit files, or folders of frames"
+        "--image", nargs="+", required=True, metavar="FILE", help=f"{what}: files, or folders of frames"
+    )
+    command.add_argument(
+        "--background",
+        metavar="COLOUR",
+        help="the colour below transparent pixels: white, #808080; else they are refused",
     )
     if takes_lr:
         command.add_argument(
@@ -77,7 +82,7 @@ def _analyse(name: str, kind: Any, arguments: argparse.Namespace) -> None:
     with blamed(kind, "options"):
         options = from_flags(kind.options_type, arguments)
     files = [Path(file) for file in arguments.image]
-    images = [read_input(file) for file in files]
+    images = [read_input(file, background=arguments.background) for file in files]
     network = load_network(arguments)
     if getattr(arguments, "hr", False):
         images = [by_frames(functools.partial(downsample, scale=network.scale), image) for image in images]

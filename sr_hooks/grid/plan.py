@@ -206,8 +206,6 @@ def _read(file: Path, changed: int, size: int) -> torch.Tensor:
 def network_input(request: GridRequest, number: int, network: Network, takes: str = "lr") -> torch.Tensor:
     """(1,C,h,w): the network's input for an image, or the ground truth itself if `takes` is "hr"."""
     image = read_cached_image(request.images[number].file)
-    if image.shape[1] == 1 and network.channels == 3:
-        image = image.expand(-1, 3, -1, -1)
     if takes == "hr":
         return image
     try:

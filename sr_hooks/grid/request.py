@@ -10,6 +10,7 @@ from typing import Any
 from sr_hooks.analyses.base import find_analysis
 from sr_hooks.core.yaml_files import read_yaml
 from sr_hooks.errors import OptionError, WindowError, nearest
+from sr_hooks.images.decoding import IMAGE_SUFFIXES
 from sr_hooks.images.windows import parse_windows
 
 __all__ = ["GridRequest", "ImageRequest", "NetworkRequest", "Windows", "parse_request", "read_request"]
@@ -20,7 +21,6 @@ Windows = tuple[tuple[int, int, int, int], ...] | None
 _KEYS = ("networks", "images", "windows", "hr", "analyses", "check")
 _FACTS = ("scale", "input_range", "mean", "std", "bgr", "multiple")
 _NETWORK_KEYS = ("model", "arguments", "weights", *_FACTS, "analyses")
-_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,7 @@ def _images(value: Any, windows: Windows, where: str, base: Path) -> tuple[Image
         path = _existing_path(entry["file"], base)
         files = [path]
         if path.is_dir():
-            files = sorted(f for f in path.iterdir() if f.suffix.lower() in _SUFFIXES)
+            files = sorted(f for f in path.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES)
             if not files:
                 raise OptionError(f"{where}: no image files in {path}")
         own_windows = _windows(entry["windows"], f"{where}: image {name!r}: windows") if "windows" in entry else windows

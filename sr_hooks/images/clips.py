@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from sr_hooks.errors import ImageError, NetworkError
-from sr_hooks.images.image import as_batch, read_image
+from sr_hooks.images.image import as_batch, from_array, read_image
 from sr_hooks.images.image_sets import image_files
 
 __all__ = [
@@ -31,14 +31,14 @@ FrameChoice = int | Literal["middle", "all"]
 """Which of a network's output frames is meant: its number from 0, the middle one, or all."""
 
 
-def read_clip(folder: str | Path) -> torch.Tensor:
+def read_clip(folder: str | Path, *, background: str | None = None) -> torch.Tensor:
     """The image files of a folder, by name, as one clip (1,T,C,h,w) float32 in [0, 1].
 
     Raises:
         ImageError: no such folder, no image in it, an unreadable one, or frames of different sizes or channels.
     """
     files = image_files(folder)
-    frames = [read_image(file) for file in files]
+    frames = [read_image(file, background=background) for file in files]
     for file, frame in zip(files, frames, strict=True):
         if frame.shape != frames[0].shape:
             raise ImageError(
@@ -68,15 +68,15 @@ def as_clips(source: Any, frames: int, what: str = "the clip") -> list[torch.Ten
             raise ImageError(f"{what}: none given")
         return [clip for item in source for clip in as_clips(item, frames, what)]
     else:
-        batch = as_input(
-            torch.from_numpy(np.ascontiguousarray(source)) if isinstance(source, np.ndarray) else source, what
-        )
+        batch = as_input(source, what)
         clips = list(batch.split(1)) if batch.ndim == 5 else [batch[None]]
     return [clip_of(clip[:, 0], frames) if clip.shape[1] == 1 else clip for clip in clips]
 
 
 def as_input(source: Any, what: str = "the image") -> torch.Tensor:
     """An image or images as `sr_hooks.images.as_batch` checks them, or clips (N,T,C,h,w), frame by frame."""
+    if isinstance(source, np.ndarray):
+        source = from_array(source, what=what)
     if isinstance(source, torch.Tensor) and source.ndim == 5:
         if 0 in source.shape:
             raise ImageError(f"{what} has shape {tuple(source.shape)}; give (N,T,C,h,w), none of them 0")
@@ -84,9 +84,10 @@ def as_input(source: Any, what: str = "the image") -> torch.Tensor:
     return as_batch(source, what=what)
 
 
-def read_input(path: str | Path) -> torch.Tensor:
-    """An image file (1,C,h,w), or a folder of frames as a clip (1,T,C,h,w)."""
-    return read_clip(path) if Path(path).is_dir() else read_image(path)
+def read_input(path: str | Path, *, background: str | None = None) -> torch.Tensor:
+    """An image file (1,C,h,w), or a folder of frames as a clip (1,T,C,h,w); `background` as in `read_image`."""
+    read = read_clip if Path(path).is_dir() else read_image
+    return read(path, background=background)
 
 
 def clip_of(still: torch.Tensor, frames: int) -> torch.Tensor:

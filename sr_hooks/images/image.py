@@ -12,6 +12,8 @@ import torch
 from torch.nn import functional as F
 
 from sr_hooks.errors import ImageError
+from sr_hooks.images.decoding import decode
+from sr_hooks.images.pixels import decode_pil, without_alpha
 
 try:
     import cv2
@@ -26,6 +28,7 @@ __all__ = [
     "blur",
     "check_range",
     "downsample",
+    "from_array",
     "gaussian_kernel",
     "padding_to",
     "read_image",
@@ -39,11 +42,21 @@ __all__ = [
 _SLACK = 1e-4  # rounding in a float image, not overshoot
 
 
-def read_image(path: str | Path) -> torch.Tensor:
-    """Read an 8-bit grey or RGB image file as (1,C,H,W) float32 in [0, 1], C being 1 or 3.
+def read_image(path: str | Path, *, background: str | None = None) -> torch.Tensor:
+    """Read an image file as (1,C,H,W) float32 in [0, 1], C being 1 (grey) or 3 (RGB).
+
+        image = read_image("photo.heic")
+        logo = read_image("logo.png", background="white")
+
+    The image is turned as its EXIF orientation says. An opaque alpha channel is dropped. 8-bit values are divided by
+    255, 16-bit values by 65535. A colour profile is applied to CMYK and LAB images only, as BasicSR's reader does.
+
+    Args:
+        background: the colour below transparent pixels: a name, "#rrggbb" or "rgb(r, g, b)"; None refuses such pixels.
 
     Raises:
-        ImageError: no such file, not an image, truncated, 16-bit, or with an alpha channel.
+        ImageError: no such file, no image, a damaged one, one of a kind that is not read, or transparent pixels.
+        OptionError: the background is no colour.
     """
     path = Path(path)
     if path.is_dir():
@@ -52,42 +65,18 @@ def read_image(path: str | Path) -> torch.Tensor:
         data = path.read_bytes()
     except OSError as error:
         raise ImageError(f"cannot read the image {path}: {error.strerror or error}") from None
-    image = _decode(data)
-    if image is None:
-        raise ImageError(
-            f"{path} is not a readable image: it is empty, truncated, damaged or of an unknown format; "
-            "PNG, JPEG, BMP, TIFF and WebP are read"
-        )
-    if image.dtype != np.uint8:
-        raise ImageError(
-            f"{path} has {image.dtype.itemsize * 8}-bit values ({image.dtype}); convert it to 8 bits a channel"
-        )
-    channels = 1 if image.ndim == 2 else image.shape[2]
-    if channels not in (1, 3):
-        raise ImageError(
-            f"{path} has {channels} channels; grey (1) and RGB (3) are read. "
-            "Remove the alpha channel first, for instance with PIL: Image.open(path).convert('RGB').save(path)"
-        )
-    rgb = image[:, :, None] if channels == 1 else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-    return torch.from_numpy(np.ascontiguousarray(rgb)).permute(2, 0, 1)[None].float() / 255
+    return _as_tensor(decode(data, path, background=background), str(path))
 
 
-def _decode(data: bytes) -> np.ndarray | None:
-    if not data or _truncated(data):
-        return None
-    try:
-        return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error:
-        return None
-
-
-def _truncated(data: bytes) -> bool:
-    """OpenCV fills what is missing of a truncated PNG or JPEG with grey; the end marker tells."""
-    if data[:8] == b"\x89PNG\r\n\x1a\n":
-        return b"IEND" not in data[-64:] and b"IEND\xaeB`\x82" not in data
-    if data[:2] == b"\xff\xd8":
-        return b"\xff\xd9" not in data[-4096:]
-    return False
+def _as_tensor(array: np.ndarray, what: str) -> torch.Tensor:
+    """(1,C,H,W) float32 of (H,W,C) uint8, uint16 or floats."""
+    if array.dtype.kind == "u":
+        white = int(np.iinfo(array.dtype).max)
+        values = torch.from_numpy(array if array.dtype == np.uint8 else array.astype(np.int32))
+        return values.permute(2, 0, 1)[None].contiguous().float() / white
+    image = torch.from_numpy(array).permute(2, 0, 1)[None].float().contiguous()
+    check_range(image, what=what)
+    return image
 
 
 def write_image(image: torch.Tensor | np.ndarray, path: str | Path) -> None:
@@ -108,7 +97,9 @@ def to_numpy(image: torch.Tensor) -> np.ndarray:
 
 
 def as_batch(image: Any, *, what: str = "the image") -> torch.Tensor:
-    """A tensor, NumPy array or file path as a checked float32 (N,C,H,W) in [0, 1].
+    """A tensor, NumPy array, PIL image or file path as a checked float32 (N,C,H,W) in [0, 1].
+
+    Tensors are float (N,C,H,W) or (C,H,W). Arrays may also be uint8, and (H,W), (H,W,C) or (N,H,W,C), in RGB order.
 
     Raises:
         ImageError: another shape, an integer type, NaN or infinity, or values outside [0, 1].
@@ -116,12 +107,12 @@ def as_batch(image: Any, *, what: str = "the image") -> torch.Tensor:
     if isinstance(image, (str, Path)):
         return read_image(image)
     if isinstance(image, np.ndarray):
-        if image.dtype == np.uint16:
-            raise ImageError(f"{what} is uint16; divide by 65535 for float32 in [0, 1]")
-        image = torch.from_numpy(np.ascontiguousarray(image))
+        image = from_array(image, what=what)
+    elif type(image).__module__.partition(".")[0] in ("PIL", "pillow_heif") and hasattr(image, "getexif"):
+        return _as_tensor(decode_pil(image, what), what)
     if not isinstance(image, torch.Tensor):
         raise ImageError(
-            f"{what} is a {type(image).__name__}; give a tensor (N,C,H,W), a NumPy array, or a file's path"
+            f"{what} is a {type(image).__name__}; give a tensor (N,C,H,W), a NumPy array, a PIL image, or a file's path"
         )
     if not image.is_floating_point():
         top = {torch.uint8: 255, torch.uint16: 65535, torch.int16: 32767}.get(image.dtype)
@@ -141,6 +132,27 @@ def as_batch(image: Any, *, what: str = "the image") -> torch.Tensor:
     pixels: torch.Tensor = image.detach().float()
     check_range(pixels, what=what)
     return pixels
+
+
+def from_array(array: np.ndarray, *, what: str = "the image") -> torch.Tensor:
+    """A NumPy array (H,W), (...,H,W,C) or (...,C,H,W), RGB, as a tensor (...,C,H,W): uint8 divided by 255, floats as
+    they are. An opaque alpha channel of uint8 is dropped.
+
+    Raises:
+        ImageError: uint16, whose white may be 65535, 4095 or 1023, or transparent pixels.
+    """
+    if array.dtype == np.uint16:
+        raise ImageError(
+            f"{what} is uint16; divide by 65535 for float32 in [0, 1], or by the largest value it can have"
+        )
+    if array.ndim == 2:
+        array = array[None]
+    elif array.ndim > 2 and array.shape[-3] not in (1, 3) and array.shape[-1] in (1, 2, 3, 4):
+        if array.dtype == np.uint8 and array.shape[-1] in (2, 4):
+            array = without_alpha(array[..., :-1], array[..., -1], what, None)
+        array = np.moveaxis(array, -1, -3)
+    tensor = torch.from_numpy(np.ascontiguousarray(array))
+    return tensor.float() / 255 if array.dtype == np.uint8 else tensor
 
 
 def check_range(image: torch.Tensor, *, what: str = "the image", low: float = 0.0, high: float = 1.0) -> None:

@@ -10,11 +10,10 @@ import numpy as np
 import torch
 
 from sr_hooks.errors import ImageError, OptionError
+from sr_hooks.images.decoding import IMAGE_SUFFIXES, READ_FORMATS
 from sr_hooks.images.image import as_batch, read_image
 
 __all__ = ["cut_patches", "image_files", "parse_folders", "single_images"]
-
-_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 
 
 def image_files(folder: str | Path) -> list[Path]:
@@ -26,14 +25,14 @@ def image_files(folder: str | Path) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise ImageError(f"{folder} is no folder")
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES)
+    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
     if not files:
-        raise ImageError(f"{folder} holds no image: PNG, JPEG, BMP, TIFF and WebP are read")
+        raise ImageError(f"{folder} holds no image: {READ_FORMATS}")
     return files
 
 
 def single_images(images: Any, what: str = "the image") -> list[torch.Tensor]:
-    """Each image as (1,C,H,W) float32 in [0, 1], from a tensor or array, a file, a folder, or a sequence of those.
+    """Each image as (1,C,H,W) float32 in [0, 1], from all that `as_batch` takes, a folder, or a sequence of those.
 
     Raises:
         ImageError: none given, or one that is no image (see `sr_hooks.images.as_batch`).

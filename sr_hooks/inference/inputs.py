@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +19,13 @@ from sr_hooks.images.image_sets import single_images
 from sr_hooks.images.windows import Window, parse_windows
 from sr_hooks.networks.network import Network
 
-__all__ = ["PreparedInput", "check_input", "prepare_input", "read_images"]
+__all__ = ["PreparedInput", "check_input", "fit_channels", "noting", "prepare_input", "read_images"]
 
 _LARGEST = 8.0  # of noisy values; above, the image is in another range
+
+_log = logging.getLogger("sr_hooks")
+_notes: ContextVar[list[str] | None] = ContextVar("notes", default=None)
+_logged: set[str] = set()
 
 
 @dataclass(frozen=True)
@@ -84,7 +91,7 @@ def check_input(
         WindowError: a window that is not inside the output.
         OptionError: there is no such frame.
     """
-    network.check(image)
+    network.check(_repeated(network, image))
     if frame is not None and (network.frames or frame != "middle"):
         network.frame_index(image.shape[1] if image.ndim == 5 else network.frames, frame)
     for window in windows:
@@ -102,11 +109,12 @@ def read_images(
 ) -> list[torch.Tensor]:
     """Each image as (1,C,h,w) float32 in [0, 1]; for a network over clips each clip as (1,T,C,h,w).
 
-    Only the images are checked, not whether the network takes them: ground truth may have other channels.
+    Only the images are checked, not whether the network takes them: ground truth may have other channels. A grey image
+    for a network of RGB is repeated to three equal channels, see `fit_channels`.
 
     Args:
-        images: a tensor (N,C,h,w), an array, a file, a folder, or a list of these; for a network over clips see
-            `sr_hooks.images.as_clips`.
+        images: a tensor (N,C,h,w), an array, a PIL image, a file, a folder, or a list of these; for a network over
+            clips see `sr_hooks.images.as_clips`.
         what: what messages call the image.
         one_batch: images of one size are needed, so a list or a folder is refused.
         clips: whether a network over clips gets clips; else it gets images too, which it takes as clips without motion.
@@ -115,6 +123,45 @@ def read_images(
     Raises:
         ImageError: what is no image in [0, 1], and a clip for a network of images.
     """
+    tensors = _read(network, images, what, one_batch=one_batch, clips=clips, noisy=noisy)
+    return [fit_channels(network, tensor, what) for tensor in tensors]
+
+
+def fit_channels(network: Network, image: torch.Tensor, what: str = "the image") -> torch.Tensor:
+    """Repeat a grey image (N,C,h,w) or clip (N,T,C,h,w) to the three channels of an RGB network; log and note that.
+
+    `execute` writes the note into the provenance of the results, as `input_notes`.
+    """
+    repeated = _repeated(network, image)
+    if repeated is not image:
+        text = f"{what} is grey, and {network.name} takes RGB: the grey channel is repeated three times"
+        notes = _notes.get()
+        if notes is not None and text not in notes:
+            notes.append(text)
+        if text not in _logged:  # a watched run reads its images again and again
+            _logged.add(text)
+            _log.warning("%s", text)
+    return repeated
+
+
+def _repeated(network: Network, image: torch.Tensor) -> torch.Tensor:
+    if network.channels != 3 or image.shape[-3] != 1:
+        return image
+    return torch.cat([image] * 3, dim=-3)
+
+
+@contextmanager
+def noting() -> Iterator[list[str]]:
+    """Collect what reading the inputs notes about them, within the block."""
+    notes: list[str] = []
+    token = _notes.set(notes)
+    try:
+        yield notes
+    finally:
+        _notes.reset(token)
+
+
+def _read(network: Network, images: Any, what: str, *, one_batch: bool, clips: bool, noisy: bool) -> list[torch.Tensor]:
     if network.frames and clips:
         if noisy and isinstance(images, torch.Tensor) and images.is_floating_point():
             batch = images[None] if images.ndim == 4 else images

@@ -20,8 +20,10 @@ def test_prepare_input_checks_images_channels_frames_and_windows(small_lr: torch
     assert not prepare_input(network, small_lr, window=(0, 0, 8)).listed
     with pytest.raises(ImageError, match="a list"):
         prepare_input(network, [small_lr], one_batch=True)
-    with pytest.raises(ImageError, match=r"1 channel\(s\) and Tiny takes 3"):
-        prepare_input(network, small_lr[:, :1])
+    with pytest.raises(ImageError, match=r"3 channel\(s\) and Tiny takes 1"):
+        prepare_input(Network(Tiny(channels=1)), small_lr)
+    (grey,) = prepare_input(network, small_lr[:, :1]).images
+    assert torch.equal(grey, torch.cat([small_lr[:, :1]] * 3, 1))
     with pytest.raises(ImageError, match="this is a clip"):
         prepare_input(network, small_lr[:, None])
     with pytest.raises(OptionError, match="takes images, which have none"):

@@ -208,3 +208,20 @@ def test_a_cache_file_changes_no_answer(lr, tmp_path, monkeypatch, content):
     result = explained(Changeable(), lr)
     assert np.allclose(result.attribution, expected.attribution, atol=1e-5 * np.abs(expected.attribution).max())
     calibration._plans.clear()
+
+
+def test_a_value_in_a_dict_that_changes_between_two_looks_of_a_watched_run_is_seen(lr, tmp_path):
+    module = Changeable()
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.0)
+    options = {"windows": [[24, 30, 8]], "every": 1, "steps": 5, "images": [lr]}
+    with sr_hooks.watch(module, optimizer, folder=tmp_path, sinks=["folder"], budget="off", lam=options):
+        for flip in (False, True, False):
+            module.cfg["flip"] = flip
+            module(lr).sum().backward()
+            optimizer.step()
+    looks = [sr_hooks.load(tmp_path / str(iteration) / "lam").attribution for iteration in (1, 2, 3)]
+    module.cfg["flip"] = True
+    flipped = explained(module, lr, cone="off").attribution
+    norm = np.linalg.norm(flipped)
+    assert np.linalg.norm(looks[1] - flipped) <= 10 * AGREEMENT * norm
+    assert np.linalg.norm(looks[0] - looks[2]) <= 10 * AGREEMENT * norm < 0.01 * np.linalg.norm(looks[0] - flipped)

@@ -265,7 +265,7 @@ def test_mistakes_are_named(hr):
         ({"window": (0, 0, 8), "block": 3}, "multiple of the scale"),
         ({"window": (0, 0, 8), "coarse": 0}, "coarse is 0"),
         ({"window": (0, 0, 8), "pool": torch.rand(1, 3, 6, 6)}, "less than a block"),
-        ({"window": (0, 0, 8), "pool": torch.rand(1, 1, 64, 64)}, "channel"),
+        ({"window": (0, 0, 8), "pool": torch.rand(1, 2, 64, 64)}, "channel"),
         ({}, "window must be given"),
     ):
         with pytest.raises(sr_hooks.SRHooksError, match=said):

@@ -24,6 +24,7 @@ from sr_hooks.images.windows import parse_windows
 from sr_hooks.inference.behaviour import observing
 from sr_hooks.inference.inputs import check_input, noting
 from sr_hooks.networks.network import Network
+from sr_hooks.results.display import ResultList
 from sr_hooks.results.result import Result, with_warnings
 from sr_hooks.version import __version__
 
@@ -246,7 +247,7 @@ def _checked(kind: type[Analysis[Any]], answer: Any) -> Result | list[Result]:
     for result in answer if isinstance(answer, list) else [answer]:
         if not isinstance(result, Result):
             raise PluginError(f"the analysis {kind.name} returned a {type(result).__name__}, not a Result")
-    return cast("Result | list[Result]", answer)
+    return ResultList(answer) if isinstance(answer, list) else cast("Result", answer)
 
 
 def provenance_of(kind: type[Analysis[Any]], network: Network, options: Any) -> dict[str, Any]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import textwrap
 from collections.abc import Set
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,9 @@ __all__ = [
     "panel",
     "pixels",
     "plain",
+    "png",
     "window_box",
+    "with_picture",
 ]
 
 DPI = 150
@@ -40,7 +43,21 @@ def new_figure(width: float, height: float) -> Any:
     """A matplotlib Figure of width x height inches, without a window and without global state."""
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width, height), dpi=DPI, layout="constrained", facecolor="white")
+    return with_picture(Figure(figsize=(width, height), dpi=DPI, layout="constrained", facecolor="white"))
+
+
+def with_picture(figure: Any) -> Any:
+    """The same Figure, which a notebook shows as a picture, also without `%matplotlib inline`."""
+    if figure is not None and not hasattr(figure, "_repr_png_"):
+        figure._repr_png_ = partial(png, figure)
+    return figure
+
+
+def png(figure: Any) -> bytes:
+    """The bytes of a PNG file of a matplotlib Figure."""
+    data = io.BytesIO()
+    figure.savefig(data, format="png")
+    return data.getvalue()
 
 
 def plain(text: str, longest: int = 60) -> str:

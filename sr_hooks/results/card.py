@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import math
 import textwrap
 from collections.abc import Callable, Mapping
@@ -14,6 +15,7 @@ import numpy as np
 from sr_hooks.core.files import to_json
 from sr_hooks.errors import ResultError
 from sr_hooks.figures.style import INK, caption, new_figure, plain
+from sr_hooks.results.display import html_table, picture_html, shorten
 from sr_hooks.results.reading import read_record
 
 __all__ = ["FAILS", "PASSES", "UNDECIDED", "Card", "Verdict"]
@@ -22,7 +24,7 @@ PASSES, FAILS, UNDECIDED = "passes", "fails", "undecided"
 _FORMAT = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Verdict:
     """One check.
 
@@ -41,8 +43,11 @@ class Verdict:
     def __str__(self) -> str:
         return f"{self.name}: {self.word}: {self.sentence}"
 
+    def __repr__(self) -> str:
+        return f"Verdict({self.name}: {self.word}: {shorten(self.sentence, 100)})"
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Card:
     """What checks say of a map.
 
@@ -94,6 +99,15 @@ class Card:
 
     def __str__(self) -> str:
         return "\n".join([*map(str, self.verdicts), self.overall])
+
+    def __repr__(self) -> str:
+        words = ", ".join(f"{verdict.name} {verdict.word}" for verdict in self.verdicts)
+        return f"Card({shorten(self.subject, 60)}: {words})"
+
+    def _repr_html_(self) -> str:
+        rows = [{"check": v.name, "verdict": v.word, "why": v.sentence} for v in self.verdicts]
+        overall = f"<p>{html.escape(self.overall)}</p>"
+        return f"{picture_html(self.figure, self.subject)}{html_table(rows)}{overall}"
 
     # -- on disk -----------------------------------------------------------------------------------
 

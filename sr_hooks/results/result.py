@@ -13,9 +13,11 @@ from typing import Any, cast
 import numpy as np
 
 from sr_hooks.core.files import is_file, restored, to_json
-from sr_hooks.core.text import one_line
+from sr_hooks.core.text import label, one_line
 from sr_hooks.errors import ResultError
+from sr_hooks.figures.style import with_picture
 from sr_hooks.results.card import Card
+from sr_hooks.results.display import html_table, numbers_line, picture_html, shorten
 from sr_hooks.results.reading import digest_of, facts_of, read_arrays, read_record, write_arrays
 from sr_hooks.results.writing import recover, write_folder
 
@@ -24,6 +26,7 @@ __all__ = ["RESULT_FILE", "Result", "iteration_of", "read_result", "with_warning
 FORMAT = 1
 RESULT_FILE = "result.json"
 _CARD = "card.json"
+_LONGEST_VERDICT = 200  # characters, in the one line of a console
 _TRIES = 20  # readings of a folder that another process replaces meanwhile
 _log = logging.getLogger("sr_hooks")
 
@@ -100,7 +103,7 @@ class Result:
 
         known = plugins.contributions("register_analyses")
         draw: Callable[[Result], Any] | None = getattr(known.get(self.analysis), "figure", None)
-        return draw(self) if draw else None
+        return with_picture(draw(self)) if draw else None
 
     def _draw(self, path: Path) -> bool:
         from sr_hooks.core import registry as plugins
@@ -129,31 +132,12 @@ class Result:
         return {k: v for k, v in self.scalars.items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
 
     def __repr__(self) -> str:
-        numbers = ", ".join(f"{k}={_short(v)}" for k, v in self.headline().items())
-        return f"{type(self).__name__}({numbers}; {self.verdict})"
+        return f"{type(self).__name__}({numbers_line(self.headline())}; {shorten(self.verdict, _LONGEST_VERDICT)})"
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><th style='text-align:left'>{html.escape(k)}</th><td>{html.escape(_short(v))}</td></tr>"
-            for k, v in self.headline().items()
-        )
-        return f"{_figure_html(self)}<table>{rows}</table><p>{html.escape(self.verdict)}</p>"
-
-
-def _figure_html(result: Result) -> str:
-    import base64
-    import io
-
-    try:
-        figure = result.figure()
-    except ModuleNotFoundError:
-        return ""
-    if figure is None:
-        return ""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    data = base64.b64encode(buffer.getvalue()).decode()
-    return f"<img alt='{html.escape(result.analysis)}' src='data:image/png;base64,{data}'>"
+        numbers = html_table([{"": label(k), " ": v} for k, v in self.headline().items()], heads=False)
+        card = "" if self.card is None else f"<p>{html.escape(self.card.overall)}</p>"
+        return f"{picture_html(self.figure, self.analysis)}{numbers}<p>{html.escape(self.verdict)}</p>{card}"
 
 
 def read_result(folder: str | Path) -> Result:
@@ -214,10 +198,6 @@ def _read(folder: Path) -> Result:
     if contradictions:
         raise ValueError("; ".join(contradictions))
     return result
-
-
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def iteration_of(result: Result) -> int | None:

@@ -6,15 +6,19 @@ import argparse
 import dataclasses
 import functools
 import inspect
+import math
 import textwrap
 import typing
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from sr_hooks.core.yaml_files import value_or_text
-from sr_hooks.errors import OptionError, nearest
+from sr_hooks.errors import OptionError, nearest, shortened
 
-__all__ = ["add_flags", "as_plain", "from_flags", "from_mapping", "option", "with_options"]
+__all__ = ["add_flags", "as_plain", "check_value", "from_flags", "from_mapping", "option", "with_options"]
+
+_LONGEST = 200  # characters of a value in a message
+_MOST = 10_000  # entries of a list
 
 T = TypeVar("T")
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -27,6 +31,8 @@ def option(
     example: str | None = None,
     flag: bool = True,
     checked: bool = True,
+    at_least: float | None = None,
+    at_most: float | None = None,
 ) -> Any:
     """A field of an options dataclass with its documentation.
 
@@ -36,8 +42,10 @@ def option(
         example: how to give the option, for the message that it is missing.
         flag: False for an option that can be given from Python only.
         checked: False where the annotation is for editors and type checkers, and the analysis checks the value itself.
+        at_least, at_most: bounds of a number, and of each number in a list; without them whole numbers have 64 bits.
     """
-    facts = {"help": help, "example": example, "flag": flag, "checked": checked}
+    facts: dict[str, Any] = {"help": help, "example": example, "flag": flag, "checked": checked}
+    facts |= {"at_least": at_least, "at_most": at_most}
     if default is dataclasses.MISSING:
         return dataclasses.field(metadata=facts)
     return dataclasses.field(default=default, metadata=facts)
@@ -52,12 +60,9 @@ def from_mapping(options_type: type[T], values: Mapping[str, Any], *, where: str
     fields = {f.name: f for f in dataclasses.fields(options_type)}  # type: ignore[arg-type]
     for name in values:
         if name not in fields:
-            raise OptionError(f"{where}: unknown option {name!r}; {nearest(str(name), fields)}")
+            raise OptionError(f"{where}: unknown option {_shown(name)}; {nearest(str(name), fields)}")
     hints = typing.get_type_hints(options_type)
-    checked = {
-        name: _check(name, value, hints[name], where) if fields[name].metadata.get("checked", True) else value
-        for name, value in values.items()
-    }
+    checked = {n: _checked(n, value, hints[n], fields[n].metadata, where) for n, value in values.items()}
     missing = [
         n
         for n, f in fields.items()
@@ -68,13 +73,64 @@ def from_mapping(options_type: type[T], values: Mapping[str, Any], *, where: str
         raise OptionError(f"{where}: {missing[0]} must be given" + (f", for instance {example}" if example else ""))
     try:
         return options_type(**checked)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise OptionError(f"{where}: {error}") from None
 
 
-def _check(name: str, value: Any, hint: Any, where: str) -> Any:
+def check_value(name: str, value: Any, hint: Any, *, where: str, at_least: float | None = None) -> Any:
+    """A value that is no field of a dataclass, coerced and checked as one of this type would be.
+
+    Raises:
+        OptionError: a value of the wrong kind, or out of bounds.
+    """
+    return _checked(name, value, hint, {"at_least": at_least}, where)
+
+
+def _checked(name: str, value: Any, hint: Any, facts: Mapping[str, Any], where: str) -> Any:
+    if facts.get("checked", True):
+        value = _coerced(name, value, hint, where)
+    try:
+        _check_bounds(value, facts)
+    except ValueError as problem:
+        raise OptionError(f"{where}: {name} is {_shown(value)}: {problem}") from None
+    return value
+
+
+def _shown(value: Any) -> str:
+    """A value as messages show it."""
+    try:
+        return shortened(repr(value), _LONGEST)
+    except ValueError:  # a whole number of more digits than Python prints
+        return "a number of thousands of digits"
+
+
+def _check_bounds(value: Any, facts: Mapping[str, Any]) -> None:
+    """Refuse, with a ValueError, numbers outside their bounds, and lists that are empty or too long."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        low, high = facts.get("at_least"), facts.get("at_most")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError("it must be a finite number")
+        if low is not None and value < low:
+            raise ValueError(f"it must be at least {low}")
+        if high is not None and value > high:
+            raise ValueError(f"it must be at most {high}")
+        if abs(value) >= 2**63:
+            raise ValueError("it has more than 64 bits")
+    elif isinstance(value, (list, tuple)):
+        if not value:
+            raise ValueError("it is empty: give at least one, or leave the option out")
+        if len(value) > _MOST:
+            raise ValueError(f"it has {len(value)} entries, and at most {_MOST} are taken")
+        for entry in value:
+            _check_bounds(entry, facts)
+
+
+def _coerced(name: str, value: Any, hint: Any, where: str) -> Any:
     import pydantic  # here, since it costs some 0.04 s, and many who import sr_hooks parse no options
 
+    kinds = {typing.get_origin(h) or h for h in (hint, *typing.get_args(hint))}
+    if isinstance(value, bool) and kinds & {int, float} and bool not in kinds:  # pydantic takes true for 1
+        raise OptionError(f"{where}: {name} is {value}: it must be a number, not true or false")
     adapter = pydantic.TypeAdapter(hint, config=pydantic.ConfigDict(arbitrary_types_allowed=True))
     try:
         return adapter.validate_python(value)
@@ -88,7 +144,9 @@ def _check(name: str, value: Any, hint: Any, where: str) -> Any:
         ]
         if choices:
             problem = f"must be {', '.join(map(str, choices))}"
-        raise OptionError(f"{where}: {name} is {value!r}: {problem}") from None
+        raise OptionError(f"{where}: {name} is {_shown(value)}: {shortened(problem, _LONGEST)}") from None
+    except (RecursionError, OverflowError):
+        raise OptionError(f"{where}: {name} is nested too deeply or too large a number") from None
 
 
 def with_options(options_type: type, run: Callable[..., Any], *, where: str) -> Callable[[Function], Function]:

@@ -8,9 +8,11 @@ from typing import Any, NamedTuple
 
 import torch
 
-from sr_hooks.errors import WindowError
+from sr_hooks.errors import WindowError, shortened
 
 __all__ = ["Box", "Window", "parse_window", "parse_windows"]
+
+_MOST = 1000  # windows of one request
 
 
 @dataclass(frozen=True)
@@ -53,13 +55,13 @@ def parse_window(value: Any) -> Window:
     if isinstance(value, str):
         value = value.replace(",", " ").split()
     try:
-        numbers = [_whole(v) for v in value]
-    except (TypeError, ValueError):
+        numbers = [_whole(v) for v in value] if len(value) <= 4 else []
+    except (TypeError, ValueError, OverflowError):
         numbers = []
     if len(numbers) not in (3, 4):
         raise WindowError(
-            f"window {value!r} is not understood: give (top, left, size) or (top, left, height, width), "
-            "whole numbers of output pixels"
+            f"window {shortened(repr(value), 200)} is not understood: give (top, left, size) or (top, left, height, "
+            "width), whole numbers of output pixels"
         )
     top, left, height, width = (*numbers, numbers[2]) if len(numbers) == 3 else numbers
     if height < 1 or width < 1:
@@ -72,6 +74,8 @@ def parse_windows(value: Any) -> tuple[list[Window], bool]:
     if isinstance(value, str) and ";" in value:
         value = [part for part in value.split(";") if part.strip()]
     if isinstance(value, Sequence) and not isinstance(value, str) and value and all(map(_is_window, value)):
+        if len(value) > _MOST:
+            raise WindowError(f"{len(value)} windows are given: at most {_MOST} are explained at once")
         return [parse_window(v) for v in value], True
     return [parse_window(value)], False
 
@@ -84,6 +88,8 @@ def _is_window(value: Any) -> bool:
 
 
 def _whole(value: Any) -> int:
+    if isinstance(value, bool):
+        raise ValueError(value)
     number = float(value)
     if not number.is_integer():
         raise ValueError(value)

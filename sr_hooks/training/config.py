@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from sr_hooks.analyses.base import Analysis, blamed, options_of
 from sr_hooks.core import registry as plugins
-from sr_hooks.core.options import from_mapping
+from sr_hooks.core.options import check_value, from_mapping
 from sr_hooks.core.yaml_files import read_yaml
 from sr_hooks.errors import OptionError, SRHooksError, nearest
 from sr_hooks.training.schedule import Schedule
@@ -176,10 +176,7 @@ def _sinks(value: Any, where: str) -> tuple[str, ...]:
 
 
 def _seed(value: Any, where: str) -> int | None:
-    try:
-        return None if value is None else int(value)
-    except (TypeError, ValueError):
-        raise OptionError(f"{where}: seed is {value!r}: it must be a whole number") from None
+    return cast("int | None", check_value("seed", value, int | None, where=where, at_least=0))
 
 
 @contextmanager

@@ -22,8 +22,10 @@ class Schedule:
     Where none of every, at, on_validation and at_end is given, the analysis is due at each validation and at the end.
     """
 
-    every: int | None = option(None, "due at each multiple of so many iterations, as far as the budget goes")
-    at: int | list[int] | None = option(None, "due at these iterations, whatever the budget")
+    every: int | None = option(
+        None, "due at each multiple of so many iterations, as far as the budget goes", at_least=1
+    )
+    at: int | list[int] | None = option(None, "due at these iterations, whatever the budget", at_least=1)
     on_validation: bool | None = option(None, "due after each validation, as far as the budget goes")
     at_end: bool | None = option(None, "due when training ends, whatever the budget")
     budget: Any = option(

@@ -30,23 +30,24 @@ class DdrOptions:
         None,
         "of a network over clips: the frame, from 0, whose features are meant in layers that pass all frames at once "
         "(default: all); a layer that runs frame by frame is tapped at one of its runs, e.g. forward_trunk.main.0#2",
+        at_least=0,
     )
-    patch: int = option(128, "side of a patch in ground-truth pixels")
-    patches: int = option(100, "patches, at most; they do not overlap")
+    patch: int = option(128, "side of a patch in ground-truth pixels", at_least=1, at_most=65_536)
+    patches: int = option(100, "patches, at most; they do not overlap", at_least=2, at_most=1_000_000)
     folders: Any = option(
         None,
         "more classes: label=folder of network inputs (in Python also label to images), degraded already; no ground "
         "truth is needed",
     )
-    components: int = option(50, "principal components that the index is taken on")
-    permutations: int = option(999, "shufflings of the labels for the p-value")
-    subsamples: int = option(200, "half-samples of the patches for the interval")
-    tsne: int = option(5, "t-SNE runs, each from its own seed; 0 for none")
+    components: int = option(50, "principal components that the index is taken on", at_least=1, at_most=1_000_000)
+    permutations: int = option(999, "shufflings of the labels for the p-value", at_least=0, at_most=1_000_000)
+    subsamples: int = option(200, "half-samples of the patches for the interval", at_least=0, at_most=1_000_000)
+    tsne: int = option(5, "t-SNE runs, each from its own seed; 0 for none", at_least=0, at_most=1000)
     perplexity: float = option(30.0, "of t-SNE")
     identify: bool = option(
         False, "also cross-validate a linear probe for type and level of the last layer's degradations"
     )
-    seed: int = option(0, "of patches, degradations and all other randomness")
+    seed: int = option(0, "of patches, degradations and all other randomness", at_least=0)
     memory: float = option(1.5, "gigabytes for held features; what does not fit is computed again")
     store: Store = option(
         "auto", "hold features as float32, as int16 in half the room, or (auto) as their size suggests"
@@ -54,11 +55,6 @@ class DdrOptions:
     keep_features: str | Path | None = option(None, "folder to write the features themselves to")
 
     def __post_init__(self) -> None:
-        for name, least in (("patch", 1), ("patches", 2), ("components", 1), ("permutations", 0), ("tsne", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} is {getattr(self, name)}: it must be at least {least}")
-        if self.seed < 0 or self.subsamples < 0:
-            raise ValueError("seed and subsamples must be 0 or more")
         if not (self.memory > 0 and self.perplexity > 0):
             raise ValueError("memory and perplexity must be above 0")
 
@@ -67,8 +63,8 @@ class DdrOptions:
 class DdrWatchOptions(DdrOptions):
     """Keys of a `ddr:` block in an option file: those of DDR, with lighter defaults. Seed 0 is the run's seed."""
 
-    patch: int = option(64, "side of a patch in ground-truth pixels")
-    patches: int = option(40, "patches, at most; they do not overlap")
-    permutations: int = option(199, "shufflings of the labels for the p-value")
-    subsamples: int = option(100, "half-samples of the patches for the interval")
-    tsne: int = option(0, "t-SNE runs, each from its own seed; 0 for none")
+    patch: int = option(64, "side of a patch in ground-truth pixels", at_least=1, at_most=65_536)
+    patches: int = option(40, "patches, at most; they do not overlap", at_least=2, at_most=1_000_000)
+    permutations: int = option(199, "shufflings of the labels for the p-value", at_least=0, at_most=1_000_000)
+    subsamples: int = option(100, "half-samples of the patches for the interval", at_least=0, at_most=1_000_000)
+    tsne: int = option(0, "t-SNE runs, each from its own seed; 0 for none", at_least=0, at_most=1000)

@@ -47,12 +47,14 @@ class FaigOptions:
         "auto",
         "gradients an image and degradation (the nodes of the path integral), or auto: 10 to 80, as many as the "
         "tolerance needs",
+        at_least=2,
+        at_most=10_000,
     )
     tolerance: float = option(
         0.01,
         "estimated relative L2 error of the mean scores over all images, filters and degradations at which auto stops",
     )
-    crop: int | None = option(None, "centre crop of the images, side in HR pixels (default: whole images)")
+    crop: int | None = option(None, "centre crop of the images, side in HR pixels (default: whole images)", at_least=1)
     clip: bool = option(False, "clip degraded inputs to [0, 1], as image files are; the paper's noise is not clipped")
     biases: bool = option(False, "score biases too (experimental, as are Linear rows)")
     precision: Literal["float32", "bfloat16"] = option("float32", "bfloat16 runs the network under autocast")
@@ -60,7 +62,7 @@ class FaigOptions:
     any_order: bool = option(
         False, "do not refuse a target with more than twice the baseline's loss on every degradation"
     )
-    seed: int = option(0, "of the degradations")
+    seed: int = option(0, "of the degradations", at_least=0)
     degraded: Mapping[str, Any] | None = option(
         None,
         "instead of images, name to ready-made LR inputs (N,C,h,w), with gt; they may leave [0, 1] as noise does",

@@ -32,8 +32,15 @@ class FaigWatchOptions:
     """Keys of `faig:` in an option file, beside the shared ones (every, images, ...)."""
 
     degradations: Any = option(("blur:2", "noise:25.5"), "of the probes")
-    crop: int | None = option(96, "centre crop of the probe images, side in HR pixels at most; null for whole images")
-    refine: int = option(5, "how often at most a stretch between due steps is halved where its sum misses the change")
+    crop: int | None = option(
+        96, "centre crop of the probe images, side in HR pixels at most; null for whole images", at_least=1
+    )
+    refine: int = option(
+        5,
+        "how often at most a stretch between due steps is halved where its sum misses the change",
+        at_least=0,
+        at_most=6,
+    )
     probes: bool = option(True, "gradients of the probes' loss at every due step")
     free: bool = option(False, "also sum the training loss's own gradients at every step, which cost next to nothing")
     biases: bool = option(False, "score biases too (experimental)")

@@ -47,15 +47,19 @@ class VerifyOptions:
     )
     baseline: Any = option(None, "the network before fine-tuning, as for faig; needed for a result from a folder")
     tops: Sequence[float] | float = option((0.01, 0.03, 0.05, 0.1), "shares of the filters to mask", checked=False)
-    random_seeds: int = option(5, "random choices of filters to compare with")
+    random_seeds: int = option(5, "random choices of filters to compare with", at_least=1, at_most=10_000)
     input_points: int = option(
         8,
         "gradients an image and degradation for the input-IG control (the paper: 101), which needs clean inputs: "
         "images, or ready-made ones under the name clean; 0 leaves it out",
+        at_least=0,
+        at_most=10_000,
     )
-    input_images: int = option(4, "images that the input-IG control looks at")
-    crop: int | None = option(None, "centre crop of the images, side in HR pixels (default: whole images)")
-    seed: int = option(1, "of degradations, random filters and intervals; not the result's, so that noise is new")
+    input_images: int = option(4, "images that the input-IG control looks at", at_least=1, at_most=10_000)
+    crop: int | None = option(None, "centre crop of the images, side in HR pixels (default: whole images)", at_least=1)
+    seed: int = option(
+        1, "of degradations, random filters and intervals; not the result's, so that noise is new", at_least=0
+    )
     degraded: Mapping[str, Any] | None = option(
         None,
         "instead of images, ready-made LR inputs (N,C,h,w) under the result's names of degradations, and clean; "

@@ -31,6 +31,7 @@ class LamOptions:
         "middle",
         "of a network over clips: the output frame that the window is in, a number from 0, or middle; a network that "
         "returns one frame alone has that one, by the number of the input frame that it restores",
+        at_least=0,
     )
     objective: str | Callable[..., Any] | Objective = option(
         "gradient",
@@ -43,7 +44,7 @@ class LamOptions:
         "in Python also a function (image, t) to the image at t of [0, 1]",
     )
     steps: Literal["auto"] | int = option(
-        "auto", "number of gradients, or auto: as many as the tolerance needs, at most 65"
+        "auto", "number of gradients, or auto: as many as the tolerance needs, at most 65", at_least=2, at_most=10_000
     )
     tolerance: float = option(0.04, "estimated relative L2 error of the attribution at which auto stops")
     precision: Literal["float32", "tf32", "bfloat16"] = option(
@@ -54,7 +55,7 @@ class LamOptions:
     compat: Literal["lam_demo"] | None = option(
         None, "lam_demo reproduces the published code, 50 right-end steps and its faults"
     )
-    seed: int = option(0, "of the noise paths")
+    seed: int = option(0, "of the noise paths", at_least=0)
     cone: Literal["auto", "off"] = option(
         "auto",
         "auto computes only what the window depends on, wherever that is proved to give the same gradients; off "

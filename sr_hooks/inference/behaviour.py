@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import torch
 
-from sr_hooks.core.torch_errors import is_out_of_memory
+from sr_hooks.core.torch_errors import one_line
 from sr_hooks.inference.signature import Signature, sign
 from sr_hooks.networks.network import Network
 from sr_hooks.networks.probing.trial_inputs import trial_sides
@@ -113,11 +113,8 @@ def observe(network: Network) -> Behaviour:
     with network.prepared(), torch.random.fork_rng(devices=_cuda(network)):
         for side in _SIDES:
             x, other = _images(network, side)
-            try:
+            with suppress(Exception):  # what fails here fails in the analysis too, which says why
                 return _behaviour(network, x, other)
-            except Exception as error:
-                if is_out_of_memory(error):
-                    raise
     return Behaviour()
 
 
@@ -129,9 +126,7 @@ def _behaviour(network: Network, x: torch.Tensor, other: torch.Tensor) -> Behavi
         try:
             row = network(torch.cat([x, other]))[:1]
         except Exception as error:
-            if is_out_of_memory(error):
-                raise
-            one_at_a_time = str(error).splitlines()[0] if str(error) else type(error).__name__
+            one_at_a_time = one_line(error)
         apart = _distance(row, output)
         doubtful = bool(one_at_a_time) or apart > _CLOSE
         others = [network(x) for _ in range(_DRAWS if first.draws else int(doubtful))]

@@ -10,7 +10,7 @@ from typing import Any
 from sr_hooks.analyses.base import blamed, execute, joined
 from sr_hooks.analyses.lam.result import LamResult
 from sr_hooks.cli.networks import add_network_flags, load_network
-from sr_hooks.cli.show import print_result
+from sr_hooks.cli.show import add_figure_flag, figure_options, print_result
 from sr_hooks.core import registry as plugins
 from sr_hooks.core.options import add_flags, from_flags
 from sr_hooks.core.text import text_table
@@ -18,6 +18,7 @@ from sr_hooks.errors import ImageError
 from sr_hooks.faithfulness.check import check
 from sr_hooks.images.clips import by_frames, read_input
 from sr_hooks.images.image import downsample
+from sr_hooks.results.drawing import set_options
 from sr_hooks.results.result import RESULT_FILE, Result
 from sr_hooks.results.writing import check_folder
 
@@ -73,6 +74,7 @@ def _flags(kind: Any) -> argparse.ArgumentParser:
     command.add_argument("--out", type=Path, default=None, help=f"result folder (default: {kind.name}_result)")
     if issubclass(kind.result_type, LamResult):
         command.add_argument("--check", action="store_true", help="check the faithfulness of every map; takes longer")
+    add_figure_flag(command)
     add_flags(command, kind.options_type)
     return command
 
@@ -81,6 +83,7 @@ def _analyse(name: str, kind: Any, arguments: argparse.Namespace) -> None:
     out = check_folder(arguments.out or Path(f"{name}_result"), marker=RESULT_FILE)
     with blamed(kind, "options"):
         options = from_flags(kind.options_type, arguments)
+    figure = figure_options(arguments)
     files = [Path(file) for file in arguments.image]
     images = [read_input(file, background=arguments.background) for file in files]
     network = load_network(arguments)
@@ -97,8 +100,9 @@ def _analyse(name: str, kind: Any, arguments: argparse.Namespace) -> None:
             for index, result in enumerate(of_image):
                 result.provenance["input_file"] = file.name
                 results.append((file.stem + (f"_{index}" if len(of_image) > 1 else ""), result))
-    if getattr(arguments, "check", False):
-        for _, result in results:
+    for _, result in results:
+        set_options(result, figure)
+        if getattr(arguments, "check", False):
             check(result)
     _save(results, out)
 

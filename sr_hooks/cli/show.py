@@ -1,18 +1,21 @@
-"""The commands `show`, which prints a saved result or a watched run, and `demo`, which makes results to look at."""
+"""The commands `show`, which prints a saved result or a watched run, and `demo`; and the flag `--figure` of many."""
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from pathlib import Path
 
 import torch
 
 from sr_hooks.core.text import label, text_table
 from sr_hooks.errors import OptionError, nearest
+from sr_hooks.figures.options import FigureOptions, parse_pairs
+from sr_hooks.results.drawing import save_beside, set_options, stated_options
 from sr_hooks.results.result import Result, read_result
 from sr_hooks.results.run_index import read_index
 
-__all__ = ["add_demo_arguments", "add_show_arguments", "print_result"]
+__all__ = ["add_demo_arguments", "add_figure_flag", "add_show_arguments", "figure_options", "print_result"]
 
 
 def add_show_arguments(command: argparse.ArgumentParser) -> None:
@@ -20,7 +23,29 @@ def add_show_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("folder", type=Path, help="folder with a result.json, or with a watched run's index.json")
     command.add_argument("--gif", type=Path, metavar="FILE", help="of a watched run: write its pictures as a GIF")
     command.add_argument("--analysis", metavar="NAME", help="of a watched run: which of its analyses")
+    add_figure_flag(command)
     command.set_defaults(command=_show)
+
+
+def add_figure_flag(command: argparse.ArgumentParser) -> None:
+    """Add `--figure`, which may be repeated."""
+    names = ", ".join(f.name for f in dataclasses.fields(FigureOptions) if f.metadata.get("flag", True))
+    command.add_argument(
+        "--figure",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help=f"change the figure, and write it as PDF too; repeat for more: {names}; for instance width=double",
+    )
+
+
+def figure_options(arguments: argparse.Namespace) -> FigureOptions:
+    """The figure options that the flags state.
+
+    Raises:
+        OptionError: an unknown key, or a value that does not fit.
+    """
+    return parse_pairs(arguments.figure)
 
 
 def add_demo_arguments(command: argparse.ArgumentParser) -> None:
@@ -38,7 +63,15 @@ def _show(arguments: argparse.Namespace) -> None:
     elif (arguments.folder / "index.json").is_file():
         _print_run(arguments.folder, arguments.analysis)
     else:
-        print_result(read_result(arguments.folder), arguments.folder)
+        result = read_result(arguments.folder)
+        options = figure_options(arguments)
+        print_result(result, arguments.folder)
+        if options.stated():
+            set_options(result, options.over(stated_options(result.provenance)))
+            if (figure := result.figure()) is None:
+                raise OptionError(f"{result.analysis} draws no figure")
+            save_beside(figure, arguments.folder / "figure.png", result.provenance)
+            print(f"{'figure':20s} {arguments.folder / 'figure.pdf'}")
 
 
 def print_result(result: Result, folder: Path) -> None:

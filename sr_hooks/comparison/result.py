@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -54,8 +55,8 @@ class CompareResult(Result):
             numbers["split_half_overlap"] = self.scalars["split_half_overlap"]
         return numbers
 
-    def figure(self) -> Any:
-        return compare_figure(self)
+    def painter(self) -> Callable[..., Any]:
+        return compare_figure
 
 
 _FIRST, _SECOND = "#777777", "#0072b2"

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from sr_hooks.figures.saved_figure import DPI, figure_class, new_figure
+
 __all__ = [
     "COLOURS",
     "DPI",
@@ -20,6 +22,7 @@ __all__ = [
     "WINDOW_COLOUR",
     "caption",
     "colour_bar",
+    "figure_class",
     "image_of",
     "new_figure",
     "panel",
@@ -30,20 +33,12 @@ __all__ = [
     "with_picture",
 ]
 
-DPI = 150
 INK = "#222222"
 WINDOW_COLOUR = "#ff3b30"
 MAP_COLOURS = "inferno"
 PAPER_COLOURS = "jet"  # the LAM paper's colours, only with compat="lam_demo": not safe for colour-blind readers
 COLOURS = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000"]  # Okabe and Ito
 HATCHES = ["", "///", "...", "xxx", "\\\\\\", "+++", "ooo", "---"]
-
-
-def new_figure(width: float, height: float) -> Any:
-    """A matplotlib Figure of width x height inches, without a window and without global state."""
-    from matplotlib.figure import Figure
-
-    return with_picture(Figure(figsize=(width, height), dpi=DPI, layout="constrained", facecolor="white"))
 
 
 def with_picture(figure: Any) -> Any:
@@ -91,12 +86,14 @@ def image_of(array: np.ndarray) -> np.ndarray:
     return image
 
 
-def window_box(axes: Any, window: tuple[float, float, float, float], *, thin: bool = False) -> None:
-    """Outline (top, left, height, width) in red with a white rim, or thin and white for a map."""
+def window_box(
+    axes: Any, window: tuple[float, float, float, float], *, thin: bool = False, colour: str = "white"
+) -> None:
+    """Outline (top, left, height, width) in red with a white rim, or thin and in one colour for a map."""
     from matplotlib.patches import Rectangle
 
     top, left, height, width = window
-    for line, edge in ((0.7, "white"),) if thin else ((2.6, "white"), (1.3, WINDOW_COLOUR)):
+    for line, edge in ((0.7, colour),) if thin else ((2.6, "white"), (1.3, WINDOW_COLOUR)):
         axes.add_patch(Rectangle((left - 0.5, top - 0.5), width, height, fill=False, linewidth=line, edgecolor=edge))
 
 

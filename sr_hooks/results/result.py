@@ -8,16 +8,18 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 
 from sr_hooks.core.files import is_file, restored, to_json
+from sr_hooks.core.options import with_options
 from sr_hooks.core.text import label, one_line
 from sr_hooks.errors import ResultError
-from sr_hooks.figures.style import with_picture
+from sr_hooks.figures.options import FigureOptions
 from sr_hooks.results.card import Card
 from sr_hooks.results.display import html_table, numbers_line, picture_html, shorten
+from sr_hooks.results.drawing import draw_figure, save_beside
 from sr_hooks.results.reading import digest_of, facts_of, read_arrays, read_record, write_arrays
 from sr_hooks.results.writing import recover, write_folder
 
@@ -97,13 +99,42 @@ class Result:
         """
         return []
 
-    def figure(self) -> Any:
-        """The analysis's figure of this result, a matplotlib Figure, or None where it draws none."""
+    @with_options(FigureOptions, draw_figure, where="figure")
+    def figure(
+        self,
+        *,
+        colormap: Any = None,
+        scale: Literal["linear", "sqrt", "log"] | None = None,
+        overlay: Literal["apart", "red", "grey"] | None = None,
+        panels: Sequence[str] | None = None,
+        crop: Sequence[int] | None = None,
+        zoom: bool | Sequence[int] | None = None,
+        columns: Literal["networks", "rows"] | None = None,
+        width: float | Literal["single", "double"] | None = None,
+        font_size: float | None = None,
+        title: str | None = None,
+        notes: bool | None = None,
+        look: Literal["safe", "paper"] | None = None,
+        axes: Any = None,
+    ) -> Any:
+        """Draw the analysis's figure of this result: a matplotlib Figure, or None if the analysis draws none.
+
+        Its method `save("x.pdf")` writes PDF, SVG or PNG.
+
+        Args:
+            ...: the options.
+
+        Raises:
+            OptionError: an option does not fit.
+        """
+        raise NotImplementedError  # with_options calls draw_figure
+
+    def painter(self) -> Callable[..., Any] | None:
+        """The function that draws the figure of this result: the classmethod `figure` of its analysis."""
         from sr_hooks.core import registry as plugins
 
         known = plugins.contributions("register_analyses")
-        draw: Callable[[Result], Any] | None = getattr(known.get(self.analysis), "figure", None)
-        return with_picture(draw(self)) if draw else None
+        return getattr(known.get(self.analysis), "figure", None)
 
     def _draw(self, path: Path) -> bool:
         from sr_hooks.core import registry as plugins
@@ -112,7 +143,7 @@ class Result:
             figure = self.figure()
             if figure is None:
                 return False
-            figure.savefig(path)
+            save_beside(figure, path, self.provenance)
         except ModuleNotFoundError as error:
             if error.name != "matplotlib":
                 raise

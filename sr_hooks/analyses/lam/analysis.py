@@ -16,6 +16,7 @@ from sr_hooks.attribution.image_paths import ImagePath
 from sr_hooks.attribution.objectives import Objective
 from sr_hooks.core.options import with_options
 from sr_hooks.core.progress import progress_bar
+from sr_hooks.figures.options import FigureOptions
 from sr_hooks.hookspecs import hookimpl
 from sr_hooks.inference.inputs import prepare_input
 from sr_hooks.networks.network import Network
@@ -49,11 +50,12 @@ class Lam(Analysis[LamOptions]):
         return results if prepared.listed or len(inputs) > 1 else results[0]
 
     @classmethod
-    def figure(cls, result: Result) -> Any:
-        from sr_hooks.analyses.lam.figure import lam_clip_figure, lam_figure
+    def figure(cls, result: Result, *, options: FigureOptions | None = None) -> Any:
+        from sr_hooks.analyses.lam.clip_figure import lam_clip_figure
+        from sr_hooks.analyses.lam.figure import lam_figure
 
         lam_result = cast("LamResult", result)
-        return lam_clip_figure(lam_result) if lam_result.is_clip else lam_figure(lam_result)
+        return lam_clip_figure(lam_result, options) if lam_result.is_clip else lam_figure(lam_result, options)
 
 
 def _lam(network: Any, lr: Any, options: LamOptions) -> LamResult | list[LamResult]:

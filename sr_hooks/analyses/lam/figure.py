@@ -1,183 +1,230 @@
-"""The figures of LAM: of an image, and of a clip."""
+"""The figure of LAM of an image; that of a clip is in `clip_figure`."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sr_hooks.figures.style import (
-    INK,
-    MAP_COLOURS,
-    PAPER_COLOURS,
-    WINDOW_COLOUR,
-    caption,
-    colour_bar,
-    image_of,
-    new_figure,
-    panel,
-    plain,
-    window_box,
-)
+from sr_hooks.figures.look import Look
+from sr_hooks.figures.options import FigureOptions
+from sr_hooks.figures.panels import Panel, Slot, compose
+from sr_hooks.figures.shrink import show, shrunk, shrunk_map, thinned
+from sr_hooks.figures.style import window_box
+from sr_hooks.statistics.measures import kde
 
 if TYPE_CHECKING:
     from sr_hooks.analyses.lam.result import LamResult
 
-__all__ = ["lam_clip_figure", "lam_figure"]
+__all__ = ["LamView", "draw_density", "draw_map", "lam_figure"]
 
-_STEEP = 10  # a largest share of so many times the median is drawn on a logarithmic axis
-_LEAST = 1e-3  # per cent: what that axis begins with, at least; smaller shares have no point
-_MOST = 9  # frames in a strip; of more, those nearest to the window's
+_MASS = 0.99  # the share of the map that the zoom panel holds
+_MIX = 0.5  # of map and image in the overlay in red, as in LAM's published code
+
+Region = tuple[float, float, float, float]
 
 
-def lam_figure(result: LamResult) -> Any:
-    """Output with the window, input, attribution map, its density over the input, and the window enlarged."""
-    from matplotlib.colors import PowerNorm
+class LamView:
+    """What the panels of a map show: the part of the image, in output and in input pixels, and the zoom box."""
 
-    lr, output, values = result.arrays["lr"], result.picture, result.map
-    h, w = values.shape
-    zoom = output.shape[-1] / w
-    top, left, height, width = result.window
-    colours = PAPER_COLOURS if result.provenance["options"]["compat"] else MAP_COLOURS
-    aspect = h / w
-    figure = new_figure(14, 0.72 + 2.75 * min(max(aspect, 0.4), 2.0))
-    panels = figure.subplots(1, 5)
+    def __init__(self, result: LamResult, options: FigureOptions, image: np.ndarray | None = None) -> None:
+        """`image` (C,H,W) lies below the map; by default the input."""
+        self.result = result
+        self.lr, self.values = result.shown_frame
+        self.image = self.lr if image is None else image
+        self.output = result.arrays["output"]
+        self.factor = self.output.shape[-1] / self.values.shape[-1]
+        self.share = self.values / max(float(self.values.max()), 1e-30)
+        self.crop: Region | None = options.crop
+        self.zoom: Region | None = None
+        if options.zoom or (options.panels and "zoom" in options.panels):
+            self.zoom = options.zoom if isinstance(options.zoom, tuple) else self._around_the_map()
 
-    panels[0].imshow(image_of(output), interpolation="lanczos")
-    window_box(panels[0], (top, left, height, width))
-    partly = np.isnan(result.arrays["output"]).any()
-    title = f"output {output.shape[-2]}×{output.shape[-1]}, window {height}×{width}"
-    panel(panels[0], "bicubic, and output at the window" if partly else title)
-    panels[1].imshow(image_of(output[:, top : top + height, left : left + width]), interpolation="nearest")
-    panel(panels[1], f"the window, at ({top}, {left})")
-    panels[2].imshow(image_of(lr), interpolation="nearest")
-    small = (top / zoom, left / zoom, height / zoom, width / zoom)
-    window_box(panels[2], small)
-    panel(panels[2], f"input {h}×{w}")
+    def small(self, region: Region | None) -> Region | None:
+        """A region of output pixels in input pixels."""
+        if region is None:
+            return None
+        top, left, height, width = (side / self.factor for side in region)
+        return top, left, height, width
 
-    shown = panels[3].imshow(
-        values / max(float(values.max()), 1e-30), cmap=colours, norm=PowerNorm(0.5, 0, 1), interpolation="nearest"
-    )
-    panel(panels[3], f"LAM, DI {result.diffusion_index:.2f}, {result.effective_pixels:.0f} effective pixels")
-    window_box(panels[3], small, thin=True)
-    colour_bar(figure, shown, panels[3], "|attribution| / max", [0, 0.1, 0.5, 1])
+    @property
+    def window(self) -> Region:
+        return self.result.window
 
-    density = result.kde()
-    share = density / max(float(density.max()), 1e-30)
-    panels[4].imshow(np.repeat(image_of(lr).mean(axis=2, keepdims=True), 3, axis=2), interpolation="nearest")
-    laid = panels[4].imshow(
-        share, cmap=colours, alpha=np.clip(np.sqrt(share), 0, 0.85), vmin=0, vmax=1, interpolation="bicubic"
-    )
-    panel(panels[4], "density of the map, over the input")
-    colour_bar(figure, laid, panels[4], "density / max", [0, 0.5, 1])
+    @property
+    def aspect(self) -> float:
+        region = self.crop or (0, 0, *self.output.shape[-2:])
+        return float(min(max(region[2] / region[3], 0.4), 2.0))
 
+    def _around_the_map(self) -> Region:
+        """The box around the window that holds 99 % of the map, in output pixels; square as far as the image allows."""
+        top, left, height, width = self.small(self.window) or (0, 0, 1, 1)
+        rows = _span(self.values.sum(axis=1), top, top + height)
+        columns = _span(self.values.sum(axis=0), left, left + width)
+        side = 1.2 * max(rows[1] - rows[0], columns[1] - columns[0], 3 * height, 3 * width)
+        (row, high), (column, wide) = (
+            _inside((span[0] + span[1]) / 2, min(side, full), full)
+            for span, full in zip((rows, columns), self.values.shape, strict=True)
+        )
+        return row * self.factor, column * self.factor, high * self.factor, wide * self.factor
+
+
+def _span(sums: np.ndarray, start: float, end: float) -> tuple[float, float]:
+    """The rows (or columns) from the first to the last that hold the middle 99 % of the sums, and the window."""
+    total = float(sums.sum())
+    if total <= 0:
+        return start, end
+    shares = np.cumsum(sums) / total
+    first, last = np.searchsorted(shares, [(1 - _MASS) / 2, 1 - (1 - _MASS) / 2])
+    return min(float(first), start), max(float(min(last + 1, len(sums))), end)
+
+
+def _inside(middle: float, side: float, full: int) -> tuple[float, float]:
+    return float(min(max(middle - side / 2, 0), full - side)), side
+
+
+def lam_figure(result: LamResult, options: FigureOptions | None = None) -> Any:
+    """Output with the window, the window enlarged, input, attribution map, and its density over the input."""
+    options = (options or FigureOptions()).over(published_look(result))
+    view = LamView(result, options)
+
+    def panel(name: str, draw: Callable[[LamView, Slot], None], bar: float = 0.0) -> Panel:
+        return Panel(name, partial(draw, view), aspect=view.aspect, extra=bar, most=5.5)
+
+    panels = [panel("output", _output), panel("window", _window), panel("input", _input), panel("map", _map, 0.35)]
+    if view.zoom is not None:
+        panels.append(panel("zoom", _zoom, 0.35))
+    panels.append(panel("density", _density, 0.35))
     name = result.provenance["network"]["name"]
-    figure.suptitle(plain(f"{name}: which input pixels made this window?"), fontsize=11, color=INK, x=0.01, ha="left")
     checked = f" Checks: {result.card.overall}" if result.card is not None else ""
-    caption(figure, result.verdict + checked)
-    return figure
-
-
-def lam_clip_figure(result: LamResult) -> Any:
-    """The window, then a strip of frames with the attribution below each, over the curve of their shares."""
-    shares, values, clip = np.array(result.scalars["frame_shares"]), result.map, result.arrays["lr"]
-    at = float(result.scalars["frame_at"])
-    shown = _shown(len(shares), at)
-    aspect = values.shape[1] / values.shape[2]
-    columns = len(shown) + 1
-    width = max(1.5 * columns, 9.0)
-    side = width / columns
-    figure = new_figure(width, 2.75 + 2 * side * min(max(aspect, 0.4), 1.6))
-    strip = side * min(max(aspect, 0.4), 1.6)
-    grid = figure.add_gridspec(3, columns, height_ratios=[strip, strip, 1.35])
-
-    output = result.picture
-    top, left, height, width_ = result.window
-    zoom = output.shape[-1] / values.shape[2]
-    axes = figure.add_subplot(grid[0, 0])
-    axes.imshow(image_of(output), interpolation="lanczos")
-    window_box(axes, result.window)
-    panel(axes, f"output frame {result.frame}")
-    axes = figure.add_subplot(grid[1, 0])
-    axes.imshow(image_of(output[:, top : top + height, left : left + width_]), interpolation="nearest")
-    panel(axes, f"window {height}×{width_}")
-
-    from matplotlib.colors import PowerNorm
-
-    norm = PowerNorm(0.35, 0, 1)  # other frames hold a hundredth of the own, as often as not
-    small = (top / zoom, left / zoom, height / zoom, width_ / zoom)
-    most = max(float(values.max()), 1e-30)
-    for column, t in enumerate(shown, start=1):
-        own = t == at
-        axes = figure.add_subplot(grid[0, column])
-        axes.imshow(image_of(clip[t]), interpolation="nearest")
-        panel(axes, f"frame {t}")
-        if own:
-            window_box(axes, small)
-        axes = figure.add_subplot(grid[1, column])
-        drawn = axes.imshow(values[t] / most, cmap=MAP_COLOURS, norm=norm, interpolation="nearest")
-        panel(axes, f"{shares[t]:.1%}")
-        if own:
-            window_box(axes, small, thin=True)
-            axes.title.set_color(WINDOW_COLOUR)
-            axes.title.set_fontweight("bold")
-    bar = figure.colorbar(drawn, cax=_beside(axes), ticks=[0, 0.01, 0.1, 0.5, 1])
-    bar.ax.tick_params(labelsize=7)
-    bar.set_label("|attribution| / max of all frames", fontsize=7)
-    _curve(figure.add_subplot(grid[2, 1:] if len(shown) == len(shares) else grid[2, :]), shares, at, result)
-
-    name = result.provenance["network"]["name"]
-    figure.suptitle(plain(f"{name}: which frames made this window?"), fontsize=11, color=INK, x=0.01, ha="left")
-    caption(figure, result.verdict, width=int(13.5 * width))
-    return figure
-
-
-def _shown(count: int, at: float) -> list[int]:
-    """The frames of the strip: all, or the nearest to the window's."""
-    nearest = sorted(range(count), key=lambda t: (abs(t - at), t))[:_MOST]
-    return sorted(nearest)
-
-
-def _beside(axes: Any) -> Any:
-    return axes.inset_axes([1.06, 0.0, 0.06, 1.0])
-
-
-def _curve(axes: Any, shares: np.ndarray, at: float, result: LamResult) -> None:
-    """Shares by frame, the window's frame marked."""
-    times, positive = np.arange(len(shares)), shares[shares > 0]
-    log = positive.size > 1 and positive.max() > _STEEP * np.median(positive)
-    floor = max(60 * float(positive.min()), _LEAST) if log else 0.0
-    axes.axvline(at, color=WINDOW_COLOUR, linewidth=1.0, linestyle="--")
-    axes.plot(
-        times,
-        np.where(100 * shares >= floor, 100 * shares, np.nan),
-        color=INK,
-        linewidth=1.2,
-        marker="o",
-        markersize=4,
-        clip_on=False,
+    return compose(
+        panels,
+        options,
+        title=f"{name}: which input pixels made this window?",
+        notes=result.verdict + checked,
+        width=14 if view.zoom is None else 16.5,
     )
-    axes.annotate(
-        "the window's frame", (at, 0.93), xycoords=("data", "axes fraction"), xytext=(4, 0), textcoords="offset points",
-        fontsize=7, color=WINDOW_COLOUR, va="top",
+
+
+def published_look(result: LamResult) -> FigureOptions:
+    """The colours of LAM's paper for a result of its published procedure."""
+    compat = result.provenance.get("options", {}).get("compat")
+    return FigureOptions(look="paper", overlay="apart", scale="sqrt") if compat else FigureOptions()
+
+
+def _output(view: LamView, slot: Slot) -> None:
+    _, _, height, width = view.window
+    draw_output(slot.axes, view)
+    window_box(slot.axes, view.window)
+    high, wide = view.output.shape[-2:]
+    partly = view.result.computed_box[2:] != (high, wide)
+    slot.title("bicubic, and output at the window" if partly else f"output {high}×{wide}, window {height}×{width}")
+
+
+def draw_output(axes: Any, view: LamView) -> None:
+    """Draw the output, and the enlarged input where the output was not computed. No array of its size is made."""
+    box, region = view.result.computed_box, view.crop or (0, 0, *view.output.shape[-2:])
+    if box[2:] != view.output.shape[-2:]:
+        pixels, (left, right, bottom, top) = shrunk(view.lr, view.small(region))
+        ends = [(side + 0.5) * view.factor - 0.5 for side in (left, right, bottom, top)]
+        axes.imshow(pixels, extent=ends, interpolation="bicubic")
+    show(axes, view.output, box if view.crop is None else _common(box, view.crop), interpolation="antialiased")
+    axes.set_xlim(region[1] - 0.5, region[1] + region[3] - 0.5)
+    axes.set_ylim(region[0] + region[2] - 0.5, region[0] - 0.5)
+
+
+def _common(box: Region, crop: Region) -> Region:
+    """The part of a box inside of the crop; the box's nearest pixel if they do not meet."""
+    top, left = max(box[0], crop[0]), max(box[1], crop[1])
+    bottom, right = min(box[0] + box[2], crop[0] + crop[2]), min(box[1] + box[3], crop[1] + crop[3])
+    return top, left, max(bottom - top, 1), max(right - left, 1)
+
+
+def _window(view: LamView, slot: Slot) -> None:
+    show(slot.axes, view.output, view.window)
+    slot.title(f"the window, at ({view.window[0]}, {view.window[1]})")
+
+
+def _input(view: LamView, slot: Slot) -> None:
+    show(slot.axes, view.lr, view.small(view.crop))
+    window_box(slot.axes, view.small(view.window) or view.window)
+    slot.title(f"input {view.lr.shape[-2]}×{view.lr.shape[-1]}")
+
+
+def _map(view: LamView, slot: Slot) -> None:
+    drawn = draw_map(slot.axes, slot.look, view, view.small(view.crop))
+    if view.zoom is not None:
+        window_box(slot.axes, view.small(view.zoom) or view.zoom, thin=True, colour="#56B4E9")
+    slot.title(f"LAM, DI {view.result.diffusion_index:.2f}, {view.result.effective_pixels:.0f} effective pixels")
+    slot.bar(drawn, _label("|attribution|"), slot.look.ticks)
+
+
+def _zoom(view: LamView, slot: Slot) -> None:
+    assert view.zoom is not None
+    drawn = draw_map(slot.axes, slot.look, view, view.small(view.zoom))
+    _, _, height, width = view.small(view.zoom) or view.zoom
+    slot.title(f"the map around the window, {round(height)}×{round(width)} input pixels")
+    slot.bar(drawn, _label("|attribution|"), slot.look.ticks)
+
+
+def _density(view: LamView, slot: Slot) -> None:
+    drawn = draw_density(slot.axes, slot.look, view, view.small(view.crop))
+    slot.title("density of the map, over the input")
+    slot.bar(drawn, _label("density"), [0, 0.5, 1])
+
+
+def _label(what: str) -> str:
+    return f"{what} / max"
+
+
+def draw_map(axes: Any, look: Look, view: LamView, region: Region | None) -> Any:
+    """Draw the map by the look: apart, in red over the image, or in colours over the grey image."""
+    share, extent = shrunk_map(view.share, region)
+    how: dict[str, Any] = {"cmap": look.colormap, "norm": look.norm(), "extent": extent, "interpolation": "nearest"}
+    if look.overlay == "red":
+        _under(axes, view, region, grey=False)
+        how["alpha"] = _MIX
+    elif look.overlay == "grey":
+        _under(axes, view, region, grey=True)
+        how["alpha"] = np.clip(np.sqrt(share), 0, 0.85)
+    drawn = axes.imshow(share, **how)
+    _limits(axes, view, region)
+    outline = "white" if look.overlay == "apart" and not look.is_paper else "#222222"
+    window_box(axes, view.small(view.window) or view.window, thin=True, colour=outline)
+    return drawn
+
+
+def _under(axes: Any, view: LamView, region: Region | None, *, grey: bool) -> None:
+    """Draw the image below the map, in the map's pixel coordinates, whatever the image's own size."""
+    factor = view.image.shape[-1] / view.values.shape[-1]
+    large = None if region is None else tuple(side * factor for side in region)
+    drawn = show(axes, view.image, large, grey=grey)
+    drawn.set_extent([(end + 0.5) / factor - 0.5 for end in drawn.get_extent()])
+
+
+def draw_density(axes: Any, look: Look, view: LamView, region: Region | None) -> Any:
+    """Draw the density of the map over the grey input."""
+    from matplotlib.colors import Normalize
+
+    values = thinned(view.values)
+    factor = view.values.shape[1] / values.shape[1]
+    density = kde(values)
+    share = density / max(float(density.max()), 1e-30)
+    height, width = view.values.shape
+    if values.shape != view.values.shape:
+        height, width = round(values.shape[0] * factor), round(values.shape[1] * factor)
+    _under(axes, view, region, grey=True)
+    drawn = axes.imshow(
+        share, cmap=look.colormap, norm=Normalize(0, 1), alpha=np.clip(np.sqrt(share), 0, 0.85),
+        interpolation="bicubic", extent=(-0.5, width - 0.5, height - 0.5, -0.5),
     )  # fmt: skip
-    axes.set_xlim(-0.5, len(shares) - 0.5)
-    if log:
-        axes.set_yscale("log")
-        axes.set_ylim(floor, 200)
-        axes.yaxis.set_major_formatter("{x:g}")
-    else:
-        axes.set_ylim(0, 110 * max(float(shares.max()), 0.01))
-    step = max(1, len(shares) // 16)
-    axes.set_xticks(times[::step])
-    axes.tick_params(labelsize=7)
-    axes.set_xlabel("frame", fontsize=8)
-    axes.set_ylabel("share (%), log" if log else "share (%)", fontsize=8)
-    used = float(result.scalars["temporal_diffusion"])
-    axes.set_title(
-        f"temporal diffusion: {used:.2f} of {len(shares)} frames, mean distance "
-        f"{result.scalars['temporal_distance']:.2f} frames",
-        fontsize=9, color=INK,
-    )  # fmt: skip
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
+    _limits(axes, view, region)
+    return drawn
+
+
+def _limits(axes: Any, view: LamView, region: Region | None) -> None:
+    top, left, height, width = region or (0, 0, *view.values.shape)
+    axes.set_xlim(left - 0.5, left + width - 0.5)
+    axes.set_ylim(top + height - 0.5, top - 0.5)

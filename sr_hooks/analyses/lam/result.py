@@ -60,6 +60,24 @@ class LamResult(Result):
         return np.where(np.isnan(output), larger[: len(output)], output)
 
     @property
+    def computed_box(self) -> tuple[int, int, int, int]:
+        """(top, left, height, width) of the part of `output` that was computed; the whole output as a rule."""
+        output, (top, left, _, _) = self.arrays["output"], self.window
+        rows, columns = (np.flatnonzero(~np.isnan(line)) for line in (output[0, :, left], output[0, top, :]))
+        if not rows.size or not columns.size:
+            return 0, 0, *output.shape[-2:]
+        return int(rows[0]), int(columns[0]), int(rows[-1] - rows[0]) + 1, int(columns[-1] - columns[0]) + 1
+
+    @property
+    def shown_frame(self) -> tuple[np.ndarray, np.ndarray]:
+        """(C,h,w) input and (h,w) map: of a clip those of the window's frame, or of the middle one if that is none."""
+        lr, values = self.arrays["lr"], self.map
+        if values.ndim == 2:
+            return lr, values
+        frame = self.frame if self.frame is not None and self.frame < len(values) else len(values) // 2
+        return lr[frame], values[frame]
+
+    @property
     def window(self) -> tuple[int, int, int, int]:
         """(top, left, height, width) in output pixels."""
         return cast("tuple[int, int, int, int]", tuple(self.scalars["window"]))

@@ -1,0 +1,88 @@
+"""Images and maps made as small as print shows them, before they are drawn; large arrays are read piece by piece."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+
+__all__ = ["MOST_PIXELS", "show", "shrunk", "shrunk_map", "thinned"]
+
+MOST_PIXELS = 1280  # the largest longer side of a picture: a full page at 180 dots per inch
+
+Region = tuple[float, float, float, float]
+
+
+def shrunk(image: np.ndarray, region: Region | None = None, most: int = MOST_PIXELS) -> tuple[np.ndarray, Any]:
+    """Cut a region (top, left, height, width) out of (C,H,W) and shrink it; return (h,w,3) in [0, 1] and its extent.
+
+    An image that is not larger than `most` keeps its pixels. The extent is in the image's own pixels, so that boxes
+    are drawn in the same numbers on the whole and on the shrunk image. Memory: the shrunk image and a band of rows.
+    """
+    top, left, bottom, right = _clipped(image.shape[-2:], region)
+    part = image[:, top:bottom, left:right]
+    factor = max(1.0, max(part.shape[-2:]) / most)
+    extent = (left - 0.5, right - 0.5, bottom - 0.5, top - 0.5)
+    if factor == 1:
+        return _drawable(part), extent
+    height, width = max(round(part.shape[-2] / factor), 1), max(round(part.shape[-1] / factor), 1)
+    result = np.empty((height, width, 3), np.float32)
+    edges = np.linspace(0, part.shape[-2], height + 1).round().astype(int)
+    step = max(1, int(64 / factor))  # target rows at a time
+    for first in range(0, height, step):
+        last = min(first + step, height)
+        band = _drawable(part[:, edges[first] : edges[last]])
+        band = cv2.resize(band.astype(np.float32), (width, last - first), interpolation=cv2.INTER_AREA)
+        result[first:last] = np.clip(band, 0, 1)
+    return result, extent
+
+
+def shrunk_map(values: np.ndarray, region: Region | None = None, most: int = MOST_PIXELS) -> tuple[np.ndarray, Any]:
+    """Cut a region out of a map (h,w) and shrink it by the largest value of each block, so that a dot stays seen."""
+    top, left, bottom, right = _clipped(values.shape, region)
+    part = values[top:bottom, left:right]
+    factor = -(-max(part.shape) // most)
+    if factor > 1:
+        rows, columns = (-(-side // factor) * factor for side in part.shape)
+        padded = np.pad(part, ((0, rows - part.shape[0]), (0, columns - part.shape[1])))
+        part = padded.reshape(rows // factor, factor, columns // factor, factor).max(axis=(1, 3))
+        bottom, right = top + rows, left + columns
+    return part, (left - 0.5, right - 0.5, bottom - 0.5, top - 0.5)
+
+
+def thinned(values: np.ndarray, most: int = 720) -> np.ndarray:
+    """The sums of blocks of a map (h,w) with at most `most` blocks a side; the map itself if it is not larger."""
+    factor = -(-max(values.shape) // most)
+    if factor <= 1:
+        return values
+    rows, columns = (-(-side // factor) * factor for side in values.shape)
+    padded = np.pad(values, ((0, rows - values.shape[0]), (0, columns - values.shape[1])))
+    sums: np.ndarray = padded.reshape(rows // factor, factor, columns // factor, factor).sum(axis=(1, 3))
+    return sums
+
+
+def show(axes: Any, image: np.ndarray, region: Region | None = None, *, grey: bool = False, **how: Any) -> Any:
+    """Draw (C,H,W), shrunk if it is large, in the image's own pixel coordinates."""
+    pixels, extent = shrunk(image, region)
+    if grey:
+        pixels = np.repeat(pixels.mean(axis=2, keepdims=True), 3, axis=2)
+    return axes.imshow(pixels, extent=extent, **{"interpolation": "nearest", **how})
+
+
+def _clipped(shape: tuple[int, ...], region: Region | None) -> tuple[int, int, int, int]:
+    height, width = shape
+    if region is None:
+        return 0, 0, height, width
+    top, left = max(int(np.floor(region[0])), 0), max(int(np.floor(region[1])), 0)
+    top, left = min(top, height - 1), min(left, width - 1)
+    bottom = min(max(int(np.ceil(region[0] + region[2])), top + 1), height)
+    right = min(max(int(np.ceil(region[1] + region[3])), left + 1), width)
+    return top, left, bottom, right
+
+
+def _drawable(part: np.ndarray) -> np.ndarray:
+    """(C,h,w) to (h,w,3) in [0, 1]."""
+    rgb = np.repeat(part, 3, axis=0) if part.shape[0] == 1 else part[:3]
+    image: np.ndarray = np.clip(rgb, 0, 1).transpose(1, 2, 0)
+    return image

@@ -29,7 +29,7 @@ class Sample:
         nonfinite: entries of the gradient that were NaN or infinite and are 0 here.
         low, high: extremes of the output, as far as it was computed.
         broken: values of the output that were NaN or infinite.
-        output: (1,C,H,W), as far as it was computed, on the CPU; None where it was not asked for.
+        output: (1,C,H,W), as far as it was computed, on the CPU; None where it was not requested.
     """
 
     value: float
@@ -142,8 +142,10 @@ class Gradients:
         cone = self.window_cone.cone(len(x))
         if len(x) not in self._fixed:
             self._fixed[len(x)] = cone.prepare(self.window_cone.weights(self.plan))
-        kept = "tf32" if self.precision == "tf32" else "float32"  # the cone's steps say themselves what is bfloat16
-        with autocast(self.network.device, kept):
+        precision = (
+            "tf32" if self.precision == "tf32" else "float32"
+        )  # the cone's steps say themselves what is bfloat16
+        with autocast(self.network.device, precision):
             shown, values = cone(x, self._fixed[len(x)])
         assert shown is not None
         positions = {index: position for position, index in enumerate(self.window_cone.indices)}
@@ -171,8 +173,8 @@ class Gradients:
         except Exception as error:
             if is_out_of_memory(error) or self.objective.is_ours():
                 raise
-            said = f"{type(error).__name__}: {error}"
-            raise OptionError(f"the objective {self.objective.name} failed: {said}") from error
+            message = f"{type(error).__name__}: {error}"
+            raise OptionError(f"the objective {self.objective.name} failed: {message}") from error
         if not isinstance(values, torch.Tensor) or values.shape != (len(rows),):
             got = tuple(values.shape) if isinstance(values, torch.Tensor) else type(values).__name__
             raise OptionError(

@@ -82,8 +82,8 @@ def overlap(one: torch.Tensor, other: torch.Tensor) -> float:
     """The share that the top 1 % of two (D,F) have in common, the least over the degradations."""
     shares = []
     for a, b in zip(one, other, strict=True):
-        mine, theirs = top_of(a), top_of(b)
-        shares.append(float((mine & theirs).sum() / mine.sum()))
+        first, second = top_of(a), top_of(b)
+        shares.append(float((first & second).sum() / first.sum()))
     return min(shares)
 
 

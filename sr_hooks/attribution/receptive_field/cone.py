@@ -24,10 +24,10 @@ __all__ = ["Cone"]
 
 
 @dataclass(frozen=True)
-class _Kept:
-    """A step of the cone: its part, or None where it is computed whole."""
+class _ConeStep:
+    """A recorded operation, and the part of the operation that the cone computes."""
 
-    step: TracedOperation
+    operation: TracedOperation
     part: Part
     box: Box | None
     cut: bool
@@ -38,8 +38,8 @@ class Cone:
 
     Args:
         trace: the operations.
-        results: which of the trace's results are wanted, by their places in it.
-        shown: the place of one more result, which is given back as far as it is computed.
+        results: which of the trace's results are wanted, by their positions in it.
+        shown: the position of one more result, which is given back as far as it is computed.
 
     Attributes:
         inputs: the box of the input that is needed; None where nothing depends on it.
@@ -50,19 +50,19 @@ class Cone:
 
     def __init__(self, trace: Trace, results: Sequence[int], *, shown: int | None = None) -> None:
         self.trace = trace
-        self._results = [trace.results[place] for place in results]
+        self._results = [trace.results[position] for position in results]
         self._shown = _origin(trace, trace.results[shown]) if shown is not None else None
         self._moving = _depending(trace)
         self._boxes: dict[int, Box | None] = {}
         self.barrier = ""
-        self._kept = self._plan()
-        self._last = _last_uses([kept.part for kept in self._kept])
+        self._steps = self._plan()
+        self._last = _last_uses([step.part for step in self._steps])
         self.inputs = self._boxes.get(0)
         self.shown_box = self._boxes.get(self._shown) if self._shown is not None else None
-        self.work = sum(kept.part.work for kept in self._kept)
+        self.work = sum(step.part.work for step in self._steps)
 
-    def _plan(self) -> list[_Kept]:
-        shapes, kept = self.trace.shapes, []
+    def _plan(self) -> list[_ConeStep]:
+        shapes, steps = self.trace.shapes, []
         wanted: dict[int, Box | None] = {index: whole(shapes[index]) for index in self._results}
         for step in reversed(self.trace.steps):
             outputs = [index for index in step.outputs if index in wanted]
@@ -78,11 +78,11 @@ class Cone:
             shown = part or _entire(step, shapes)
             for index, need in shown.needs:
                 wanted[index] = hull(wanted[index], need) if index in wanted else need
-            kept.append(_Kept(step, shown, box, part is not None))
+            steps.append(_ConeStep(step, shown, box, part is not None))
         for index, box in wanted.items():
             if index not in self._moving or index == 0:
                 self._boxes[index] = box if index == 0 else whole(shapes[index])
-        return kept[::-1]
+        return steps[::-1]
 
     def _cut(
         self, step: TracedOperation, outputs: list[int], wanted: Mapping[int, Box | None]
@@ -99,18 +99,26 @@ class Cone:
         return box, part
 
     def prepare(self, weights: Mapping[str, torch.Tensor]) -> dict[int, torch.Tensor]:
-        """The values that no input changes, from the weights: computed once for as long as the weights stand."""
-        values = {number: weights[name] for number, name in self.trace.weights.items()}
-        values |= {number: value.detach() for number, value in self.trace.constants.items()}
+        """The values that the cone takes and that no input changes, from the weights; what is used up is freed."""
+        results = {index for step in self._steps for index, _ in step.part.needs if index not in self._moving}
+        wanted, operations = set(results), []
+        for operation in reversed(self.trace.steps):
+            if any(index in wanted for index in operation.outputs):
+                operations.append(operation)
+                wanted.update(operation.refs())
+        values = {number: weights[name] for number, name in self.trace.weights.items() if number in wanted}
+        values |= {number: value.detach() for number, value in self.trace.constants.items() if number in wanted}
+        last = {index: number for number, operation in enumerate(operations[::-1]) for index in operation.refs()}
         with torch.no_grad():
-            for step in self.trace.steps:
-                if any(index in self._moving for index in step.outputs) or not all(i in values for i in step.refs()):
-                    continue
-                out = _call(step, values)
-                for index, value in zip(step.outputs, out if step.several else [out], strict=True):
-                    if index is not None:
+            for number, operation in enumerate(operations[::-1]):
+                out = _call(operation, values)
+                for index, value in zip(operation.outputs, out if operation.several else [out], strict=True):
+                    if index in wanted:
                         values[index] = value
-        return {index: values[index] for kept in self._kept for index, _ in kept.part.needs if index in values}
+                for index in operation.refs():
+                    if last[index] == number and index not in results:
+                        values.pop(index, None)
+        return {index: values[index] for index in results if index in values}
 
     def __call__(
         self, x: torch.Tensor, fixed: Mapping[int, torch.Tensor]
@@ -125,20 +133,20 @@ class Cone:
 
         def fetch(index: int, box: Box | None) -> torch.Tensor:
             value = values[index] if index in values else fixed[index]
-            have = self._boxes[index]
-            if box is None or have is None or box == have:
+            known = self._boxes[index]
+            if box is None or known is None or box == known:
                 return value
-            top, left = box.top - have.top, box.left - have.left
+            top, left = box.top - known.top, box.left - known.left
             return value[..., top : top + box.size[0], left : left + box.size[1]]
 
-        kept_results = {*self._results, self._shown}
-        for place, kept in enumerate(self._kept):
-            out = kept.part.run(fetch)
-            for index, value in zip(kept.step.outputs, out if kept.step.several else [out], strict=True):
+        results = {*self._results, self._shown}
+        for position, step in enumerate(self._steps):
+            out = step.part.run(fetch)
+            for index, value in zip(step.operation.outputs, out if step.operation.several else [out], strict=True):
                 if index in self._boxes:
                     values[index] = value
-            for index in self._last.get(place, ()):
-                if index not in kept_results:
+            for index in self._last.get(position, ()):
+                if index not in results:
                     values.pop(index, None)
         shown = values.get(self._shown) if self._shown is not None else None
         return shown, [values[index] for index in self._results]
@@ -146,11 +154,11 @@ class Cone:
 
 def _depending(trace: Trace) -> set[int]:
     """The values that the input changes."""
-    found = {0}
+    moving = {0}
     for step in trace.steps:
-        if any(index in found for index in step.refs()):
-            found.update(index for index in step.outputs if index is not None)
-    return found
+        if any(index in moving for index in step.refs()):
+            moving.update(index for index in step.outputs if index is not None)
+    return moving
 
 
 def _origin(trace: Trace, number: int) -> int:
@@ -189,8 +197,8 @@ def _work(step: TracedOperation, shapes: Shapes) -> int:
 
 def _last_uses(parts: Sequence[Part]) -> dict[int, list[int]]:
     """Place of a step: the values that nothing after it takes."""
-    last = {index: place for place, part in enumerate(parts) for index, _ in part.needs}
+    last = {index: position for position, part in enumerate(parts) for index, _ in part.needs}
     out: dict[int, list[int]] = {}
-    for index, place in last.items():
-        out.setdefault(place, []).append(index)
+    for index, position in last.items():
+        out.setdefault(position, []).append(index)
     return out

@@ -71,8 +71,8 @@ def _over_leading(step: TracedOperation, shapes: Shapes, box: Box) -> Part | Non
     """A reduction or normalisation over dimensions before the last two."""
     source = step.args[0].index
     rank = len(shapes[source])
-    given = step.args[1] if len(step.args) > 1 else None
-    dims = [given] if isinstance(given, int) else given
+    arguments = step.args[1] if len(step.args) > 1 else None
+    dims = [arguments] if isinstance(arguments, int) else arguments
     if not dims or any(dim % rank >= rank - 2 for dim in dims) or shapes[source][-2:] != shape_of(step, shapes)[-2:]:
         return None
     return Part(((source, box),), lambda fetch: replay(step, {source: box}, fetch))
@@ -99,8 +99,8 @@ def _before_last_two(position: int, default: int = 0) -> Rule:
 def _slice(step: TracedOperation, shapes: Shapes, box: Box) -> Part | None:
     source = step.args[0].index
     rank, out = len(shapes[source]), shape_of(step, shapes)
-    given = [*step.args[1:], *(0, None, None, 1)[len(step.args) - 1 :]]
-    dim, start, stride = given[0], given[1], given[3]
+    arguments = [*step.args[1:], *(0, None, None, 1)[len(step.args) - 1 :]]
+    dim, start, stride = arguments[0], arguments[1], arguments[3]
     dim %= rank
     if dim < rank - 2:
         return Part(((source, box),), lambda fetch: replay(step, {source: box}, fetch))

@@ -156,7 +156,7 @@ def record(
         ):
             inputs = [torch.empty(tuple(shape), device=device) for shape in shapes]
             recorder.begin(inputs)
-            out = functionalize(lambda *given: tuple(compute(*given)))(*inputs)
+            out = functionalize(lambda *values: tuple(compute(*values)))(*inputs)
             recorder.trace.results = [recorder.number(value) for value in out]
     except Untraceable:
         raise
@@ -167,7 +167,7 @@ def record(
 
 @contextmanager
 def _unlogged() -> Iterator[None]:
-    """torch logs what fails on fake tensors with its traceback; a failure here is an answer, and said as such."""
+    """torch logs the traceback of what fails on fake tensors; here a failure is an answer with a message of its own."""
     log = logging.getLogger("torch._subclasses.fake_tensor")
     before = log.disabled
     log.disabled = True
@@ -226,9 +226,9 @@ def _recorder(names: dict[int, str]) -> Any:
                 raise Untraceable(f"{function} draws random numbers")
             if function is torch.ops.aten.copy.default:  # has no derivative
                 return self._copy(types, *args)
-            given_tensors = [leaf for leaf in tree_flatten((args, kwargs))[0] if isinstance(leaf, torch.Tensor)]
+            tensors = [leaf for leaf in tree_flatten((args, kwargs))[0] if isinstance(leaf, torch.Tensor)]
             taken = tree_map_only(torch.Tensor, lambda tensor: Ref(self.number(tensor)), (tuple(args), dict(kwargs)))
-            memory = {_memory(tensor) for tensor in given_tensors}
+            memory = {_memory(tensor) for tensor in tensors}
             if function._schema.is_mutable and memory & (self._moving | self._settled):
                 raise Untraceable(f"{function} writes in place")
             out = function(*args, **kwargs)
@@ -236,9 +236,9 @@ def _recorder(names: dict[int, str]) -> Any:
                 self._settled |= memory - self._moving
                 self._moving |= {_memory(v) for v in tree_flatten(out)[0] if isinstance(v, torch.Tensor)}
             several = isinstance(out, (tuple, list))
-            given = tuple(self._new(v) if isinstance(v, torch.Tensor) else None for v in (out if several else [out]))
+            outputs = tuple(self._new(v) if isinstance(v, torch.Tensor) else None for v in (out if several else [out]))
             where = self.inside[-1] if self.inside else ""
-            self.trace.steps.append(TracedOperation(function, taken[0], taken[1], given, several, where))
+            self.trace.steps.append(TracedOperation(function, taken[0], taken[1], outputs, several, where))
             return out
 
         def _copy(self, types: Any, like: torch.Tensor, source: torch.Tensor, *_: Any) -> Any:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sr_hooks.core.yaml_files import read_yaml, value_or_text
+from sr_hooks.core.yaml_files import read_options, value_or_text
 from sr_hooks.errors import OptionError
 from sr_hooks.training.config import BLOCK, merge
 
@@ -70,7 +70,7 @@ def without_missing_keys(file: Path | None) -> Iterator[dict[str, Any]]:
     """For the block, take from sys.argv our entries that BasicSR would fail at, and yield them as a block."""
     before = sys.argv
     try:
-        content = read_yaml(file) if file is not None else None
+        content = read_options(file) if file is not None else None
     except OptionError:
         content = None  # BasicSR will raise the error itself
     split = forced(sys.argv[1:], content) if content is not None else Forced(sys.argv[1:])

@@ -5,33 +5,43 @@ While a search is on, the constructors of BasicSR's models report the models tha
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import importlib.abc
 import logging
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from types import ModuleType
 from typing import Any
 
-from sr_hooks.adapters.basicsr import Attached
-from sr_hooks.training.config import WatchPlan
+from sr_hooks.adapters.basicsr import BASE_NAMES, Attached, host_package
+from sr_hooks.training.config import WatchPlan, setting
 from sr_hooks.training.distributed import stopping
 
 __all__ = ["Planner", "model_classes", "searching"]
 
-Planner = Callable[[Mapping[str, Any]], WatchPlan]
+Planner = Callable[[Any], WatchPlan]
 """From the host's options to what is to be watched; raises SRHooksError for what is not understood."""
+
+_MODULE_NAMES = ("base", "base_model")
+"""Modules in which the hosts define the base class of their models."""
 
 
 def model_classes() -> list[type]:
-    """Every BaseModel of a BasicSR, or of a copy of it, that has been imported."""
-    classes: dict[type, None] = {}
-    for module in list(sys.modules.values()):
-        cls = getattr(module, "__dict__", {}).get("BaseModel")
-        if not isinstance(cls, type) or not callable(getattr(cls, "optimize_parameters", None)):
-            continue
-        if callable(getattr(cls, "feed_data", None)) or callable(getattr(cls, "feed_train_data", None)):
-            classes[cls] = None
-    return list(classes)
+    """Every base class of models of a BasicSR, of a copy of it, of traiNNer-redux or neosr that has been imported."""
+    return list(dict.fromkeys(cls for module in list(sys.modules.values()) for cls in _classes_of(module)))
+
+
+def _classes_of(module: Any) -> list[type]:
+    values = getattr(module, "__dict__", {})
+    return [
+        cls
+        for name in BASE_NAMES
+        if isinstance(cls := values.get(name), type)
+        and callable(getattr(cls, "optimize_parameters", None))
+        and (callable(getattr(cls, "feed_data", None)) or callable(getattr(cls, "feed_train_data", None)))
+    ]
 
 
 class _Search:
@@ -43,8 +53,8 @@ class _Search:
         self.writers: list[Any] = []
         self._is_over = False
 
-    def report(self, model: Any, options: Mapping[str, Any]) -> None:
-        if self._is_over or not options.get("is_train", True):
+    def report(self, model: Any, options: Any) -> None:
+        if self._is_over or setting(options, "is_train") is False:
             return
         self._is_over = True
         self.on_model()
@@ -53,7 +63,9 @@ class _Search:
         if plan.analyses:
             self.attached = Attached(model, options, plan, self.writers)
         else:
-            logging.getLogger("basicsr").info("sr_hooks: %s asks for no analysis, so nothing is watched", plan.where)
+            logging.getLogger(host_package(model)).info(
+                "sr_hooks: %s asks for no analysis, so nothing is watched", plan.where
+            )
 
 
 _searches: list[_Search] = []
@@ -67,9 +79,11 @@ def searching(planner: Planner, on_model: Callable[[], None] = lambda: None) -> 
     """
     search = _Search(planner, on_model)
     with ExitStack() as stack:
-        for cls in model_classes():
+        known = model_classes()
+        for cls in known:
             stack.enter_context(_reporting_models(cls))
         stack.enter_context(_reporting_writers())
+        stack.enter_context(_reporting_later_classes(stack, known))
         _searches.append(search)
         stack.callback(_searches.remove, search)
         try:
@@ -87,7 +101,7 @@ def _reporting_models(cls: type) -> Iterator[None]:
     original = cls.__init__  # type: ignore[misc]
 
     @functools.wraps(original)
-    def init(self: Any, opt: Mapping[str, Any], *args: Any, **kwargs: Any) -> None:
+    def init(self: Any, opt: Any, *args: Any, **kwargs: Any) -> None:
         original(self, opt, *args, **kwargs)
         if _searches:
             _searches[-1].report(self, opt)
@@ -125,3 +139,49 @@ def _reporting_writers() -> Iterator[None]:
     finally:
         for module, function in functions:
             module.init_tb_logger = function  # type: ignore[attr-defined]
+
+
+class _LateModules(importlib.abc.MetaPathFinder):
+    """Sees the modules that are imported during a search, and finds none itself."""
+
+    def __init__(self, imported: Callable[[ModuleType], None]) -> None:
+        self.imported = imported
+
+    def find_spec(self, name: str, path: Any, target: Any = None) -> Any:
+        if name.rpartition(".")[2] not in _MODULE_NAMES:
+            return None
+        for finder in sys.meta_path:
+            spec = finder.find_spec(name, path, target) if finder is not self else None
+            if spec is not None and hasattr(spec.loader, "exec_module"):
+                return self._announcing(spec)
+        return None
+
+    def _announcing(self, spec: Any) -> Any:
+        run = spec.loader.exec_module
+
+        def exec_module(module: ModuleType) -> None:
+            vars(spec.loader).pop("exec_module", None)
+            run(module)
+            self.imported(module)
+
+        with contextlib.suppress(AttributeError):  # a loader without attributes of its own is left alone
+            spec.loader.exec_module = exec_module
+        return spec
+
+
+@contextmanager
+def _reporting_later_classes(stack: ExitStack, known: list[type]) -> Iterator[None]:
+    """For the block, classes of models that are imported meanwhile report as well; the stack takes them off again."""
+
+    def imported(module: ModuleType) -> None:
+        for cls in _classes_of(module):
+            if cls not in known and cls.__module__ == module.__name__:
+                known.append(cls)
+                stack.enter_context(_reporting_models(cls))
+
+    finder = _LateModules(imported)
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)

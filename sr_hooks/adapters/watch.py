@@ -23,7 +23,8 @@ from sr_hooks.adapters.loop import Watch, first_step, trained_variable, trains, 
 from sr_hooks.errors import NetworkError, OptionError, SRHooksError
 from sr_hooks.networks.loading.loaders import import_basicsr
 from sr_hooks.networks.unwrap import unwrap
-from sr_hooks.training.config import BLOCK, WatchPlan, merge, option_file, parse_block, read_block
+from sr_hooks.training.config import BLOCK, WatchPlan, block_file_beside, merge, option_file, parse_block, read_block
+from sr_hooks.training.config import setting as host_setting
 from sr_hooks.training.distributed import stopping
 from sr_hooks.training.session import Session
 from sr_hooks.training.watch_images import image_source
@@ -37,10 +38,10 @@ _LOOP_KEYS = ("ema", "folder", "name", "tensorboard", "start")
 def analyze(function: Any = None, *, config: Any = None, network: str | None = None, **options: Any) -> Any:
     """Watch the training run that happens inside a function: `@sr_hooks.analyze`, with or without arguments.
 
-    With BasicSR, or a copy of it, the model is recognised when it is built, and the `sr_hooks:` block of the
-    option file says what to watch; with mmagic, and whatever trains by a Runner of mmengine, the config's `sr_hooks`
-    does. In a plain PyTorch loop, `network` names the variable that holds the network, and the first step of an
-    optimizer that holds its weights begins the watch.
+    With BasicSR, a copy of it, traiNNer-redux or neosr, the model is recognised when it is built, and the `sr_hooks:`
+    block of the option file says what to watch; with mmagic, and whatever trains by a Runner of mmengine, the config's
+    `sr_hooks` does. In a plain PyTorch loop, `network` names the variable that holds the network, and the first step
+    of an optimizer that holds its weights begins the watch.
 
         @sr_hooks.analyze
         def main():
@@ -51,7 +52,7 @@ def analyze(function: Any = None, *, config: Any = None, network: str | None = N
             ...
 
     Args:
-        config: a YAML file, or a mapping, of analyses to their options; on top of the option file's block.
+        config: a YAML or TOML file, or a mapping, of analyses to their options; on top of the option file's block.
         network: name of the variable ("net", "self.net") in the function, or in one that it calls.
         options: the same as keywords, on top of both: an analysis's name with its options, `budget`, `sinks`, and
             for plain loops what `watch` takes: `ema` (a variable's name), `folder`, `name`, `tensorboard`, `start`.
@@ -97,7 +98,7 @@ def watched_run(
     forced: dict[str, Any] = {}  # filled below, before any host asks for a plan
     file = file or option_file()
 
-    def planner(host: Mapping[str, Any]) -> WatchPlan:
+    def planner(host: Any) -> WatchPlan:
         return _plan(config, options, host=host, file=file, forced=forced)
 
     with ExitStack() as stack:
@@ -160,7 +161,7 @@ def watch(
         SRHooksError: what is asked for cannot be done.
     """
     if is_model(network):
-        host = getattr(network, "opt", {})
+        host = getattr(network, "opt", None)
         return Attached(network, host, _plan(config, options, host=host, file=option_file()))
     plan = _plan(config, options)
     return _watch_loop(
@@ -245,7 +246,7 @@ def _plan(
     config: Any,
     options: Mapping[str, Any],
     *,
-    host: Mapping[str, Any] | None = None,
+    host: Any = None,
     file: Path | None = None,
     forced: Mapping[str, Any] | None = None,
 ) -> WatchPlan:
@@ -258,7 +259,7 @@ def _merged(
     config: Any,
     options: Mapping[str, Any],
     *,
-    host: Mapping[str, Any] | None = None,
+    host: Any = None,
     file: Path | None = None,
     forced: Mapping[str, Any] | None = None,
 ) -> tuple[dict[str, Any], str, Path | None]:
@@ -266,9 +267,13 @@ def _merged(
     blocks: list[Any] = []
     sources: list[str] = []
     base = file.parent if file is not None else None
-    if host is not None and host.get(BLOCK) is not None:
-        blocks.append(host[BLOCK])
+    own = host_setting(host, BLOCK)
+    if own is not None:
+        blocks.append(own)
         sources.append(f"{file}: {BLOCK}" if file is not None else BLOCK)
+    elif host is not None and (beside := block_file_beside(file)) is not None:
+        blocks.append(read_block(beside))
+        sources.append(str(beside))
     if isinstance(config, (str, Path)):
         blocks.append(read_block(config))
         sources.append(str(config))

@@ -14,10 +14,10 @@ from typing import Any
 from sr_hooks.adapters.basicsr_force_yml import forced
 from sr_hooks.adapters.watch import watched_run
 from sr_hooks.cli.command_list import COMMANDS
-from sr_hooks.core.yaml_files import read_yaml
+from sr_hooks.core.yaml_files import read_options
 from sr_hooks.errors import OptionError, RunStopped, SRHooksError
 from sr_hooks.networks.loading.loaders import import_basicsr
-from sr_hooks.training.config import BLOCK, merge, option_file, parse_block
+from sr_hooks.training.config import BLOCK, block_file_beside, merge, option_file, parse_block, read_block
 
 __all__ = ["main"]
 
@@ -27,9 +27,11 @@ _USAGE = f"""usage: sr-hooks train [SCRIPT] -opt FILE [flags of BasicSR]
 {_SUMMARY[0].upper()}{_SUMMARY[1:]}. Everything after `train` is for BasicSR
 (--auto_resume, --debug, --launcher, --force_yml) and for the script.
 
-  SCRIPT     a training script, unedited; without one, BasicSR's own train_pipeline runs, and
-             experiments/ and tb_logger/ land in the working directory
-  -opt FILE  BasicSR's option file
+  SCRIPT     a training script, unedited, of BasicSR, a copy of it, traiNNer-redux or neosr;
+             without one, BasicSR's own train_pipeline runs, and experiments/ and tb_logger/
+             land in the working directory
+  -opt FILE  the option file, YAML or TOML. Where it has no `sr_hooks` block, because the
+             trainer refuses one, the file sr_hooks.yml beside it is read
 
   --force_yml sr_hooks:lam:every=5000 changes the block, and makes keys that the file lacks.
   Several GPUs: torchrun --nproc_per_node=N -m sr_hooks train -opt FILE --launcher pytorch
@@ -61,8 +63,12 @@ def _train(script: str | None, flags: list[str]) -> None:
     if script is not None and not Path(script).is_file():
         raise OptionError(f"no training script {script}")
     content = _content(file)
-    where = f"{file}: {BLOCK}"
-    block = merge(_mapping(content.get(BLOCK), where), forced(flags, content).block)
+    where, own, beside = f"{file}: {BLOCK}", content.get(BLOCK), block_file_beside(file)
+    if own is None and beside is not None:
+        where, own = str(beside), read_block(beside)
+    if script is None and file.suffix.lower() == ".toml":
+        raise OptionError(f"BasicSR reads no TOML: give the training script, sr-hooks train train.py -opt {file}")
+    block = merge(_mapping(own, where), forced(flags, content).block)
     parse_block(block, where=where, base=file.parent)  # now, and not after minutes of imports and data
     before = sys.argv, sys.path[:]
     sys.argv = [script or "sr-hooks train", *flags]
@@ -93,7 +99,7 @@ def _pipeline() -> Any:
 
 
 def _content(file: Path) -> dict[str, Any]:
-    content = read_yaml(file, name="the option file")
+    content = read_options(file, name="the option file")
     if not isinstance(content, dict):
         raise OptionError(f"{file} is no option file of BasicSR: it holds no mapping")
     return content

@@ -1,8 +1,9 @@
-"""Read YAML from a file, from a command-line flag or from one token, with one set of error messages."""
+"""Read YAML or TOML from a file, YAML from a flag or from one token, with one set of error messages."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,12 @@ from sr_hooks.core.files import read_bytes
 from sr_hooks.core.text import one_line
 from sr_hooks.errors import OptionError, SRHooksError
 
-__all__ = ["parse_yaml", "read_yaml", "value_or_text"]
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+__all__ = ["parse_yaml", "read_options", "read_yaml", "value_or_text"]
 
 _LARGEST = 2**24  # bytes of a file
 _DEEPEST = 60  # levels of lists and mappings in each other
@@ -38,6 +44,18 @@ def read_yaml(path: str | Path, *, name: str = "", error: type[SRHooksError] = O
         raise error(f"{path} is not a sound YAML file: {problem}") from None
     except UnicodeDecodeError as problem:
         raise error(f"{path} is not a sound YAML file: {str(problem).splitlines()[0]}") from None
+
+
+def read_options(path: str | Path, *, name: str = "", error: type[SRHooksError] = OptionError) -> Any:
+    """The content of an option file: TOML where the file ends in .toml, else YAML. Arguments as of `read_yaml`."""
+    if Path(path).suffix.lower() != ".toml":
+        return read_yaml(path, name=name, error=error)
+    try:
+        return tomllib.loads(read_bytes(path, largest=_LARGEST).decode())
+    except OSError as problem:
+        raise error(f"cannot read {f'{name} {path}'.strip()}: {problem.strerror or problem}") from None
+    except (ValueError, RecursionError) as problem:
+        raise error(f"{path} is not a sound TOML file: {one_line(str(problem))}") from None
 
 
 def parse_yaml(text: str, *, name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Unwrap a network from DataParallel, DistributedDataParallel and torch.compile, and copy a network."""
+"""Unwrap a network from DataParallel, DistributedDataParallel, torch.compile and averages, and copy a network."""
 
 from __future__ import annotations
 
@@ -18,12 +18,20 @@ __all__ = ["as_module", "compiled_parts", "deep_copy", "derived_weights", "fold_
 
 
 def unwrap(module: Any) -> Any:
-    """Return the module inside DistributedDataParallel, DataParallel and torch.compile; weights are shared."""
+    """Return the module inside DistributedDataParallel, DataParallel, torch.compile and averages; weights are shared.
+
+    An average is torch's AveragedModel, which counts its updates beside the network, or an EMA of ema_pytorch, which
+    holds the network in training as well.
+    """
     while True:
         if isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
             module = module.module
         elif isinstance(module, nn.Module) and "_orig_mod" in module._modules:
             module = module._orig_mod
+        elif isinstance(module, nn.Module) and {"module", "n_averaged"} <= {*module._modules, *module._buffers}:
+            module = module.module
+        elif isinstance(module, nn.Module) and {"ema_model", "initted"} <= {*module._modules, *module._buffers}:
+            module = module.ema_model
         else:
             return module
 

@@ -13,7 +13,7 @@ from typing import Any, cast
 from sr_hooks.analyses.base import Analysis, blamed, options_of
 from sr_hooks.core import registry as plugins
 from sr_hooks.core.options import check_value, from_mapping
-from sr_hooks.core.yaml_files import read_yaml
+from sr_hooks.core.yaml_files import read_options
 from sr_hooks.errors import OptionError, SRHooksError, nearest
 from sr_hooks.training.schedule import Schedule
 
@@ -22,11 +22,13 @@ __all__ = [
     "DEFAULT_SINKS",
     "AnalysisPlan",
     "WatchPlan",
+    "block_file_beside",
     "located",
     "merge",
     "option_file",
     "parse_block",
     "read_block",
+    "setting",
 ]
 
 BLOCK = "sr_hooks"
@@ -56,12 +58,12 @@ class WatchPlan:
 
 
 def read_block(path: str | Path) -> dict[str, Any]:
-    """The `sr_hooks:` block of a YAML file, or the whole file where it has no such key.
+    """The `sr_hooks:` block of a YAML or TOML file, or the whole file where it has no such key.
 
     Raises:
-        OptionError: no such file, no sound YAML, or no mapping.
+        OptionError: no such file, no sound YAML or TOML, or no mapping.
     """
-    content = read_yaml(path)
+    content = read_options(path)
     if isinstance(content, Mapping) and BLOCK in content:
         content = content[BLOCK]
     if content is None:
@@ -69,6 +71,22 @@ def read_block(path: str | Path) -> dict[str, Any]:
     if not isinstance(content, Mapping):
         raise OptionError(f"{path}: {BLOCK} must be a mapping of analyses to their options, not {content!r}")
     return dict(content)
+
+
+def block_file_beside(file: Path | None) -> Path | None:
+    """The file `sr_hooks.yml` in the folder of an option file, for hosts that refuse a block of ours in theirs."""
+    beside = file.with_name(f"{BLOCK}.yml") if file is not None else None
+    return beside if beside is not None and beside != file and beside.is_file() else None
+
+
+def setting(options: Any, *names: str) -> Any:
+    """What a host's options hold under these names, one inside the other; None where they hold nothing.
+
+    The options of a host are mappings, or structs with attributes.
+    """
+    for name in names:
+        options = options.get(name) if isinstance(options, Mapping) else getattr(options, name, None)
+    return options
 
 
 def option_file(arguments: Sequence[str] | None = None) -> Path | None:

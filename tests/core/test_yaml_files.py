@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import sr_hooks
-from sr_hooks.core.yaml_files import parse_yaml, read_yaml, value_or_text
+from sr_hooks.core.yaml_files import parse_yaml, read_options, read_yaml, value_or_text
 from sr_hooks.errors import NetworkError, OptionError
 
 
@@ -92,3 +92,19 @@ def test_what_is_no_regular_file_is_refused_at_once(tmp_path):
         with pytest.raises(OptionError, match="cannot read") as caught:
             read_yaml(path)
         assert len(str(caught.value)) < 1000
+
+
+def test_option_files_are_toml_by_their_name(tmp_path):
+    (tmp_path / "a.toml").write_text('name = "x"\n[train.optim_g]\nlr = 1e-4\n')
+    assert read_options(tmp_path / "a.toml") == {"name": "x", "train": {"optim_g": {"lr": 1e-4}}}
+    (tmp_path / "a.yml").write_text("name: x\n")
+    assert read_options(tmp_path / "a.yml") == {"name": "x"}
+    (tmp_path / "broken.toml").write_text("name: x\n")
+    with pytest.raises(OptionError, match=r"broken\.toml is not a sound TOML file: Expected '='"):
+        read_options(tmp_path / "broken.toml")
+    for text in (b'a = "\xe9"', b"a = " + b"9" * 5000, b"a = " + b"[" * 5000, b"a = 1\na = 2"):
+        (tmp_path / "odd.toml").write_bytes(text)
+        with pytest.raises(OptionError, match=r"odd\.toml is not a sound TOML file"):
+            read_options(tmp_path / "odd.toml")
+    with pytest.raises(NetworkError, match=r"cannot read the option file .*no\.toml: No such file"):
+        read_options(tmp_path / "no.toml", name="the option file", error=NetworkError)

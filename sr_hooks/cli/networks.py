@@ -41,7 +41,11 @@ def add_network_flags(command: argparse.ArgumentParser, *, positional: bool = Fa
         "package.module:Class, path/to/file.py:Class, or demo:baseline, demo:target",
     )
     group.add_argument("--arguments", metavar="YAML", help="of the architecture, e.g. '{num_feat: 64, upscale: 2}'")
-    group.add_argument("--weights", metavar="FILE", help="checkpoint for the architecture")
+    group.add_argument(
+        "--weights", metavar="FILE", help="checkpoint for the architecture; FILE::KEY names what to take"
+    )
+    group.add_argument("--weights-key", metavar="KEY", help="take the weights under this key of the checkpoint")
+    group.add_argument("--weights-prefix", metavar="PREFIX", help="take the weights whose names begin so")
     group.add_argument("--scale", type=float, help="output pixels per input pixel (default: inferred)")
     group.add_argument("--input-range", type=float, help="white inside the network, 1 or 255 (default: inferred)")
     group.add_argument("--multiple", type=int, help="pad input sizes to a multiple (default: inferred)")
@@ -67,7 +71,14 @@ def load_network(arguments: argparse.Namespace) -> Network:
     facts = {name: value for name in names if (value := getattr(arguments, name)) is not None}
     if arguments.forward:
         facts["forward"] = _mapping(arguments.forward, "--forward", "'{sigma: 0.1}'")
-    network = Network.load(arguments.model, built_with or None, weights=arguments.weights, **facts)
+    network = Network.load(
+        arguments.model,
+        built_with or None,
+        weights=arguments.weights,
+        weights_key=arguments.weights_key,
+        weights_prefix=arguments.weights_prefix,
+        **facts,
+    )
     device = arguments.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -12,6 +12,7 @@ from sr_hooks.core.yaml_files import read_yaml
 from sr_hooks.errors import OptionError, WindowError, nearest
 from sr_hooks.images.decoding import IMAGE_SUFFIXES
 from sr_hooks.images.windows import parse_windows
+from sr_hooks.networks.loading.checkpoint_files.weights import split_name
 
 __all__ = ["GridRequest", "ImageRequest", "NetworkRequest", "Windows", "parse_request", "read_request"]
 
@@ -19,7 +20,7 @@ Windows = tuple[tuple[int, int, int, int], ...] | None
 """Each (top, left, height, width) in output pixels; None for the default window (`sr_hooks.grid.default_windows`)."""
 
 _KEYS = ("networks", "images", "windows", "hr", "analyses", "check")
-_FACTS = ("scale", "input_range", "mean", "std", "bgr", "multiple")
+_FACTS = ("scale", "input_range", "mean", "std", "bgr", "multiple", "weights_key", "weights_prefix")
 _NETWORK_KEYS = ("model", "arguments", "weights", *_FACTS, "analyses")
 
 
@@ -230,7 +231,8 @@ def _windows(value: Any, where: str) -> Windows:
 def _existing_path(file: str, base: Path) -> Path:
     """The path of a file or folder: relative to the grid file's folder if it exists there, else as written."""
     path = Path(file).expanduser()
-    return base / path if (base / path).exists() else path
+    exists = (base / path).exists() or (base / split_name(path)[0]).is_file()
+    return base / path if exists else path
 
 
 def _resolve_paths(value: Any, base: Path) -> Any:

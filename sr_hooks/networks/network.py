@@ -14,6 +14,7 @@ from sr_hooks.networks.facts import StatedFacts
 from sr_hooks.networks.forward_pass import Selector
 from sr_hooks.networks.image_to_image import ImageToImage
 from sr_hooks.networks.loading import loaders, mmagic
+from sr_hooks.networks.loading.checkpoint_files.weights import named_weights
 from sr_hooks.networks.loading.checkpoints import Weights, save_weights, sha256_of_weights
 from sr_hooks.networks.loading.sources import from_plugins, source_of
 from sr_hooks.networks.pixel_range import PixelValues
@@ -119,7 +120,8 @@ class Network(ImageToImage):
 
         With an option file and no `weights`, its `path: pretrain_network_g` is loaded where it is set.
         """
-        return cls._of(loaders.from_basicsr(arch_or_option_file, arguments, weights=weights), facts)
+        target, weights, facts = _named(arch_or_option_file, weights, facts)
+        return cls._of(loaders.from_basicsr(target, arguments, weights=weights), facts)
 
     @classmethod
     def from_mmagic(
@@ -154,7 +156,8 @@ class Network(ImageToImage):
 
     @classmethod
     def from_file(cls, path: str | Path, **facts: Any) -> Self:
-        """Any checkpoint file of an architecture that spandrel recognises."""
+        """Any checkpoint file of an architecture that spandrel recognises; see `load` for `weights_key`."""
+        path, _, facts = _named(path, None, facts)
         return cls._of(loaders.from_file(path), facts)
 
     @classmethod
@@ -162,16 +165,29 @@ class Network(ImageToImage):
         cls, target: str, arguments: Mapping[str, Any] | None = None, *, weights: str | Path | None = None, **facts: Any
     ) -> Self:
         """`package.module:Class` or `path/to/file.py:Class`, built with `arguments`. This runs the code there."""
-        return cls._of(loaders.from_import(target, arguments, weights=weights), facts)
+        target, weights, facts = _named(target, weights, facts)
+        return cls._of(loaders.from_import(str(target), arguments, weights=weights), facts)
 
     @classmethod
     def load(
-        cls, spec: str, arguments: Mapping[str, Any] | None = None, *, weights: str | Path | None = None, **facts: Any
+        cls,
+        spec: str,
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        weights: str | Path | None = None,
+        **facts: Any,
     ) -> Self:
         """What a person types: a checkpoint, an option file, a config, an import path, an architecture's name.
 
         Plugins' loaders are asked first; each returns None for what is not its own.
+
+        Args:
+            facts: those of `Network`, and weights_key, weights_prefix: which weights of the checkpoint are taken, by
+                the key that holds them or by the beginning of their names. `file.ckpt::net_g_ema` names either in
+                short. By default the moving average is taken where there is one.
         """
+        named, weights, facts = _named(spec, weights, facts)
+        spec = str(named)
         of_plugin = from_plugins(spec, arguments, weights=weights, facts=facts)
         if of_plugin is not None:
             network = cls.of(of_plugin)
@@ -211,8 +227,7 @@ class Network(ImageToImage):
             "class": f"{type(self.module).__module__}.{type(self.module).__qualname__}",
             "parameters": sum(p.numel() for p in self.module.parameters()),
             "sha256": self.sha256(),
-            "weights": (self.weights.key or "bare") if self.weights else "as given",
-            "file": self.weights.path.name if self.weights else None,
+            **(self.weights.describe() if self.weights else {"weights": "as given", "file": None}),
             "scale": facts.scale,
             **self.pixels.describe(),
             "multiple": facts.multiple,
@@ -233,3 +248,16 @@ class Network(ImageToImage):
             CheckpointError: the file cannot be written.
         """
         save_weights(self.module, path, like=self.weights)
+
+
+def _named(
+    spec: str | Path, weights: str | Path | None, facts: Mapping[str, Any]
+) -> tuple[str | Path, str | Path | None, dict[str, Any]]:
+    """The model, the weights' file and the facts; `weights_key` and `weights_prefix` go into the name of the file."""
+    rest = dict(facts)
+    key, prefix = rest.pop("weights_key", None), rest.pop("weights_prefix", None)
+    if not key and not prefix:
+        return spec, weights, rest
+    if weights is None:
+        return named_weights(spec, key, prefix), None, rest
+    return spec, named_weights(weights, key, prefix), rest

@@ -11,13 +11,12 @@ import torch
 from sr_hooks.analyses.faig.filters import Filters
 from sr_hooks.attribution.weight_paths import StraightPath
 from sr_hooks.errors import CheckpointError, NetworkError, OptionError, SRHooksError
+from sr_hooks.networks.loading.checkpoint_files.weights import CHECKPOINT_SUFFIXES, split_name
 from sr_hooks.networks.loading.checkpoints import load_weights, read_weights
 from sr_hooks.networks.network import Network
 from sr_hooks.networks.unwrap import deep_copy
 
 __all__ = ["baseline_of", "blend", "count_of", "masked_weights", "pick"]
-
-_FILES = (".pth", ".pt", ".ckpt", ".safetensors", ".bin")
 
 
 def baseline_of(baseline: Any, target: Network) -> Network:
@@ -35,12 +34,12 @@ def baseline_of(baseline: Any, target: Network) -> Network:
         raise OptionError(
             "baseline must be a Network, a torch module, a weights file of the target's architecture, or a model"
         )
-    if not str(baseline).endswith(_FILES):
+    if not split_name(baseline)[0].name.lower().endswith(CHECKPOINT_SUFFIXES):
         return Network.load(str(baseline))
     weights = read_weights(baseline)
     twin = target.with_module(deep_copy(target.module))
     try:
-        load_weights(twin.module, weights)
+        weights = load_weights(twin.module, weights)
     except CheckpointError as mismatch:
         try:  # a file whose names its loader changes, as spandrel does for some architectures
             return Network.load(str(baseline))

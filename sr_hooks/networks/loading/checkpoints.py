@@ -1,14 +1,11 @@
-"""Weights files: read them safely, find the weights inside, load them strictly, write them back in the same layout."""
+"""Weights of a network: read them from a file, load them strictly, write them back in the same layout."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-import pickle
-import re
-import zipfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,165 +13,148 @@ import torch
 from torch import nn
 
 from sr_hooks.errors import CheckpointError
-from sr_hooks.networks.loading.safe_pickle import load_tensors
+from sr_hooks.networks.loading.checkpoint_files.file_kinds import read_content
+from sr_hooks.networks.loading.checkpoint_files.folding import fold_state
+from sr_hooks.networks.loading.checkpoint_files.layouts import choose_state
+from sr_hooks.networks.loading.checkpoint_files.names import Named, alternatives, name_weights, plain_name
+from sr_hooks.networks.loading.checkpoint_files.own_loading import load_by_class
+from sr_hooks.networks.loading.checkpoint_files.values import as_own_kind, dense_and_finite
+from sr_hooks.networks.loading.checkpoint_files.weights import Weights, split_name
 
-__all__ = ["Weights", "load_weights", "read_weights", "save_weights", "sha256_of_weights", "write_weights"]
-
-_KEYS = ("params_ema", "params", "state_dict", "model_state_dict", "model", "net_g_ema", "net_g", "generator", "net")
-
-_OF_MMAGIC = {
-    "generator",
-    "generator_ema",
-    "discriminator",
-    "perceptual_loss",
-    "gan_loss",
-    "pixel_loss",
-    "step_counter",
-}
-_GENERATORS = ("generator_ema.module.", "generator_ema.", "generator.module.", "generator.")
-
-
-@dataclass(frozen=True)
-class Weights:
-    """The weights of one network, read from a file.
-
-    Attributes:
-        state: name to tensor, on the CPU, with the prefix taken off.
-        key: the key of the file under which they are ("params_ema", ...), or "" where the file holds nothing else.
-        prefix: what was stripped from every name ("module.", ...).
-        path: the file.
-        other_keys: other keys of the file with weights of the same names ("params" beside "params_ema").
-    """
-
-    state: dict[str, torch.Tensor]
-    key: str
-    prefix: str
-    path: Path
-    other_keys: tuple[str, ...] = ()
+__all__ = [
+    "Weights",
+    "load_weights",
+    "read_weights",
+    "save_weights",
+    "sha256_of_weights",
+    "weights_variants",
+    "write_weights",
+]
 
 
-def read_weights(path: str | Path, *, key: str | None = None, parts: Sequence[str] = ()) -> Weights:
+def read_weights(
+    path: str | Path, *, key: str | None = None, prefix: str | None = None, parts: Sequence[str] = ()
+) -> Weights:
     """Read a .safetensors or torch file without running any code in it.
 
-    `params_ema` is preferred, then `params`, then other usual keys, then the file itself as weights;
-    a leading `module.` is stripped. Of a whole model of mmagic its `generator_ema` is taken, or its `generator`.
+    A moving average is preferred (`params_ema`, ...), then `params`, then other usual keys, then the file itself as
+    weights. Leading `module.` and `_orig_mod.` are stripped. Of a state with several networks the average or the
+    generator is taken. Counters of tools and averages are left out.
 
     Args:
-        key: take the weights under this key and no other.
+        path: the file, or `file.ckpt::net_g_ema`, which names a key or a prefix.
+        key: take the weights under this key and no other; dotted for keys inside keys.
+        prefix: take the weights whose names begin so.
         parts: of a whole model, take what begins with the first of these prefixes that occurs, and strip it.
 
     Raises:
-        CheckpointError: missing, truncated or corrupt; a pickle that would run code; no weights inside.
+        CheckpointError: missing, truncated, corrupt or something else; a pickle that would run code; no weights inside.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise CheckpointError(f"no weights file {path}" + (": it is a folder" if path.is_dir() else ""))
-    content = _read(path)
-    state, key = _find(content, path, key)
-    other_keys = tuple(
-        name
-        for name, value in (content.items() if key else ())
-        if name != key and _is_state(value) and value.keys() == state.keys()
-    )
-    state, prefix = _strip(state, parts)
-    return Weights(state, key, prefix, path, other_keys)
-
-
-def _read(path: Path) -> Any:
-    if path.suffix == ".safetensors":
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
-        try:
-            return load_file(path)
-        except (SafetensorError, OSError, ValueError) as error:
-            raise CheckpointError(f"{path} is not a sound safetensors file: {_line(error)}") from None
+    path, key_in_name, prefix_in_name = split_name(path)
+    content = read_content(path)
+    key, prefix = key or key_in_name, prefix or prefix_in_name
     try:
-        return load_tensors(path)
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(_why_refused(path, str(error))) from None
-    except (OSError, EOFError, RuntimeError, ValueError, KeyError, AttributeError, TypeError, IndexError) as error:
-        raise CheckpointError(
-            f"{path} cannot be read as weights: it is truncated, corrupt or no torch file ({_line(error)})"
-        ) from None
-
-
-def _why_refused(path: Path, message: str) -> str:
-    global_name = re.search(r"(?:GLOBAL|global)\s+(\S+)", message)
-    if global_name is None and not zipfile.is_zipfile(path):
-        return f"{path} cannot be read as weights: it is truncated, corrupt or no torch file"
-    name = global_name.group(1).rstrip(".,") if global_name else "more than tensors"
-    return (
-        f"{path} is refused: its pickle asks for {name}, and unpickling that could run code. If you trust the file, "
-        "save its weights alone once: torch.save({'params': network.state_dict()}, 'weights.pth')"
+        candidate = choose_state(content, path, key)
+    except CheckpointError:
+        if key is None or key != key_in_name or prefix is not None:
+            raise
+        try:  # file.ckpt::net_g_ema names a prefix where no key is called so
+            candidate = choose_state(content, path, None)
+            named = name_weights(candidate.state, path, prefix=key)
+        except CheckpointError:
+            candidate = choose_state(content, path, key)  # the message names the keys
+    else:
+        named = name_weights(candidate.state, path, prefix=prefix, parts=parts)
+    state, sparse = dense_and_finite(named.state, path)
+    remarks = [*candidate.remarks, *named.remarks]
+    if sparse:
+        remarks.append(f"sparse and made dense: {_first(sparse)}")
+    return Weights(
+        state,
+        candidate.key,
+        named.prefix,
+        path,
+        candidate.twins,
+        named.names,
+        named.left_out,
+        (*candidate.beside, *named.beside),
+        tuple(remarks),
+        candidate.settings or {},
     )
 
 
-def _line(error: BaseException) -> str:
-    text = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return text if len(text) <= 160 else text[:157] + "..."
+def weights_variants(weights: Weights) -> Iterator[Weights]:
+    """The same weights under all names that they may have in the network, the likeliest first.
+
+    These are the names of the file, those without what all begin with, and both with normalised, pruned and adapted
+    weights folded.
+    """
+    named = Named(weights.state, dict(weights.names), weights.prefix)
+    for variant in alternatives(named):
+        yield replace(weights, state=variant.state, prefix=variant.prefix, names=variant.names)
+    for variant in alternatives(named):
+        folded, remarks = fold_state(variant.state, weights.path, weights.settings)
+        if remarks:
+            yield replace(
+                weights,
+                state=folded,
+                prefix=variant.prefix,
+                names=variant.names,
+                remarks=(*weights.remarks, *remarks),
+            )
 
 
-def _is_state(value: Any) -> bool:
-    return (
-        isinstance(value, dict)
-        and any(isinstance(v, torch.Tensor) for v in value.values())
-        and all(isinstance(k, str) for k in value)
-        and all(isinstance(v, torch.Tensor) or not isinstance(v, dict) for v in value.values())
-    )
+def load_weights(module: nn.Module, weights: Weights) -> Weights:
+    """Load into the module, all names and shapes equal, or refuse with the first that differ.
+
+    Returns:
+        The weights under the names that the module has.
+
+    Raises:
+        CheckpointError: names, shapes or kinds of numbers differ.
+    """
+    own = {plain_name(name): (name, value) for name, value in module.state_dict().items()}
+    own = {name: pair for name, pair in own.items() if isinstance(pair[1], torch.Tensor)}
+    misfits: list[tuple[int, str]] = []
+    for variant in weights_variants(weights):
+        state = {**variant.state, **{name: value for name, value in weights.left_out.items() if name in own}}
+        missing = [name for name in own if name not in state and not name.endswith("num_batches_tracked")]
+        foreign = [name for name in state if name not in own]
+        if not missing and not foreign:
+            _check_shapes(module, variant, state, own)
+            values = {
+                own[name][0]: as_own_kind(name, value, own[name][1], weights.path) for name, value in state.items()
+            }
+            module.load_state_dict(values, strict=len(values) == len(own))
+            return variant
+        misfits.append((len(missing) + len(foreign), _complaint(missing, foreign)))
+    loaded = load_by_class(module, list(weights_variants(weights)))
+    if isinstance(loaded, Weights):
+        return loaded
+    complaint = min(misfits, key=lambda misfit: misfit[0])[1]
+    raise _refused(module, weights, complaint + (f". Its own load_state_dict says: {loaded}" if loaded else ""))
 
 
-def _find(content: Any, path: Path, requested: str | None) -> tuple[dict[str, torch.Tensor], str]:
-    if isinstance(content, dict):
-        for key in (requested,) if requested else _KEYS:
-            if _is_state(content.get(key)):
-                return _tensors(content[key]), key
-        if requested is None and _is_state(content):
-            return _tensors(content), ""
-    keys = ", ".join(map(str, list(content)[:8])) if isinstance(content, dict) else type(content).__name__
-    sought = f"under {requested!r}" if requested else f"under {', '.join(_KEYS[:3])} or at the top"
-    raise CheckpointError(f"{path} holds no weights {sought}; it holds: {keys}")
+def _complaint(missing: list[str], foreign: list[str]) -> str:
+    complaints = [f"not in the file: {_first(missing)}"] if missing else []
+    return ". ".join([*complaints, *([f"not in the network: {_first(foreign)}"] if foreign else [])])
 
 
-def _tensors(state: dict[str, Any]) -> dict[str, torch.Tensor]:
-    return {key: value for key, value in state.items() if isinstance(value, torch.Tensor)}
-
-
-def _strip(state: dict[str, torch.Tensor], parts: Sequence[str]) -> tuple[dict[str, torch.Tensor], str]:
-    if not parts and {key.split(".")[0] for key in state} <= _OF_MMAGIC:
-        parts = _GENERATORS
-    for prefix in parts:
-        if any(key.startswith(prefix) for key in state):
-            return {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}, prefix
-    for prefix in ("module.", "_orig_mod."):
-        if state and all(key.startswith(prefix) for key in state):
-            return {key[len(prefix) :]: value for key, value in state.items()}, prefix
-    return state, ""
-
-
-def load_weights(module: nn.Module, weights: Weights) -> None:
-    """Load into the module, all names and shapes equal, or refuse with the first that differ."""
-    own = module.state_dict()
-    missing = [key for key in own if key not in weights.state]
-    foreign = [key for key in weights.state if key not in own]
+def _check_shapes(module: nn.Module, weights: Weights, state: dict[str, torch.Tensor], own: dict[str, Any]) -> None:
     shapes = [
-        f"{key} is {tuple(value.shape)} in the file and {tuple(own[key].shape)} in the network"
-        for key, value in weights.state.items()
-        if key in own and value.shape != own[key].shape
+        f"{name} is {tuple(value.shape)} in the file and {tuple(own[name][1].shape)} in the network"
+        for name, value in state.items()
+        if value.shape != own[name][1].shape
     ]
-    complaints = []
-    if missing:
-        complaints.append(f"not in the file: {_first(missing)}")
-    if foreign:
-        complaints.append(f"not in the network: {_first(foreign)}")
     if shapes:
-        complaints.append(_first(shapes, 2, "; "))
-    if complaints:
-        raise CheckpointError(
-            f"the weights in {weights.path} are not those of this {type(module).__name__}: {'. '.join(complaints)}. "
-            "Check the architecture and its arguments"
-        )
-    module.load_state_dict(weights.state)
+        raise _refused(module, weights, _first(shapes, 2, "; "))
+
+
+def _refused(module: nn.Module, weights: Weights, complaint: str) -> CheckpointError:
+    return CheckpointError(
+        f"the weights in {weights.path} are not those of this {type(module).__name__}: {complaint}. "
+        "Check the architecture and its arguments"
+    )
 
 
 def _first(items: list[str], how_many: int = 4, between: str = ", ") -> str:
@@ -189,7 +169,8 @@ def write_weights(state: dict[str, torch.Tensor], path: str | Path, *, like: Wei
     """
     path = Path(path)
     prefix, keys = (like.prefix, (like.key, *like.other_keys)) if like else ("", ("params",))
-    named = {prefix + key: value.detach().cpu().contiguous() for key, value in state.items()}
+    names = like.names if like else {}
+    named = {names.get(key, prefix + key): value.detach().cpu().contiguous() for key, value in state.items()}
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with part.open("wb") as file:
@@ -198,12 +179,24 @@ def write_weights(state: dict[str, torch.Tensor], path: str | Path, *, like: Wei
 
                 file.write(save({key: value.clone() for key, value in named.items()}))
             else:
-                torch.save(dict.fromkeys(keys, named) if keys[0] else named, file)
+                torch.save(_nested(dict.fromkeys(keys, named)) if keys[0] else named, file)
         part.replace(path)
     except OSError as error:
         raise CheckpointError(f"cannot write the weights to {path}: {error.strerror or error}") from None
     finally:
         part.unlink(missing_ok=True)
+
+
+def _nested(weights_by_key: dict[str, Any]) -> dict[str, Any]:
+    """Mappings inside mappings, by the parts of dotted keys."""
+    content: dict[str, Any] = {}
+    for key, named in weights_by_key.items():
+        *outer, last = key.split(".")
+        inner = content
+        for part in outer:
+            inner = inner.setdefault(part, {})
+        inner[last] = named
+    return content
 
 
 def save_weights(module: nn.Module, path: str | Path, *, like: Weights | None = None) -> None:

@@ -6,6 +6,7 @@ import ast
 import importlib
 import importlib.util
 import inspect
+import os
 import sys
 import types
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +23,7 @@ from sr_hooks.errors import NetworkError, nearest
 __all__ = ["Settings", "construct", "list_arguments", "module_by_name", "module_from_file", "named_in_module"]
 
 _LEVELS = 5  # folders above a file in which the packages that it imports are looked for
+_MARKS = (".git", "README.md", "setup.py", "pyproject.toml", "requirements.txt", "LICENSE")  # of a repository's folder
 _SETTINGS = ("args", "arg", "opt", "opts", "option", "options", "config", "cfg", "conf", "params", "hparams", "para")
 
 
@@ -35,8 +37,11 @@ class Settings(dict[str, Any]):
             raise AttributeError(f"{name} is not among the settings given ({', '.join(self) or 'none'})") from None
 
 
-def module_from_file(path: Path) -> types.ModuleType:
+@contextmanager
+def module_from_file(path: Path) -> Iterator[types.ModuleType]:
     """The module in a Python file, which can import what lies beside and above it, as in its repository.
+
+    The repository stays importable inside the context, since constructors import too.
 
     Empty packages replace those around the file, so that relative imports work and no package's own code runs.
     Packages of the repository come before installed packages of the same name, which are restored afterwards.
@@ -63,7 +68,7 @@ def module_from_file(path: Path) -> types.ModuleType:
                 spec.loader.exec_module(module)
         except (Exception, SystemExit) as error:
             raise NetworkError(f"{path} cannot be imported: {_message(error)}") from error
-    return module
+        yield module
 
 
 def module_by_name(name: str) -> types.ModuleType:
@@ -154,14 +159,24 @@ def _package_of(path: Path) -> tuple[Path, str]:
     return folder, ".".join(names)
 
 
-def _imports(path: Path) -> Iterator[ast.Import | ast.ImportFrom]:
+def _imports(path: Path) -> Iterator[ast.Import | ast.ImportFrom | ast.Call]:
     try:
         tree = ast.parse(path.read_text(encoding="utf-8", errors="replace"))
     except (SyntaxError, ValueError):
         return
     for node in ast.walk(tree):
-        if isinstance(node, (ast.Import, ast.ImportFrom)):
+        if isinstance(node, (ast.Import, ast.ImportFrom, ast.Call)):
             yield node
+
+
+def _imported_by_call(call: ast.Call) -> list[str]:
+    """The name in `__import__("ops.OSA")` and `importlib.import_module("ops." + name)`; [] for other calls."""
+    function = call.func.id if isinstance(call.func, ast.Name) else getattr(call.func, "attr", "")
+    if function not in ("__import__", "import_module") or not call.args:
+        return []
+    texts = [node.value for node in ast.walk(call.args[0]) if isinstance(node, ast.Constant)]
+    names = [text.partition(".")[0] for text in texts[:1] if isinstance(text, str)]
+    return [name for name in names if name.isidentifier()]
 
 
 def _imports_relatively(path: Path) -> bool:
@@ -174,8 +189,10 @@ def _roots(path: Path, root: Path) -> dict[str, Path]:
     for node in _imports(path):
         if isinstance(node, ast.Import):
             imported += [alias.name for alias in node.names]
-        elif not node.level and node.module:
+        elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
             imported.append(node.module)
+        elif isinstance(node, ast.Call):
+            imported += _imported_by_call(node)
     folders = [path.parent, root, *path.parents[1 : 1 + _LEVELS]]
     folders_by_name: dict[str, Path] = {}
     for name in dict.fromkeys(text.split(".")[0] for text in imported):
@@ -195,21 +212,45 @@ def _as_repository(path: Path, roots: Mapping[str, Path]) -> Iterator[None]:
     None of its modules stays importable after, so that two repositories with a `common.py` each do not meet.
     """
     folders = list(dict.fromkeys([str(path.parent), *map(str, roots.values())]))
+    outer = _outer_folders(path)
     own = set(roots) | {_package_of(path)[1].split(".")[0]}
-    aside = {name: module for name, module in sys.modules.items() if name.split(".")[0] in own and name != "__main__"}
-    before_path, before_argv = list(sys.path), sys.argv
+    aside = {name: module for name, module in sys.modules.items() if _belongs(name, own)}
+    before_path, before_argv, before = list(sys.path), sys.argv, set(sys.modules)
     for name in aside:
         del sys.modules[name]
-    sys.path[:0] = folders
+    sys.path[:] = [*folders, *before_path, *outer]
     sys.argv = [str(path)]
     importlib.invalidate_caches()
     try:
         yield
     finally:
         sys.path[:], sys.argv = before_path, before_argv
-        for name in [name for name in sys.modules if name.split(".")[0] in own and name != "__main__"]:
-            del sys.modules[name]
+        for name, module in list(sys.modules.items()):
+            if _belongs(name, own) or (name not in before and _lies_in(module, outer)):
+                del sys.modules[name]
         sys.modules.update(aside)
+
+
+def _belongs(name: str, own: set[str]) -> bool:
+    return name.split(".")[0] in own and name != "__main__"
+
+
+def _lies_in(module: Any, folders: Sequence[str]) -> bool:
+    """Whether a module is from a file of these folders, and not from a package installed there."""
+    file = getattr(module, "__file__", None)
+    if not isinstance(file, str) or "site-packages" in file:
+        return False
+    return any(file.startswith(folder + os.sep) for folder in folders)
+
+
+def _outer_folders(path: Path) -> list[str]:
+    """The folders above the file, up to that of its repository, from which names made at run time are imported."""
+    folders: list[str] = []
+    for folder in path.parents[1:_LEVELS]:
+        folders.append(str(folder))
+        if any((folder / mark).exists() for mark in _MARKS):
+            return folders
+    return folders[:1]
 
 
 def _add_empty_packages(root: Path, dotted: str) -> None:

@@ -18,7 +18,9 @@ from sr_hooks.core.torch_errors import hint, without_cuda
 from sr_hooks.core.yaml_files import read_yaml
 from sr_hooks.errors import CheckpointError, NetworkError, nearest
 from sr_hooks.networks.calling import Forward
-from sr_hooks.networks.loading.checkpoints import Weights, load_weights, read_weights
+from sr_hooks.networks.loading.checkpoint_files.values import as_own_kind
+from sr_hooks.networks.loading.checkpoint_files.weights import CHECKPOINT_SUFFIXES, named_weights, split_name
+from sr_hooks.networks.loading.checkpoints import Weights, load_weights, read_weights, weights_variants
 from sr_hooks.networks.loading.cuda_only_operators import deformable_alignment, fused_activation
 from sr_hooks.networks.loading.foreign_code import (
     construct,
@@ -75,11 +77,13 @@ def from_basicsr(
     weights: str | Path | None = None,
 ) -> Loaded:
     """See Network.from_basicsr."""
-    target = str(arch_or_option_file)
-    key = None
+    file, *chosen = split_name(arch_or_option_file)
+    target, key = str(file), None
     if target.endswith((".yml", ".yaml")):
         described, inside, key = _from_option_file(Path(target))
-        if weights is None:
+        if weights is None and inside is not None and any(chosen):
+            weights, key = named_weights(inside, *chosen), None
+        elif weights is None:
             weights = inside
         else:
             key = None
@@ -124,13 +128,14 @@ def from_import(
         if Path(where).is_file() and "basicsr" in Path(where).read_text(encoding="utf-8", errors="replace"):
             with suppress(NetworkError):
                 import_basicsr()
-        module = module_from_file(Path(where))
-    else:
-        if where.split(".")[0] == "basicsr":
-            import_basicsr()
-        module = module_by_name(where)
-    loaded = _finish(_build(named_in_module(module, name, where), arguments, name), name, weights, None)
-    return replace(loaded, documented_range=1.0) if where.split(".")[0] == "basicsr" else loaded
+        with module_from_file(Path(where)) as module:
+            return _finish(_build(named_in_module(module, name, where), arguments, name), name, weights, None)
+    of_basicsr = where.split(".")[0] == "basicsr"
+    if of_basicsr:
+        import_basicsr()
+    build = named_in_module(module_by_name(where), name, where)
+    loaded = _finish(_build(build, arguments, name), name, weights, None)
+    return replace(loaded, documented_range=1.0) if of_basicsr else loaded
 
 
 def _build(cls: Any, arguments: Mapping[str, Any] | None, name: str) -> nn.Module:
@@ -151,36 +156,45 @@ def _build(cls: Any, arguments: Mapping[str, Any] | None, name: str) -> nn.Modul
 def _finish(module: nn.Module, name: str, weights: str | Path | None, key: str | None) -> Loaded:
     if weights is None:
         return Loaded(module, name)
-    read = read_weights(weights, key=key)
-    load_weights(module, read)
+    read = load_weights(module, read_weights(weights, key=key))
     return Loaded(module, f"{name} {read.path.stem}", read)
 
 
 def from_file(path: str | Path) -> Loaded:
     """See Network.from_file."""
     read = read_weights(path)
-    demo = _demo_network(read.state)
-    if demo is not None:
-        load_weights(demo, read)
-        return Loaded(demo.eval(), f"CompactResNet {read.path.stem}", read)
+    variants = list(weights_variants(read))
+    for variant in variants:
+        demo = _demo_network(variant.state)
+        if demo is not None:
+            variant = load_weights(demo, variant)
+            return Loaded(demo.eval(), f"CompactResNet {read.path.stem}", variant)
     try:
         import spandrel
     except ImportError:
         raise NetworkError(
             "reading a checkpoint without its architecture needs spandrel: pip install 'sr_hooks[models]'"
         ) from None
-    try:
-        descriptor = spandrel.ModelLoader().load_from_state_dict(spandrel.canonicalize_state_dict(dict(read.state)))
-    except Exception as error:
-        if type(error).__name__ != "UnsupportedModelError":
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-        else:
-            reason = "spandrel does not recognise its architecture"
+    reason = ""
+    for variant in variants:
+        state = spandrel.canonicalize_state_dict(dict(variant.state))
+        try:
+            descriptor = spandrel.ModelLoader().load_from_state_dict(state)
+            break
+        except Exception as error:
+            if type(error).__name__ != "UnsupportedModelError":
+                reason = reason or (str(error).splitlines() or [type(error).__name__])[0]
+    else:
+        reason = reason or "spandrel does not recognise its architecture"
         raise CheckpointError(
-            f"{path}: {reason}. Name the architecture: --model ARCHITECTURE --weights {Path(path).name} on the command "
+            f"{path}: {reason}. Name the architecture: --model ARCHITECTURE --weights {read.path.name} on the command "
             "line, Network.from_basicsr(arch, arguments, weights=...) or Network.from_import('package.module:Class', "
             "arguments, weights=...) in Python"
-        ) from None
+        )
+    for name, own in descriptor.model.state_dict().items():
+        if name in variant.state:
+            as_own_kind(name, variant.state[name], own, read.path)
+    read = variant
     needs = descriptor.size_requirements
     facts = {
         "scale": descriptor.scale,
@@ -238,9 +252,10 @@ def _demo_network(state: Mapping[str, torch.Tensor]) -> nn.Module | None:
 
 def from_spec(spec: str, arguments: Mapping[str, Any] | None = None, *, weights: str | Path | None = None) -> Loaded:
     """See Network.load."""
-    if spec.endswith((".yml", ".yaml")):
+    file = split_name(spec)[0]
+    if file.name.endswith((".yml", ".yaml")):
         return from_basicsr(spec, arguments, weights=weights)
-    if spec.endswith((".pth", ".pt", ".ckpt", ".safetensors", ".bin")):
+    if file.name.lower().endswith(CHECKPOINT_SUFFIXES):
         if arguments or weights:
             raise NetworkError(f"{spec} is a checkpoint: give the architecture as the model, this as the weights")
         return from_file(spec)

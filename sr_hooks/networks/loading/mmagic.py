@@ -51,8 +51,7 @@ def from_mmagic(
     checkpoint = checkpoint or cfg.get("load_from")
     if checkpoint is None:
         return Loaded(module.eval(), name, None, facts)
-    weights = _weights(checkpoint, network, ema)
-    load_weights(module, weights)
+    weights = load_weights(module, _weights(checkpoint, network, ema))
     return Loaded(module.eval(), f"{name} {weights.path.stem}", weights, facts)
 
 

@@ -42,5 +42,6 @@ def source_of(
 
 def _absolute(spec: str | Path) -> str:
     """A file by its full path, also that of `path/to/file.py:Class`; a name as it is."""
-    file, colon, name = str(spec).rpartition(":") if ".py:" in str(spec) else (str(spec), "", "")
+    between = ":" if ".py:" in str(spec) else "::"
+    file, colon, name = str(spec).partition(between) if between in str(spec) else (str(spec), "", "")
     return f"{Path(file).resolve()}{colon}{name}" if Path(file).is_file() else str(spec)

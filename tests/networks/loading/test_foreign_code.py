@@ -13,7 +13,7 @@ import sr_hooks
 from sr_hooks import Network
 from sr_hooks.cli.app import main
 from sr_hooks.doctor.diagnosis import examine
-from sr_hooks.errors import NetworkError
+from sr_hooks.errors import CheckpointError, NetworkError
 from tests.conftest import REPOSITORY
 from tests.support.networks import Answering, Tiny
 
@@ -65,6 +65,97 @@ def test_a_repository_without_packages_comes_before_what_is_installed(basicsr, t
     }
     write(tmp_path, files)
     assert Network.from_import(f"{tmp_path}/basicsr/models/archs/net.py:Net").scale == 1
+
+
+@pytest.mark.parametrize("call", ["__import__('ops.OSA', fromlist=['x'])", "__import__('ops.' + kind, fromlist=['x'])",
+    "importlib.import_module(f'ops.{kind}')", "importlib.import_module(''.join(['o', 'ps.', kind]))"])  # fmt: skip
+def test_a_constructor_imports_by_name(tmp_path, call):
+    """OmniSR's constructor imports its blocks by a name that comes with the arguments."""
+    write(tmp_path / "repository", {
+        "README.md": "",
+        "ops/__init__.py": "",
+        "ops/OSA.py": "import torch\nfrom ops.parts import conv\ndef block(): return conv()",
+        "ops/parts.py": f"import torch\ndef conv(): return {CONV}",
+        "components/net.py": f"""
+            import importlib, torch
+            class Net(torch.nn.Module):
+                def __init__(self, kind="OSA"):
+                    super().__init__()
+                    self.body = {call}.block()
+                def forward(self, x):
+                    return x + self.body(x)
+            """,
+    })  # fmt: skip
+    before, path = set(sys.modules), list(sys.path)
+    assert Network.from_import(f"{tmp_path}/repository/components/net.py:Net").scale == 1
+    assert not {name for name in set(sys.modules) - before if name.split(".")[0] == "ops"} and sys.path == path
+    if "kind" not in call:
+        return
+    with pytest.raises(NetworkError, match=r"cannot build Net.*ops"):
+        Network.from_import(f"{tmp_path}/repository/components/net.py:Net", {"kind": "none"})
+
+
+class Fusing(torch.nn.Module):
+    """A class whose own load_state_dict adds two kernels of the file to one, as NTIRE's ARRLFN does."""
+
+    strict_names = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = torch.nn.Conv2d(3, 3, 3, padding=1)
+
+    def forward(self, x):
+        return self.conv(x)
+
+    def load_state_dict(self, state, strict=True):
+        fused = {f"conv.{kind}": state[f"one.{kind}"] + state[f"two.{kind}"] for kind in ("weight", "bias")}
+        return super().load_state_dict(fused, strict=strict)
+
+
+class Silent(Fusing):
+    """Its own load_state_dict takes what fits and says nothing."""
+
+    def load_state_dict(self, state, strict=True):
+        torch.nn.Module.load_state_dict(self, {k: v for k, v in state.items() if k == "conv.bias"}, strict=False)
+
+
+class Hooked(torch.nn.Module):
+    """A hook of a part renames what older files have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = torch.nn.Conv2d(3, 3, 3, padding=1)
+        self._register_load_state_dict_pre_hook(self.rename)
+
+    def forward(self, x):
+        return self.conv(x)
+
+    def rename(self, state, prefix, *rest):
+        for key in [key for key in state if key.startswith(f"{prefix}old")]:
+            state[key.replace("old", "conv")] = state.pop(key)
+
+
+def test_a_class_that_transforms_names_is_asked(tmp_path):
+    one, two = torch.nn.Conv2d(3, 3, 3), torch.nn.Conv2d(3, 3, 3)
+    both = {f"{n}.{k}": v for n, part in (("one", one), ("two", two)) for k, v in part.state_dict().items()}
+    torch.save({"params": both}, tmp_path / "net.pth")
+    here = f"{__file__}:"
+    network = Network.from_import(here + "Fusing", weights=tmp_path / "net.pth")
+    assert torch.equal(network.module.conv.weight, one.weight + two.weight)
+    torch.save({"params": {f"module.{k}": v for k, v in both.items()}}, tmp_path / "wrapped.pth")
+    network = Network.from_import(here + "Fusing", weights=tmp_path / "wrapped.pth")
+    assert torch.equal(network.module.conv.weight, one.weight + two.weight)
+    torch.save({f"old.{k}": v for k, v in one.state_dict().items()}, tmp_path / "old.pth")
+    network = Network.from_import(here + "Hooked", weights=tmp_path / "old.pth")
+    assert torch.equal(network.module.conv.weight, one.weight)
+    with pytest.raises(
+        CheckpointError, match=r"not in the file.*Its own load_state_dict says: .*conv\.weight was left"
+    ):
+        Network.from_import(here + "Silent", weights=tmp_path / "net.pth")
+    del both["two.bias"]
+    torch.save(both, tmp_path / "less.pth")
+    with pytest.raises(CheckpointError, match=r"Its own load_state_dict says: .*two\.bias"):
+        Network.from_import(here + "Fusing", weights=tmp_path / "less.pth")
 
 
 def test_settings_functions_and_scripts(tmp_path):

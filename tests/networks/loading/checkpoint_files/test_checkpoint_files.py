@@ -1,0 +1,191 @@
+"""Checkpoint files of every making: loaded with outputs equal to the plain file's to the bit, or refused in words."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from sr_hooks import Network
+from sr_hooks.cli.app import main
+from sr_hooks.cli.networks import add_network_flags, load_network
+from sr_hooks.errors import CheckpointError
+from sr_hooks.networks.loading.checkpoints import read_weights
+from tests.support import checkpoints as files
+
+CLASS = "sr_hooks.networks.loading.compact_resnet:CompactResNet"
+YAML = "{features: 8, blocks: 2, scale: 2}"
+
+
+@pytest.fixture(scope="module")
+def image() -> torch.Tensor:
+    return torch.rand(1, 3, 12, 10, generator=torch.Generator().manual_seed(0))
+
+
+def output(network: Network, image: torch.Tensor) -> torch.Tensor:
+    with torch.no_grad():
+        return network.module(image)
+
+
+def plain_output(row: str, image: torch.Tensor) -> torch.Tensor:
+    module = files.network()
+    module.load_state_dict(files.PLAIN.get(row, lambda: files.W)())
+    with torch.no_grad():
+        return module(image)
+
+
+def by_command_line(*flags: str) -> Network:
+    parser = argparse.ArgumentParser()
+    add_network_flags(parser, positional=True)
+    return load_network(parser.parse_args([*flags, "--device", "cpu"]))
+
+
+@pytest.mark.parametrize("row", files.LAYOUTS)
+def test_every_layout_loads_with_equal_bits(row: str, image: torch.Tensor, tmp_path: Path) -> None:
+    path = tmp_path / "net.pth"
+    torch.save(files.LAYOUTS[row](), path)
+    expected = plain_output(row, image)
+    assert torch.equal(output(Network.from_import(CLASS, files.ARGUMENTS, weights=path), image), expected)
+    assert torch.equal(output(by_command_line(CLASS, "--arguments", YAML, "--weights", str(path)), image), expected)
+    assert torch.equal(output(by_command_line(str(path)), image), expected), "the architecture read from the names"
+
+
+@pytest.mark.parametrize("row", files.REFUSED)
+def test_what_cannot_be_loaded_is_named(row: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write, sentence = files.REFUSED[row]
+    path = tmp_path / "net.pth"
+    write(path)
+    with pytest.raises(CheckpointError, match=sentence) as refusal:
+        Network.from_import(CLASS, files.ARGUMENTS, weights=path)
+    assert "\n" not in str(refusal.value) and len(str(refusal.value)) < 700
+    assert main(["layers", "--model", CLASS, "--arguments", YAML, "--weights", str(path)]) == 2
+    error = capsys.readouterr().err
+    assert re.search(sentence, error) and "Traceback" not in error
+
+
+@pytest.mark.parametrize("suffix", files.SUFFIXES)
+@pytest.mark.parametrize("kind", ["torch", "legacy", "safetensors"])
+def test_a_name_does_not_matter(suffix: str, kind: str, image: torch.Tensor, tmp_path: Path) -> None:
+    path = tmp_path / f"net{suffix}"
+    if kind == "safetensors":
+        files.safetensors_as(path)
+    else:
+        content = {"params": files.W, "args": argparse.Namespace(a=1), "when": Path("b")}
+        torch.save(content, path, _use_new_zipfile_serialization=kind == "torch")
+    assert torch.equal(output(Network.load(str(path)), image), plain_output("", image))
+
+
+def test_a_torch_file_called_safetensors(image: torch.Tensor, tmp_path: Path) -> None:
+    torch.save(files.W, tmp_path / "net.safetensors")
+    assert torch.equal(output(Network.load(str(tmp_path / "net.safetensors")), image), plain_output("", image))
+    (tmp_path / "bad.safetensors").write_bytes(files.safetensors_head(40) + bytes(60))
+    with pytest.raises(CheckpointError, match="not a sound safetensors"):
+        read_weights(tmp_path / "bad.safetensors")
+
+
+def test_a_pipe_is_no_weights_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.pth")
+    for path in (tmp_path / "pipe.pth", "/dev/zero"):
+        with pytest.raises(CheckpointError, match="no regular file"):
+            read_weights(path)
+
+
+def test_adapter_config_beside_the_file(image: torch.Tensor, tmp_path: Path) -> None:
+    torch.save(files._adapted(), tmp_path / "net.pth")
+    files.write_adapter_config(tmp_path)
+    network = Network.from_import(CLASS, files.ARGUMENTS, weights=tmp_path / "net.pth")
+    assert torch.equal(output(network, image), plain_output("LoRA of peft", image))
+    assert "LoRA folded into plain weights" in network.describe()["weights_remarks"]
+
+
+STATE_OLD = {"weights_key": "state", "weights_prefix": "old."}
+CHOICES = {
+    "a key": ({"weights_key": "params"}, ["--weights-key", "params"], "::params"),
+    "a prefix": (STATE_OLD, ["--weights-prefix", "old.", "--weights-key", "state"], "::state::old."),
+    "a dotted key": ({"weights_key": "deep.inner"}, ["--weights-key", "deep.inner"], "::deep.inner"),
+    "a prefix of the top": (None, None, "::net_g"),
+}
+
+
+@pytest.mark.parametrize("row", CHOICES)
+def test_key_and_prefix_choose(row: str, image: torch.Tensor, tmp_path: Path) -> None:
+    options, flags, short = CHOICES[row]
+    path = tmp_path / "net.pth"
+    both = {**files.prefixed(files.W, "old."), **files.prefixed(files.OTHER, "new.")}
+    content = {
+        "params": files.W,
+        "params_ema": files.OTHER,
+        "state": both,
+        "deep": {"inner": files.W, "outer": files.OTHER},
+    }
+    if row == "a prefix of the top":
+        content = {"state_dict": {**files.prefixed(files.W, "net_g."), **files.prefixed(files.OTHER, "net_g_ema.")}}
+    torch.save(content, path)
+    expected = plain_output("", image)
+    if options is not None:
+        loaded = Network.load(CLASS, files.ARGUMENTS, weights=path, **options)
+        assert torch.equal(output(loaded, image), expected)
+        assert torch.equal(
+            output(Network.from_import(CLASS, files.ARGUMENTS, weights=path, **options), image), expected
+        )
+        assert torch.equal(output(by_command_line(str(path), *flags), image), expected)
+        again = Network.load(
+            loaded.source["model"],
+            loaded.source["arguments"],
+            weights=loaded.source["weights"],
+            **loaded.source["facts"],
+        )
+        assert torch.equal(output(again, image), expected), "what a result records loads the same weights"
+    assert torch.equal(output(Network.load(f"{path}{short}"), image), expected)
+    assert torch.equal(
+        output(by_command_line(CLASS, "--arguments", YAML, "--weights", f"{path}{short}"), image), expected
+    )
+    with pytest.raises(CheckpointError, match=r"holds no weights under 'nothing'; it holds weights under: "):
+        Network.load(f"{path}::nothing")
+
+
+def test_what_was_chosen_and_left_out_is_recorded(tmp_path: Path) -> None:
+    torch.save({"ema": files.counted(files.W), "model": files.OTHER}, tmp_path / "net.pth")
+    record = Network.load(str(tmp_path / "net.pth")).describe()
+    assert record["weights"] == "ema" and record["weights_beside"] == ["model"]
+    remarks = "; ".join(record["weights_remarks"])
+    assert "the average under ema is taken, and not model" in remarks and "total_ops, total_params" in remarks
+    torch.save(files.W, tmp_path / "plain.pth")
+    plain = Network.load(str(tmp_path / "plain.pth")).describe()
+    assert plain["weights"] == "bare" and "weights_beside" not in plain and "weights_remarks" not in plain
+
+
+@pytest.mark.parametrize("row", ["params", "module._orig_mod.", "_orig_mod. inside", "LIIF", "ema_pytorch", "net_g."])
+def test_saved_weights_have_the_names_of_their_file(row: str, image: torch.Tensor, tmp_path: Path) -> None:
+    torch.save(files.LAYOUTS[row](), tmp_path / "net.pth")
+    network = Network.load(str(tmp_path / "net.pth"))
+    network.save(tmp_path / "again.pth")
+    again = Network.load(str(tmp_path / "again.pth"))
+    assert torch.equal(output(again, image), output(network, image))
+    assert again.weights is not None and network.weights is not None
+    assert (again.weights.key, again.weights.prefix) == (network.weights.key, network.weights.prefix)
+
+
+def test_names_of_the_network_itself_are_not_stripped(image: torch.Tensor, tmp_path: Path) -> None:
+    """A part that is called `model` or `module` is no wrapper."""
+
+    class Outer(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = files.network()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.model(x)
+
+    from sr_hooks.networks.loading.checkpoints import load_weights
+
+    module = Outer()
+    for prefix in ("", "module.", "net_g."):
+        torch.save(files.prefixed(files.prefixed(files.OTHER, "model."), prefix), tmp_path / "net.pth")
+        load_weights(module, read_weights(tmp_path / "net.pth"))
+        assert torch.equal(module.model.conv_first.weight, files.OTHER["conv_first.weight"])
+        module.load_state_dict(files.prefixed(files.W, "model."))

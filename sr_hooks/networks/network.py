@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from sr_hooks.errors import NetworkError
 from sr_hooks.networks.calling import Forward, check_forward, describe_forward, forward_of
 from sr_hooks.networks.facts import StatedFacts
 from sr_hooks.networks.forward_pass import Selector
 from sr_hooks.networks.image_to_image import ImageToImage
 from sr_hooks.networks.loading import loaders, mmagic
-from sr_hooks.networks.loading.checkpoint_files.weights import named_weights
+from sr_hooks.networks.loading.checkpoint_files.weights import CHECKPOINT_SUFFIXES, named_weights
 from sr_hooks.networks.loading.checkpoints import Weights, save_weights, sha256_of_weights
 from sr_hooks.networks.loading.sources import from_plugins, source_of
 from sr_hooks.networks.pixel_range import PixelValues
@@ -157,16 +158,16 @@ class Network(ImageToImage):
     @classmethod
     def from_file(cls, path: str | Path, **facts: Any) -> Self:
         """Any checkpoint file of an architecture that spandrel recognises; see `load` for `weights_key`."""
-        path, _, facts = _named(path, None, facts)
-        return cls._of(loaders.from_file(path), facts)
+        file, _, facts = _named(path, None, facts)
+        return cls._of(loaders.from_file(file), facts)
 
     @classmethod
     def from_import(
         cls, target: str, arguments: Mapping[str, Any] | None = None, *, weights: str | Path | None = None, **facts: Any
     ) -> Self:
         """`package.module:Class` or `path/to/file.py:Class`, built with `arguments`. This runs the code there."""
-        target, weights, facts = _named(target, weights, facts)
-        return cls._of(loaders.from_import(str(target), arguments, weights=weights), facts)
+        _, weights, facts = _named(target, weights, facts)
+        return cls._of(loaders.from_import(target, arguments, weights=weights), facts)
 
     @classmethod
     def load(
@@ -259,5 +260,9 @@ def _named(
     if not key and not prefix:
         return spec, weights, rest
     if weights is None:
+        if not str(spec).lower().endswith((*CHECKPOINT_SUFFIXES, ".yml", ".yaml")):
+            raise NetworkError(
+                f"weights_key and weights_prefix choose inside a weights file, and {spec} comes with none"
+            )
         return named_weights(spec, key, prefix), None, rest
     return spec, named_weights(weights, key, prefix), rest

@@ -13,7 +13,7 @@ import torch
 from sr_hooks import Network
 from sr_hooks.cli.app import main
 from sr_hooks.cli.networks import add_network_flags, load_network
-from sr_hooks.errors import CheckpointError
+from sr_hooks.errors import CheckpointError, NetworkError
 from sr_hooks.networks.loading.checkpoints import read_weights
 from tests.support import checkpoints as files
 
@@ -146,6 +146,13 @@ def test_key_and_prefix_choose(row: str, image: torch.Tensor, tmp_path: Path) ->
     )
     with pytest.raises(CheckpointError, match=r"holds no weights under 'nothing'; it holds weights under: "):
         Network.load(f"{path}::nothing")
+
+
+def test_a_key_without_a_file_is_refused() -> None:
+    with pytest.raises(NetworkError, match="choose inside a weights file"):
+        Network.load(CLASS, files.ARGUMENTS, weights_key="params")
+    with pytest.raises(NetworkError, match="choose inside a weights file"):
+        Network.from_import(CLASS, files.ARGUMENTS, weights_prefix="net.")
 
 
 def test_what_was_chosen_and_left_out_is_recorded(tmp_path: Path) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import signal
 from collections.abc import Iterable
+from functools import partial
+from traceback import walk_tb
 
 __all__ = [
     "CheckpointError",
@@ -18,6 +21,7 @@ __all__ = [
     "SRHooksError",
     "TapError",
     "WindowError",
+    "is_stop",
     "nearest",
     "shortened",
 ]
@@ -89,6 +93,26 @@ def shortened(text: str, longest: int = _LONGEST) -> str:
     if len(text) <= longest:
         return text
     return f"{text[: longest // 2]} ... {text[5 - longest // 2 :]}"
+
+
+def is_stop(error: BaseException) -> bool:
+    """Whether an error asks the whole program to stop: Ctrl-C, or what a signal handler of the program raised.
+
+    A SystemExit of a plugin's own code is no such error.
+    """
+    if isinstance(error, KeyboardInterrupt):
+        return True
+    handlers = {getattr(_plain_function(signal.getsignal(n)), "__code__", None) for n in signal.valid_signals()}
+    return any(frame.f_code in handlers for frame, _ in walk_tb(error.__traceback__))
+
+
+def _plain_function(handler: object) -> object:
+    """The function of a partial, a method or a callable object."""
+    while isinstance(handler, partial):
+        handler = handler.func
+    if not hasattr(handler, "__code__") and not hasattr(handler, "__func__"):
+        handler = getattr(handler, "__call__", handler)  # noqa: B004
+    return getattr(handler, "__func__", handler)
 
 
 def nearest(name: str, known: Iterable[str], *, how_many: int = 3) -> str:

@@ -15,7 +15,7 @@ import pluggy
 
 from sr_hooks import hookspecs
 from sr_hooks.core.entry_points import GROUP, InstalledPlugin, installed_plugins, is_own
-from sr_hooks.errors import PluginError, SRHooksError
+from sr_hooks.errors import PluginError, SRHooksError, is_stop
 
 __all__ = ["Fault", "Registry", "blamed", "check_name", "contributions", "is_strict", "registered", "registry"]
 
@@ -74,7 +74,9 @@ class Registry:
         self._origin[point.name] = (distribution, version)
         try:
             plugin = point.load()
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
+            if is_stop(error):
+                raise
             self._fault(point.name, "import", error, self._remedy(point.name))
             return
         self.register(plugin, point.name)
@@ -152,7 +154,9 @@ class Registry:
             caller = self.manager.subset_hook_caller(hook, other_plugins)
             try:
                 answers += [(name, answer) for answer in caller(**arguments)]
-            except (Exception, SystemExit) as error:
+            except BaseException as error:
+                if is_stop(error):
+                    raise
                 self._fault(name, hook, error, self._remedy(name))
                 self.manager.unregister(plugin)
                 self._contributions.clear()
@@ -182,7 +186,9 @@ class Registry:
                             raise PluginError(f"{hook} must give names and callables, not {name!r}: {value!r}")
                         if hook == "register_analyses":
                             check_name(name)
-                except Exception as error:
+                except BaseException as error:
+                    if is_stop(error):
+                        raise
                     self._fault(plugin, hook, error, "See the hook's docstring for what it must return")
                     continue
                 for name, value in items:
@@ -257,9 +263,9 @@ def blamed(hook: str, name: str, where: str) -> Iterator[None]:
     """
     try:
         yield
-    except Exception as error:
+    except BaseException as error:
         is_users = isinstance(error, SRHooksError) and (type(error) is not PluginError)
-        fault = None if is_strict() or is_users else registry().failure(hook, name, where, error)
+        fault = None if is_strict() or is_users or is_stop(error) else registry().failure(hook, name, where, error)
         if fault is None:
             raise
         raise _Blamed(str(fault)) from error

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
+from sr_hooks.core.seeds import own_streams
 from sr_hooks.core.torch_errors import one_line
 from sr_hooks.inference.signature import Signature, sign
 from sr_hooks.networks.network import Network
@@ -110,7 +111,7 @@ def observed(network: Network) -> Behaviour:
 
 def observe(network: Network) -> Behaviour:
     """Run a network on small random images, two or three forwards, and tell how it behaves."""
-    with network.prepared(), torch.random.fork_rng(devices=_cuda(network)):
+    with network.prepared(), own_streams(device=network.device):
         for side in _SIDES:
             x, other = _images(network, side)
             with suppress(Exception):  # what fails here fails in the analysis too, which says why
@@ -187,7 +188,3 @@ def _distance(one: torch.Tensor, other: torch.Tensor, *, mean: bool = False) -> 
         return 0.0
     difference = (one - other).square().mean().sqrt() if mean else (one - other).abs().max()
     return float(difference) / max(spread, 1e-6)
-
-
-def _cuda(network: Network) -> list[torch.device]:
-    return [network.device] if network.device.type == "cuda" else []

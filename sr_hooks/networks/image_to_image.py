@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from torch import nn
 
+from sr_hooks.core.seeds import own_streams
 from sr_hooks.errors import ForwardError
 from sr_hooks.hooks.layer_list import convolutions, layers
 from sr_hooks.images.clips import FrameChoice, clip_of
@@ -78,7 +79,7 @@ class ImageToImage:
         self._facts, self._end_layers = None, None
 
     def _run_trial(self, x: torch.Tensor, facts: NetworkFacts | None) -> torch.Tensor:
-        with torch.no_grad(), self.prepared(), torch.random.fork_rng(devices=[]):
+        with torch.no_grad(), self.prepared(), own_streams():
             run = self._forward_pass()
             if facts is not None:
                 run = replace(run, pixels=replace(self.pixels, input_range=facts.input_range))

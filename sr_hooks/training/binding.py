@@ -26,6 +26,7 @@ __all__ = ["ImageSource", "RunFacts", "bind"]
 ImageSource = Callable[[AnalysisPlan], tuple[Sequence[torch.Tensor], Sequence[str]]]
 """Gives the images that an analysis looks at, and their names."""
 
+_FIRST_PICTURE = 1.0  # seconds to import matplotlib and draw, in the estimate of a first run
 _CROP = 128  # pixels, of the image on which a forward pass is timed
 
 
@@ -38,6 +39,7 @@ class RunFacts:
     seed: int
     total: int | None
     ranks: Ranks
+    draws: bool = False  # whether a sink draws figures
 
 
 def bind(
@@ -68,7 +70,8 @@ def bind(
         )
         watcher = plan.kind.watcher_type(plan.kind, plan.options, context)
         watcher.check(network)
-        return watcher, which, watcher.estimate(_forward_seconds(network, context.images, plan.kind.takes))
+        seconds = watcher.estimate(_forward_seconds(network, context.images, plan.kind.takes))
+        return watcher, which, seconds + (_FIRST_PICTURE if facts.draws else 0.0)
 
 
 def _forward_seconds(network: Network, images: Sequence[torch.Tensor], takes: str) -> float:

@@ -56,6 +56,11 @@ class WatchPlan:
     base: Path = field(default_factory=Path)
     where: str = BLOCK
 
+    @property
+    def draws(self) -> bool:
+        """Whether a sink draws figures; the log draws none."""
+        return bool({*self.sinks} - {"log"})
+
 
 def read_block(path: str | Path) -> dict[str, Any]:
     """The `sr_hooks:` block of a YAML or TOML file, or the whole file where it has no such key.

@@ -9,7 +9,9 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +24,16 @@ from sr_hooks.results.run_index import RunIndex
 from sr_hooks.training.binding import ImageSource, RunFacts, bind
 from sr_hooks.training.config import AnalysisPlan, WatchPlan
 from sr_hooks.training.distributed import Ranks, time_limit
+from sr_hooks.training.guard.preserved import plain_modes, preserved
+from sr_hooks.training.guard.wholeness import check_whole
+from sr_hooks.training.habits import Habits
 from sr_hooks.training.schedule import Budget, RunClock
 from sr_hooks.training.sinks import SinkContext, Sinks
-from sr_hooks.training.state_guard import plain_modes, preserved
-from sr_hooks.training.watched_analysis import Event, WatchedAnalysis, results_of
+from sr_hooks.training.watched_analysis import Event, WatchedAnalysis, logged, results_of, tell_of_silence
 
 __all__ = ["Session"]
 
 _DISTRIBUTED_LIMIT = 300.0
-_FIRST_PICTURE = 1.0  # seconds to import matplotlib and draw, in the estimate of a first run
 _NEVER = 1 << 62
 
 
@@ -75,6 +78,7 @@ class Session:
         self._handles: list[Any] = []
         self._start = 0
         self._clock = RunClock()
+        self._habits = Habits(self.log)
         self._ended = self._closed = False
 
     # -- before training ---------------------------------------------------------------------------
@@ -86,7 +90,8 @@ class Session:
             SRHooksError: an analysis of the plan cannot be done; nothing has been written or changed.
         """
         self.iteration = self._start = iteration
-        with preserved(*self._modules):
+        check_whole(dict(zip(self.networks, self._modules, strict=True)))
+        with preserved(*self._modules, report=self._habits.add, report_state=self._habits.add):
             self._networks = {which: Network.of(item) for which, item in self.networks.items()}
             self.watched = [self._watch(plan) for plan in self.plan.analyses]
             if self.folder is not None:
@@ -96,15 +101,16 @@ class Session:
                     self.index.begin(iteration)
             if self.ranks.is_first:
                 self._sinks.open(self.plan.sinks, SinkContext(self.index, self.tensorboard, self.log, self.run))
-        for watched in self.watched if self.ranks.is_first else []:
-            watched.announce(self.folder)
+        if self.ranks.is_first:
+            for watched in self.watched:
+                watched.announce(self.folder)
+            self._habits.announce(self._modules)
         self._plan_next()
         self._clock.start()
 
     def _watch(self, plan: AnalysisPlan) -> WatchedAnalysis:
-        facts = RunFacts(self.folder, self.plan.base, self.seed, self.total, self.ranks)
+        facts = RunFacts(self.folder, self.plan.base, self.seed, self.total, self.ranks, self.plan.draws)
         watcher, which, expected = bind(plan, self._networks, self.images, facts)
-        expected += _FIRST_PICTURE if {*self.plan.sinks} - {"log"} else 0.0
         return WatchedAnalysis(plan, watcher, which, Budget(plan.schedule.share, expected), self.log)
 
     def _resume(self, index: RunIndex, iteration: int) -> None:
@@ -136,17 +142,14 @@ class Session:
         ):
             wanting = [watched for watched in self.watched if watched.wants(method)]
             if wanting:
-                self._handles.append(register(self._step_hook(wanting, method)))
+                self._handles.append(register(partial(self._around_step, wanting, method)))
 
-    def _step_hook(self, wanting: list[WatchedAnalysis], method: str) -> Callable[..., None]:
-        def hook(optimizer: torch.optim.Optimizer, *_: Any) -> None:
-            with preserved():
-                for watched in wanting:
-                    if not watched.is_disabled:
-                        with watched.isolated(f"{method} of iteration {self.iteration + 1}"):
-                            getattr(watched.watcher, method)(self._networks["raw"], optimizer, self.iteration + 1)
-
-        return hook
+    def _around_step(
+        self, wanting: list[WatchedAnalysis], method: str, optimizer: torch.optim.Optimizer, *_: Any
+    ) -> None:
+        with preserved(only_streams=all(watched.is_ours for watched in wanting)):
+            for watched in wanting:
+                watched.around_step(method, self._networks["raw"], optimizer, self.iteration + 1)
 
     # -- during training ---------------------------------------------------------------------------
 
@@ -170,16 +173,16 @@ class Session:
     def saving(self) -> None:
         """A checkpoint of this iteration is about to be saved: save the running sums that belong to it."""
         states = {}
-        for watched in self.watched:
-            self._reduce(watched, willing=True)
-            if self.index is not None and self.ranks.is_first and watched.overrides("state_dict"):
-                with watched.isolated("saving"):
-                    states[watched.name] = watched.watcher.state_dict()
+        keeping = [watched for watched in self.watched if watched.overrides("state_dict") or self._is_shared(watched)]
+        with preserved(*self._modules) if keeping else nullcontext():
+            for watched in keeping:
+                self._reduce(watched, willing=True)
+                if self.index is not None and self.ranks.is_first and watched.overrides("state_dict"):
+                    with watched.isolated("saving"):
+                        states[watched.name] = watched.watcher.state_dict()
         if states and self.index is not None:
-            try:
+            with logged(self.log, "running sums not saved"):
                 self.index.save_state(self.iteration, states)
-            except Exception as error:
-                self.log.error("sr_hooks: running sums not saved: %s: %s", type(error).__name__, error)
 
     def close(self) -> None:
         """Remove every hook and close the sinks; to be called however the run ended."""
@@ -189,10 +192,13 @@ class Session:
         self.next_due = _NEVER
         for handle in self._handles:
             handle.remove()
-        self._sinks.close()
+        with preserved(*self._modules):
+            self._sinks.close()
         if self.index is not None:
             self.index.end()
         self._record_time()
+        if self.ranks.is_first:
+            tell_of_silence(self.log, self.watched, self._start, self.iteration)
 
     @property
     def training(self) -> float:
@@ -259,12 +265,14 @@ class Session:
         try:
             with watched.isolated(f"iteration {self.iteration}"):
                 network = self._networks[watched.which]
-                with time_limit(limit), preserved(*self._modules, report=changes.append), plain_modes(network.device):
-                    answer = watched.watcher.due(network, self.iteration)
-                self._deliver(watched, results_of(watched.name, answer))
+                with preserved(*self._modules, report=changes.append, report_state=self._habits.add):
+                    with time_limit(limit), plain_modes(network.device):
+                        answer = watched.watcher.due(network, self.iteration)
+                    self._deliver(watched, results_of(watched.name, answer))
         finally:
             if changes:
                 self.log.warning("sr_hooks: %s %s; all was restored", watched.name, ", ".join(changes[:4]))
+            self._habits.announce_new(watched.name)
             seconds = time.perf_counter() - begin
             self._clock.analysing += seconds
             watched.budget.pay(seconds)
@@ -288,7 +296,5 @@ class Session:
             return
         accounts = {watched.name: watched.account() for watched in self.watched}
         self.index.time = {"training": round(self.training, 3), **accounts}
-        try:
+        with logged(self.log, "the index cannot be written"):
             self.index.write()
-        except Exception as error:
-            self.log.error("sr_hooks: the index cannot be written: %s: %s", type(error).__name__, error)

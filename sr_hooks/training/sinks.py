@@ -17,7 +17,7 @@ import numpy as np
 from sr_hooks.core import registry as plugins
 from sr_hooks.core.files import is_disk_full
 from sr_hooks.core.text import cell, label
-from sr_hooks.errors import SRHooksError
+from sr_hooks.errors import SRHooksError, is_stop
 from sr_hooks.figures.style import pixels
 from sr_hooks.hookspecs import hookimpl
 from sr_hooks.results.result import Result
@@ -96,7 +96,9 @@ class Sinks:
     def _isolated(self, name: str, doing: str) -> Iterator[None]:
         try:
             yield
-        except Exception as error:
+        except BaseException as error:
+            if is_stop(error):
+                raise
             self._errors[name] = count = self._errors.get(name, 0) + 1
             disabled = f"; disabled after {MAX_ERRORS} errors" if count >= MAX_ERRORS else ""
             kind = type(error).__name__
@@ -145,7 +147,9 @@ class FolderSink(Sink):
             result.save(path)
         except (SRHooksError, OSError):
             raise
-        except Exception as error:  # in drawing: the numbers are sound
+        except BaseException as error:  # in drawing: the numbers are sound
+            if is_stop(error):
+                raise
             result.save(path, figure=False)
             kind = type(error).__name__
             self.context.log.warning("sr_hooks: no figure of %s: %s: %s", result.analysis, kind, error)
@@ -175,7 +179,9 @@ class TensorBoardSink(Sink):
                 return drawn[:, :, ::-1].copy()
         try:
             figure = result.figure()
-        except Exception:
+        except BaseException as error:
+            if is_stop(error):
+                raise
             return None  # no matplotlib, or a plugin that cannot draw: the scalars are there
         return None if figure is None else pixels(figure)
 

@@ -15,12 +15,13 @@ import torch
 from sr_hooks.analyses.base import Watcher
 from sr_hooks.core import registry as plugins
 from sr_hooks.core.torch_errors import is_out_of_memory
-from sr_hooks.errors import PluginError
+from sr_hooks.errors import PluginError, is_stop
+from sr_hooks.networks.network import Network
 from sr_hooks.results.result import Result
 from sr_hooks.training.config import AnalysisPlan
 from sr_hooks.training.schedule import Budget
 
-__all__ = ["Event", "WatchedAnalysis", "results_of"]
+__all__ = ["Event", "WatchedAnalysis", "logged", "results_of", "tell_of_silence"]
 
 Event = Literal["step", "validation", "end"]
 
@@ -49,6 +50,11 @@ class WatchedAnalysis:
     @property
     def name(self) -> str:
         return self.plan.kind.name
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the watcher is one of this package, and not of a plugin."""
+        return type(self.watcher).__module__.startswith("sr_hooks.")
 
     @property
     def is_disabled(self) -> bool:
@@ -103,6 +109,20 @@ class WatchedAnalysis:
             max(self.budget.share * training - self.budget.spent, 0.0),
         )
 
+    def around_step(self, method: str, network: Network, optimizer: torch.optim.Optimizer, iteration: int) -> None:
+        """Call the watcher before or after the optimizer's step that makes the weights those of `iteration`."""
+        if not self.is_disabled:
+            with self.isolated(f"{method} of iteration {iteration}"):
+                getattr(self.watcher, method)(network, optimizer, iteration)
+
+    def why_silent(self, iteration: int) -> str:
+        """Why the analysis has not run by the end of the run."""
+        if self.errors:
+            return f"its errors are above ({self.errors})"
+        if self.postponed_from is not None:
+            return f"its budget of {self.plan.schedule.budget} was not enough (budget: off for any)"
+        return f"it was to run {self.plan.schedule.described()}, and the run ended at iteration {iteration}"
+
     def account(self) -> dict[str, Any]:
         """Seconds spent, as the index records them for a later process of the run."""
         return {"spent": round(self.budget.spent, 3), "last": [round(seconds, 4) for seconds in self.budget.last]}
@@ -114,11 +134,14 @@ class WatchedAnalysis:
 
     @contextmanager
     def isolated(self, doing: str) -> Iterator[None]:
-        """Log and count an error inside, the first with its traceback; `on_error: raise` lets the error pass."""
+        """Log and count an error inside, the first with its traceback; `on_error: raise` lets the error pass.
+
+        A SystemExit of a plugin is such an error too. Ctrl-C passes, and what the program's signal handlers raise.
+        """
         try:
             yield
-        except Exception as error:
-            if self.plan.schedule.on_error == "raise":
+        except BaseException as error:
+            if self.plan.schedule.on_error == "raise" or is_stop(error):
                 raise
             self.errors += 1
             trace = "\n" + traceback.format_exc().rstrip() if self.errors == 1 else ""
@@ -129,6 +152,27 @@ class WatchedAnalysis:
             self.log.error("sr_hooks: %s%s; training goes on%s", message, disabled, trace)
             if is_out_of_memory(error) and torch.cuda.is_available():
                 torch.cuda.empty_cache()
+
+
+@contextmanager
+def logged(log: logging.Logger, what: str) -> Iterator[None]:
+    """Log an error inside, and go on."""
+    try:
+        yield
+    except BaseException as error:
+        if is_stop(error):
+            raise
+        log.error("sr_hooks: %s: %s: %s", what, type(error).__name__, error)
+
+
+def tell_of_silence(log: logging.Logger, analyses: Sequence[WatchedAnalysis], start: int, end: int) -> None:
+    """Log which analyses have never run between two iterations, and why: their results would be missed otherwise."""
+    silent = [watched for watched in analyses if watched.last < 0]
+    if silent and end == start:
+        log.warning("sr_hooks: nothing was watched: no training step was seen")
+        return
+    for watched in silent:
+        log.warning("sr_hooks: %s never ran: %s", watched.name, watched.why_silent(end))
 
 
 def results_of(name: str, answer: Any) -> list[Result]:

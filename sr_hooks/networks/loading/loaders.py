@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from sr_hooks.core.seeds import own_streams
 from sr_hooks.core.torch_errors import hint, without_cuda
 from sr_hooks.core.yaml_files import read_yaml
 from sr_hooks.errors import CheckpointError, NetworkError, nearest
@@ -139,8 +140,7 @@ def from_import(
 
 
 def _build(cls: Any, arguments: Mapping[str, Any] | None, name: str) -> nn.Module:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)  # without weights, the same network each time
+    with own_streams(seed=0):
         try:
             with deformable_alignment(), nullcontext() if torch.cuda.is_available() else without_cuda():
                 module = construct(cls, arguments)

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-import torch
 from torch import nn
 
+from sr_hooks.core.seeds import own_streams
 from sr_hooks.errors import CheckpointError, NetworkError, nearest
 from sr_hooks.networks.loading.checkpoints import Weights, load_weights, read_weights
 from sr_hooks.networks.loading.loaders import Loaded
@@ -40,8 +40,7 @@ def from_mmagic(
     if not isinstance(described, Mapping) or "type" not in described:
         known = [key for key, value in model.items() if isinstance(value, Mapping)]
         raise NetworkError(f"{config} describes no model.{head}; {nearest(head, known)}")
-    with _project(cfg.get("default_scope") or "mmagic"), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)  # without weights, the same network each time
+    with _project(cfg.get("default_scope") or "mmagic"), own_streams(seed=0):
         module = _built({**described, **(arguments or {})}, where)
         preprocessor = _built(model.get("data_preprocessor"), f"{config}: model.data_preprocessor")
     if rest:

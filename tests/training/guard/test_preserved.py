@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from sr_hooks.training.state_guard import preserved
+from sr_hooks.training.guard.preserved import preserved
 
 
 class Net(nn.Module):

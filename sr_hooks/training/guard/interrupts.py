@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+from collections.abc import Mapping
 from types import CodeType, FrameType
 from typing import Any
 
@@ -33,18 +34,24 @@ class Deferral:
         """Take the place of the program's own handlers; signals reach the main thread alone."""
         if threading.current_thread() is not threading.main_thread():
             return
-        for number in _SIGNALS:
-            handler = signal.getsignal(number)
-            self._handlers[number] = handler
-            if callable(handler):
-                signal.signal(number, self._receive)
+        try:
+            for number in _SIGNALS:
+                handler = signal.getsignal(number)
+                self._handlers[number] = handler
+                if callable(handler):
+                    signal.signal(number, self._receive)
+        except BaseException:  # of a handler that was not yet replaced
+            self.release()
+            raise
 
     def release(self) -> None:
         """Give the program its handlers back, and call those whose signal has arrived meanwhile."""
         handlers = dict(self._handlers)
-        for number, handler in handlers.items():
-            if handler is not None and signal.getsignal(number) is not handler:
-                signal.signal(number, handler)
+        try:
+            _put_back(handlers)
+        except BaseException:  # of a handler that is back already
+            _put_back(handlers)
+            raise
         self._handlers.clear()
         while self.pending:
             number = self.pending.pop(0)
@@ -58,3 +65,9 @@ class Deferral:
                 return None
             caller = caller.f_back
         return self._handlers[number](number, frame)
+
+
+def _put_back(handlers: Mapping[int, Any]) -> None:
+    for number, handler in handlers.items():
+        if handler is not None and signal.getsignal(number) is not handler:
+            signal.signal(number, handler)

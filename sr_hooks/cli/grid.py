@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+from sr_hooks.cli.show import add_figure_flag, figure_options
 from sr_hooks.core.progress import progress_bar
 from sr_hooks.errors import OptionError, SRHooksError
 from sr_hooks.grid.request import GridRequest, parse_request, read_request
@@ -32,6 +34,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     how = command.add_argument_group("how")
     how.add_argument("--check", action="store_true", help="check the faithfulness of every map")
     how.add_argument("--out", type=Path, default=Path("grid"), help="folder (default: grid)")
+    add_figure_flag(command)
     how.add_argument("--jobs", type=int, metavar="N", help="processes (default: CPU cores or GPUs; 1 under torchrun)")
     how.add_argument("--threads", type=int, default=1, metavar="N", help="threads of each process (default: 1)")
     how.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
@@ -72,15 +75,15 @@ def _grid(arguments: argparse.Namespace) -> int:
 
 
 def _request(arguments: argparse.Namespace) -> GridRequest:
+    figure = figure_options(arguments).stated()
     flags = {"model": "--model", "image": "--image", "window": "--window", "analyses": "--analyses", "lr": "--lr"}
     used = [flag for name, flag in flags.items() if getattr(arguments, name)]
     if arguments.file is not None:
         if used:
             raise OptionError(f"give the grid file or {used[0]}, not both: what is asked stands in the file")
         request = read_request(arguments.file)
-        return GridRequest(
-            request.networks, request.images, request.hr, request.analyses, request.check or arguments.check
-        )
+        check = request.check or arguments.check
+        return dataclasses.replace(request, check=check, figure={**request.figure, **figure})
     if not arguments.model or not arguments.image:
         raise OptionError("grid needs a grid file, or --model and --image (see sr-hooks grid --help)")
     windows = arguments.window
@@ -93,6 +96,7 @@ def _request(arguments: argparse.Namespace) -> GridRequest:
         "hr": not arguments.lr,
         "analyses": arguments.analyses,
         "check": arguments.check,
+        "figure": figure,
     }
     return parse_request(content, where="command line")
 

@@ -64,20 +64,22 @@ def notes_of(figure: Any) -> str:
     return "" if label is None else " ".join(label.get_text().replace(r"\$", "$").split())
 
 
-def save_figure(figure: Any, path: str | Path, *, dpi: float | None = None) -> Path:
+def save_figure(figure: Any, path: str | Path, *, dpi: float | None = None, suffix: str = "") -> Path:
     """Save a figure as PDF or SVG (text as text, no date) or as PNG with 300 dots per inch.
 
-    A figure whose notes are switched off gets them in `notes.txt` beside the file.
+    A figure whose notes are switched off gets them in `notes.txt` beside the file, unless `suffix` states the format
+    of a file that is renamed later.
     """
     import matplotlib
 
     path = Path(path)
-    suffix = path.suffix.lower().lstrip(".") or "png"
+    beside = not suffix
+    suffix = suffix or path.suffix.lower().lstrip(".") or "png"
     metadata: dict[str, Any] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(suffix, {})
     path.parent.mkdir(parents=True, exist_ok=True)
     with matplotlib.rc_context({"pdf.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": "sr_hooks"}):
         figure.savefig(path, format=suffix, dpi=dpi or _PRINT_DPI, metadata=metadata)
     label = getattr(figure, "_supxlabel", None)
-    if notes_of(figure) and (label is None or not label.get_text()):
+    if beside and notes_of(figure) and (label is None or not label.get_text()):
         (path.parent / NOTES_FILE).write_text(notes_of(figure) + "\n", encoding="utf-8")
     return path

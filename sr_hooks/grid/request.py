@@ -10,6 +10,7 @@ from typing import Any
 from sr_hooks.analyses.base import find_analysis
 from sr_hooks.core.yaml_files import read_yaml
 from sr_hooks.errors import OptionError, WindowError, nearest
+from sr_hooks.figures.options import read_options
 from sr_hooks.images.decoding import IMAGE_SUFFIXES
 from sr_hooks.images.windows import parse_windows
 from sr_hooks.networks.loading.checkpoint_files.weights import split_name
@@ -19,7 +20,7 @@ __all__ = ["GridRequest", "ImageRequest", "NetworkRequest", "Windows", "parse_re
 Windows = tuple[tuple[int, int, int, int], ...] | None
 """Each (top, left, height, width) in output pixels; None for the default window (`sr_hooks.grid.default_windows`)."""
 
-_KEYS = ("networks", "images", "windows", "hr", "analyses", "check")
+_KEYS = ("networks", "images", "windows", "hr", "analyses", "check", "figure")
 _FACTS = ("scale", "input_range", "mean", "std", "bgr", "multiple", "weights_key", "weights_prefix")
 _NETWORK_KEYS = ("model", "arguments", "weights", *_FACTS, "analyses")
 
@@ -55,6 +56,7 @@ class GridRequest:
             are network inputs.
         analyses: name to options.
         check: whether each map's faithfulness is checked too (`sr_hooks.check`).
+        figure: the options of all figures that are stated (`sr_hooks.figures.FigureOptions`).
     """
 
     networks: tuple[NetworkRequest, ...]
@@ -62,6 +64,7 @@ class GridRequest:
     hr: bool = True
     analyses: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"lam": {}})
     check: bool = False
+    figure: Mapping[str, Any] = field(default_factory=dict)
 
     def options_of(self, network: NetworkRequest, analysis: str) -> dict[str, Any] | None:
         """The options of an analysis for one network; None if the network leaves the analysis out."""
@@ -85,7 +88,7 @@ def parse_request(content: Any, *, where: str = "grid", base: Path | None = None
 
     Args:
         content: `networks` and `images`, each a list or name to description; `windows` (of all images), `hr`,
-            `analyses` (a list, or name to options), `check`.
+            `analyses` (a list, or name to options), `check`, `figure` (options of figures).
         where: the name of the source in messages.
         base: folder for relative paths; the working directory by default.
 
@@ -104,8 +107,9 @@ def parse_request(content: Any, *, where: str = "grid", base: Path | None = None
     hr = content.get("hr", True)
     analyses = _analyses(content.get("analyses"), where, base, hr=hr)
     networks = _networks(content.get("networks"), where, base, analyses)
+    figure = read_options(content.get("figure"), where=f"{where}: figure").stated()
     images = _images(content.get("images"), _windows(content.get("windows"), f"{where}: windows"), where, base)
-    return GridRequest(networks, images, hr, analyses, bool(content.get("check", False)))
+    return GridRequest(networks, images, hr, analyses, bool(content.get("check", False)), figure)
 
 
 def _analyses(value: Any, where: str, base: Path, *, hr: bool) -> dict[str, dict[str, Any]]:

@@ -12,14 +12,17 @@ from torch.nn import functional as F
 from sr_hooks.errors import ImageError, OptionError, nearest
 from sr_hooks.images.image import gaussian_kernel
 
-__all__ = ["HIGHEST_PSNR", "Metric", "luma", "make_metric", "psnr", "quantise", "ssim"]
+__all__ = ["HIGHEST_PSNR", "SMALLEST_SSIM", "Metric", "luma", "make_metric", "psnr", "quantise", "ssim"]
 
 Colour = Literal["rgb", "y"]
 
 HIGHEST_PSNR = 120.0
 """dB given for equal images, so that differences and sums of PSNR stay finite."""
 
-_SSIM_WINDOW, _SSIM_STD = 11, 1.5
+SMALLEST_SSIM = 11
+"""The smallest side in pixels for `ssim`: that of its Gaussian window."""
+
+_SSIM_STD = 1.5
 
 
 def psnr(output: torch.Tensor, target: torch.Tensor, *, border: int = 0, colour: Colour = "rgb") -> torch.Tensor:
@@ -59,8 +62,8 @@ def ssim(output: torch.Tensor, target: torch.Tensor, *, border: int = 0, colour:
     Raises:
         ImageError: shapes that differ, or fewer than 11 pixels a side within the border.
     """
-    a, b = _pair(output, target, border, colour, least=_SSIM_WINDOW)
-    kernel = gaussian_kernel(_SSIM_STD, _SSIM_WINDOW).to(a)
+    a, b = _pair(output, target, border, colour, least=SMALLEST_SSIM)
+    kernel = gaussian_kernel(_SSIM_STD, SMALLEST_SSIM).to(a)
     channels = a.shape[1]
     rows = kernel.view(1, 1, -1, 1).expand(channels, -1, -1, -1)
     columns = kernel.view(1, 1, 1, -1).expand(channels, -1, -1, -1)

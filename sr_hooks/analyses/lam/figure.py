@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from sr_hooks.statistics.measures import kde
 if TYPE_CHECKING:
     from sr_hooks.analyses.lam.result import LamResult
 
-__all__ = ["LamView", "draw_density", "draw_map", "lam_figure"]
+__all__ = ["LamView", "common_zoom", "draw_density", "draw_map", "draw_output", "lam_figure", "published_look"]
 
 _MASS = 0.99  # the share of the map that the zoom panel holds
 _MIX = 0.5  # of map and image in the overlay in red, as in LAM's published code
@@ -69,6 +70,19 @@ class LamView:
             for span, full in zip((rows, columns), self.values.shape, strict=True)
         )
         return row * self.factor, column * self.factor, high * self.factor, wide * self.factor
+
+
+def common_zoom(results: Sequence[LamResult | None], options: FigureOptions) -> Any:
+    """One box for the zoom of all networks: the smallest that holds each one's own, in whole output pixels."""
+    if isinstance(options.zoom, tuple):
+        return options.zoom
+    boxes = [LamView(result, replace(options, zoom=True)).zoom for result in results if result is not None]
+    sides = np.array([(t, x, t + h, x + w) for t, x, h, w in (box for box in boxes if box is not None)])
+    if not len(sides):
+        return True
+    top, left = (int(side) for side in sides[:, :2].min(axis=0))
+    bottom, right = (int(np.ceil(side)) for side in sides[:, 2:].max(axis=0))
+    return top, left, bottom - top, right - left
 
 
 def _span(sums: np.ndarray, start: float, end: float) -> tuple[float, float]:

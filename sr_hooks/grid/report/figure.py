@@ -11,12 +11,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-import cv2
 import numpy as np
 import torch
 
+from sr_hooks.analyses.lam.figure import LamView, draw_density, draw_map, published_look
+from sr_hooks.figures.look import Look
+from sr_hooks.figures.options import FigureOptions, read_options
 from sr_hooks.figures.sheet import SMALL, WIDTH, Sheet, fitted
-from sr_hooks.figures.style import INK, MAP_COLOURS, PAPER_COLOURS, image_of, plain, window_box
+from sr_hooks.figures.shrink import shrunk
+from sr_hooks.figures.style import image_of, plain, window_box
+from sr_hooks.grid.report.matrix import Matrix, draw_bars, draw_block, matrix_of
 from sr_hooks.images.image import upsample
 from sr_hooks.results.card import PASSES
 
@@ -31,7 +35,7 @@ __all__ = ["Block", "Page", "draw_page", "pages"]
 # Inches.
 _MARGIN, _NAME, _GAP = 0.04, 0.2, 0.06
 _UNIT = (WIDTH - 2 * _MARGIN - _NAME - 4 * _GAP) / 5
-_CAPTION, _HEAD, _BARS, _NOTE, _CARD = 0.17, 0.2, 0.42, 0.115, 0.32
+_CAPTION, _HEAD, _BARS, _NOTE, _CARD = 0.17, 0.2, 0.42, 0.12, 0.33
 _HIGHEST = 9.2  # the largest height of a page
 _MOST_ROWS = 6  # the largest number of rows of a block on one page
 _PIXELS = 640  # the largest longer side of a picture: papers print no more
@@ -69,39 +73,85 @@ def pages(plan: GridPlan) -> list[Page]:
     for number, cell in enumerate(plan.cells):
         if is_map(cell) and cell.image is not None and cell.window is not None:
             positions.setdefault((cell.image, cell.window), []).append(number)
-    blocks = []
+    blocks: list[Block] = []
+    matrix = _matrix(plan)
+    most = matrix.most if matrix else _MOST_ROWS
     for (image, window), cells in sorted(positions.items(), key=lambda position: position[0][0]):
-        height, width = read_cached_image(plan.request.images[image].file).shape[-2:]
-        aspect = min(max(height / width, 0.5), 1.5)
-        for start in range(0, len(cells), _MOST_ROWS):
-            blocks.append(Block(image, window, tuple(cells[start : start + _MOST_ROWS]), aspect))
+        rows, columns = read_cached_image(plan.request.images[image].file).shape[-2:]
+        aspect = min(max(rows / columns, 0.5), 1.5)
+        if crop := plan.request.figure.get("crop"):
+            aspect = min(max(crop[2] / crop[3], 0.5), 1.5)
+        for start in range(0, len(cells), most):
+            blocks.append(Block(image, window, tuple(cells[start : start + most]), aspect))
     pages: list[list[Block]] = []
-    room = 0.0
+    room: float = 0.0
     for block in blocks:
-        if block.height(plan.request.check) > room:
+        height = matrix.height(block) if matrix else block.height(plan.request.check)
+        if height > room:
             pages.append([])
             room = _HIGHEST - _BARS
         pages[-1].append(block)
-        room -= block.height(plan.request.check)
+        room -= height
     return [Page(tuple(blocks)) for blocks in pages]
 
 
 def draw_page(grid: GridRows, warnings: Sequence[ComparisonWarning], page: Page) -> Any:
     """Draw one page as a matplotlib Figure."""
-    check = grid.plan.request.check
+    check, options, matrix = grid.plan.request.check, _options(grid.plan), _matrix(grid.plan)
     shown = {number for block in page.blocks for number in block.cells}
-    notes, marks = _notes(warnings, shown)
-    height = sum(block.height(check) for block in page.blocks) + _BARS + len(notes) * _NOTE + 0.04
-    sheet = Sheet(height)
-    top = 0.0
-    for block in page.blocks:
-        _draw_block(sheet, grid, block, top, marks)
-        top += block.height(check)
-    published = grid.rows[page.blocks[0].cells[0]].provenance.get("options", {}).get("compat")
-    _bars(sheet, top, PAPER_COLOURS if published else MAP_COLOURS)
-    for line, note in enumerate(notes):
+    width = _width(options)
+    letters = int(21 * width)  # of a line of notes
+    notes, marks = _notes(warnings, shown, letters)
+    if matrix is not None:
+        notes += _cards(grid, shown, letters)
+    title = [] if not options.title else textwrap.wrap(plain(options.title, 300), int(15 * width))
+    head = 0.17 * len(title) + (0.05 if title else 0.0)
+    heights = [matrix.height(block) if matrix else block.height(check) for block in page.blocks]
+    below: int = 0 if options.notes is False else len(notes)
+    sheet = Sheet(head + sum(heights) + _BARS + below * _NOTE + 0.04, width)
+    for line, text in enumerate(title):
+        sheet.text(_MARGIN, 0.03 + 0.17 * line, text, size=9, ha="left")
+    top = float(head)
+    published = FigureOptions()
+    first = grid.result(grid.plan.cells[page.blocks[0].cells[0]].key)
+    if first is not None:
+        published = published_look(cast("LamResult", first))
+    look = Look(options.over(published), width)
+    for block, height in zip(page.blocks, heights, strict=True):
+        if matrix:
+            draw_block(sheet, grid, block, top, {} if options.notes is False else marks, matrix)
+        else:
+            _draw_block(sheet, grid, block, top, {} if options.notes is False else marks)
+        top += height
+    bars = matrix.bars if matrix else [("map", _column(2), _UNIT), ("density", _column(3), _UNIT)]
+    draw_bars(sheet, look, top, bars)
+    for line, note in enumerate(notes[:below]):
         sheet.text(_MARGIN, top + _BARS + line * _NOTE, note, size=SMALL, ha="left")
+    sheet.figure.sr_hooks_notes = "\n".join(notes) if options.notes is False else ""
     return sheet.figure
+
+
+def _options(plan: GridPlan) -> FigureOptions:
+    return read_options(plan.request.figure, where="figure")
+
+
+def _width(options: FigureOptions) -> float:
+    return options.inches or WIDTH
+
+
+def _matrix(plan: GridPlan) -> Matrix | None:
+    options = _options(plan)
+    return matrix_of(options, _width(options))
+
+
+def _cards(grid: GridRows, shown: set[int], letters: int) -> list[str]:
+    """The sentence of each map's checks, for the notes."""
+    return [
+        line
+        for number in sorted(shown)
+        if (card := grid.rows[number].card) is not None
+        for line in textwrap.wrap(plain(f"{grid.rows[number].network}: {card.overall}", 400), letters)
+    ]
 
 
 def _column(number: int) -> float:
@@ -113,7 +163,7 @@ def _draw_block(sheet: Sheet, grid: GridRows, block: Block, top: float, marks: d
     results = [cast("LamResult | None", grid.result(row.cell.key)) for row in rows]
     height, step = _UNIT * block.aspect, block.row(grid.plan.request.check)
     _, _, high, wide = block.window
-    heads = ["LAM", "density of the map, over LR", "SR, the window"]
+    heads = ["LAM", "density of the map, over LR", "SR, PSNR-Y, SSIM-Y" if grid.plan.request.hr else "SR, the window"]
     for number, head in enumerate(heads, 2):
         sheet.text(_column(number) + _UNIT / 2, top + 0.055, head)
     position = f", window {high}×{wide} at ({block.window[0]}, {block.window[1]})"
@@ -130,34 +180,31 @@ def _draw_block(sheet: Sheet, grid: GridRows, block: Block, top: float, marks: d
             message = "\n".join(textwrap.wrap(plain(f"failed: {row.failure}", 300), 72))
             sheet.text(_column(2), row_top + height / 2, message, ha="left", va="center", size=SMALL)
         else:
-            _draw_row(sheet, row, result, row_top, height, marks.get(row.number, ""))
+            _draw_row(sheet, grid, row, result, row_top, height, marks.get(row.number, ""))
 
 
-def _draw_row(sheet: Sheet, row: Row, result: LamResult, top: float, height: float, mark: str) -> None:
-    from matplotlib.colors import PowerNorm
-
-    from sr_hooks.grid.report.rows import map_images
-
+def _draw_row(sheet: Sheet, grid: GridRows, row: Row, result: LamResult, top: float, height: float, mark: str) -> None:
     boxes = [(_column(number), top, _UNIT, height) for number in (2, 3, 4)]
-    colours = PAPER_COLOURS if result.provenance["options"]["compat"] else MAP_COLOURS
-    shown = map_images(result)
-    values = shown.map / max(float(shown.map.max()), 1e-30)
+    options = _options(grid.plan).over(published_look(result))
+    view, look = LamView(result, options), Look(options, sheet.width)
     sup = f" [{mark}]" if mark else ""
-    small = _small_window(result)
-    axes = sheet.picture(
-        values, boxes[0], f"DI {result.diffusion_index:.2f}{sup}", cmap=colours, norm=PowerNorm(0.5, 0, 1)
-    )
-    window_box(axes, small, thin=True)
-    share = shown.density / max(float(shown.density.max()), 1e-30)
-    grey = np.repeat(image_of(shown.lr).mean(axis=2, keepdims=True), 3, axis=2)
-    axes = sheet.picture(grey, boxes[1], "")
-    axes.imshow(
-        share, cmap=colours, alpha=np.clip(np.sqrt(share), 0, 0.85), vmin=0, vmax=1, interpolation="none", aspect="auto"
-    )
-    quality = f"PSNR-Y {row.numbers['psnr_y']:.2f} dB" if "psnr_y" in row.numbers else ""
-    sheet.picture(_cut(shown.output, result.window), boxes[2], quality)
+    axes = sheet.framed(view.aspect, boxes[0], f"DI {result.diffusion_index:.2f}{sup}")
+    draw_map(axes, look, view, view.small(view.crop))
+    axes.set_aspect("auto")
+    axes = sheet.framed(view.aspect, boxes[1], "")
+    draw_density(axes, look, view, view.small(view.crop))
+    axes.set_aspect("auto")
+    sheet.picture(_cut(view.output, result.window), boxes[2], _quality(row))
     if row.card is not None:
         _card(sheet, row.card, top + height + _CAPTION)
+
+
+def _quality(row: Row) -> str:
+    """PSNR-Y and SSIM-Y of the window, as far as they are known; the head of the column names them."""
+    numbers = row.window_numbers
+    parts = [f"{numbers['psnr_y']:.2f} dB"] if "psnr_y" in numbers else []
+    parts += [f"{numbers['ssim_y']:.4f}"] if "ssim_y" in numbers else []
+    return "window: " + ", ".join(parts) if parts else ""
 
 
 def _card(sheet: Sheet, card: Any, top: float) -> None:
@@ -165,8 +212,8 @@ def _card(sheet: Sheet, card: Any, top: float) -> None:
     sentence = card.overall
     if card.word != PASSES:  # the overall sentence of a passed card names all checks
         sentence += " (" + ", ".join(f"{verdict.name} {verdict.word}" for verdict in card.verdicts) + ")"
-    lines = textwrap.wrap(plain(sentence, 330), 105)[:3]
-    sheet.text(_column(2), top + 0.02, "\n".join(lines), size=5.4, ha="left", linespacing=1.15)
+    lines = textwrap.wrap(plain(sentence, 330), 96)[:3]
+    sheet.text(_column(2), top + 0.02, "\n".join(lines), size=SMALL, ha="left", linespacing=1.15)
 
 
 def _reference(
@@ -190,10 +237,10 @@ def _reference(
         return (_column(column), top + line * step, span * _UNIT + (span - 1) * _GAP, (span - 1) * step + height)
 
     def show(image: np.ndarray, place_box: tuple[float, float, float, float], name: str, window: Any = None) -> None:
-        picture, shrunk = _printed(image)
-        axes = sheet.picture(picture, place_box, name)
+        picture, extent = shrunk(image, most=_PIXELS)
+        axes = sheet.picture(picture, place_box, name, extent=extent)
         if window is not None:
-            window_box(axes, tuple(side * shrunk for side in window))
+            window_box(axes, window)
 
     large = 2 if rows > 2 else 1
     show(whole, box(0, 0, large), whole_name, result.window)
@@ -224,37 +271,7 @@ def _cut(image: np.ndarray, window: tuple[int, int, int, int]) -> np.ndarray:
     return image_of(image[:, top : top + height, left : left + width])
 
 
-def _printed(image: np.ndarray) -> tuple[np.ndarray, float]:
-    """Return a (C,H,W) image as (H,W,3) with no more pixels than print shows, and the factor of its shrinking."""
-    shown = image_of(image)
-    shrunk = min(1.0, _PIXELS / max(shown.shape[:2]))
-    if shrunk < 1:
-        size = (round(shown.shape[1] * shrunk), round(shown.shape[0] * shrunk))
-        shown = np.clip(cv2.resize(shown.astype(np.float32), size, interpolation=cv2.INTER_AREA), 0, 1)
-    return shown, shrunk
-
-
-def _bars(sheet: Sheet, top: float, colours: str) -> None:
-    """Draw a colour bar under the maps and one under the densities."""
-    from matplotlib import colormaps
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import Normalize, PowerNorm
-
-    for column, label, norm, ticks in (
-        (2, "|attribution| / max", PowerNorm(0.5, 0, 1), [0, 0.1, 0.5, 1]),
-        (3, "density / max", Normalize(0, 1), [0, 0.5, 1]),
-    ):
-        axes = sheet.axes(_column(column) + 0.06, top + 0.05, _UNIT - 0.12, 0.07)
-        bar = sheet.figure.colorbar(
-            ScalarMappable(norm, colormaps[colours]), cax=axes, orientation="horizontal", ticks=ticks
-        )
-        bar.set_label(label, fontsize=SMALL, color=INK, labelpad=1)
-        bar.outline.set_linewidth(0.4)
-        bar.ax.set_xticklabels([f"{tick:g}" for tick in ticks])
-        bar.ax.tick_params(labelsize=SMALL, width=0.4, length=2, pad=1.5)
-
-
-def _notes(warnings: Sequence[ComparisonWarning], shown: set[int]) -> tuple[list[str], dict[int, str]]:
+def _notes(warnings: Sequence[ComparisonWarning], shown: set[int], letters: int) -> tuple[list[str], dict[int, str]]:
     """The lines at the foot of the page, and the mark of each row that a line concerns."""
     lines: list[str] = []
     marks: dict[int, str] = {}
@@ -266,5 +283,5 @@ def _notes(warnings: Sequence[ComparisonWarning], shown: set[int]) -> tuple[list
             mark = str(len(set(marks.values())) + 1)
             marks.update(dict.fromkeys(warning.rows & shown, mark))
             text = f"[{mark}] {text}"
-        lines += textwrap.wrap(plain(text, 600), 150)
+        lines += textwrap.wrap(plain(text, 600), letters)
     return lines, marks

@@ -200,14 +200,17 @@ def _others(grid: GridRows) -> list[dict[str, Any]]:
     for row, result in _results(grid):
         if is_map(row.cell) or isinstance(result, (DdrResult, FaigResult)):
             continue
-        others.append({"row": row, "anchor": _anchor(row), "figure": _figure(result) if result is not None else None})
+        others.append(
+            {"row": row, "anchor": _anchor(row), "figure": _figure(grid, result) if result is not None else None}
+        )
     return others
 
 
-def _figure(result: Result) -> str | None:
+def _figure(grid: GridRows, result: Result) -> str | None:
     """The analysis's own figure as a data URI; None if there is none or drawing fails. The numbers are shown anyway."""
     try:
-        figure = result.figure()
+        known = {k: v for k, v in grid.plan.request.figure.items() if k in ("look", "colormap", "scale", "notes")}
+        figure = result.figure(**known)
     except Exception:
         return None
     if figure is None:

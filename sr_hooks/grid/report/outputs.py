@@ -90,11 +90,13 @@ class Outputs:
         self._write("report.html", make_report(self.rows, self.warnings))
 
     def _figure(self, stem: str, page: object) -> None:
-        from sr_hooks.figures.sheet import save_sheet
+        from sr_hooks.figures.saved_figure import save_figure
         from sr_hooks.grid.report.figure import Page, draw_page
 
         assert isinstance(page, Page)
         figure = draw_page(self.rows, self.warnings, page)
         for suffix in ("pdf", "png"):
             path: Path = self.folder.path / f"{stem}.{suffix}"
-            write_file(path, lambda part, suffix=suffix: save_sheet(figure, part, suffix))  # type: ignore[misc]
+            write_file(path, lambda part, suffix=suffix: save_figure(figure, part, suffix=suffix))  # type: ignore[misc]
+        if notes := getattr(figure, "sr_hooks_notes", ""):
+            self._write("notes.txt" if stem == "figure" else f"notes_{stem.removeprefix('figure_')}.txt", notes + "\n")

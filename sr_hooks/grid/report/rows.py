@@ -14,7 +14,7 @@ from sr_hooks.analyses.base import find_analysis
 from sr_hooks.analyses.lam.result import LamResult
 from sr_hooks.grid.folder import GridFolder
 from sr_hooks.grid.plan import Cell, GridPlan, read_cached_image
-from sr_hooks.images.metrics import psnr, quantise
+from sr_hooks.images.metrics import SMALLEST_SSIM, psnr, quantise, ssim
 from sr_hooks.results.result import Result
 
 __all__ = ["GridRows", "MapImages", "Row", "better", "is_map", "map_images"]
@@ -27,7 +27,8 @@ class Row:
     Attributes:
         number: the cell's index in the plan.
         network, image: names; the image is "" if the analysis takes all images together.
-        numbers: the result's headline numbers, and psnr_y if there is a ground truth.
+        numbers: the result's headline numbers, and psnr_y and ssim_y of the whole image if there is a ground truth.
+        window_numbers: psnr_y and ssim_y of the window alone; empty if there is no ground truth or no window.
         verdict: the result's verdict; "" if the cell failed.
         failure: why the cell failed; None if the cell has a result.
         card: the card of the faithfulness checks; None if they were not requested.
@@ -43,6 +44,7 @@ class Row:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     failure: str | None = None
     card: Any = None
+    window_numbers: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def window(self) -> str:
@@ -79,9 +81,7 @@ class GridRows:
         if result is None:
             return Row(*names, failure=self.folder.failure(cell.key, since) or "not computed")
         numbers = dict(result.headline())
-        quality = self._psnr(cell, result)
-        if quality is not None:
-            numbers["psnr_y"] = quality
+        numbers |= self._quality(cell, result)
         return Row(
             *names,
             numbers=numbers,
@@ -89,28 +89,39 @@ class GridRows:
             scalars=result.scalars,
             provenance=result.provenance,
             card=getattr(result, "card", None),
+            window_numbers=self._quality(cell, result, cell.window) if cell.window else {},
         )
 
-    def _psnr(self, cell: Cell, result: Result) -> float | None:
-        """PSNR of the whole output as papers give it: 8 bits, luma, without a border as wide as the scale."""
+    def _quality(self, cell: Cell, result: Result, window: tuple[int, int, int, int] | None = None) -> dict[str, float]:
+        """PSNR and SSIM as papers give them, with 8 bits and luma: of a window, or of the whole output.
+
+        Of the whole output without a border as wide as the scale. SSIM needs 11 pixels a side.
+        """
         truth = self.truth(cell)
         if truth is None or "output" not in result.arrays:
-            return None
-        output = torch.from_numpy(result.arrays["output"])[None]
-        if not torch.isfinite(output).all():
-            return None  # only a part of the output was computed
+            return {}
+        output = result.arrays["output"][None]
         height, width = output.shape[-2:]
-        border = max(round(float(self.plan.networks[cell.network]["scale"])), 0)
+        border = max(round(float(self.plan.networks[cell.network]["scale"])), 0) if window is None else 0
         if truth.shape[1] != output.shape[1] or min(height, width) <= 2 * border:
-            return None
+            return {}
         if height > truth.shape[-2] or width > truth.shape[-1]:
-            return None
-        return float(psnr(quantise(output), quantise(truth[..., :height, :width]), border=border, colour="y"))
+            return {}
+        top, left, high, wide = window or (0, 0, height, width)
+        part = (..., slice(top, top + high), slice(left, left + wide))
+        pixels = torch.from_numpy(output[part])
+        if not torch.isfinite(pixels).all():
+            return {}  # only a part of the output was computed
+        pair = quantise(pixels), quantise(truth[part])
+        numbers = {"psnr_y": float(psnr(*pair, border=border, colour="y"))}
+        if min(high, wide) - 2 * border >= SMALLEST_SSIM:
+            numbers["ssim_y"] = float(ssim(*pair, border=border, colour="y"))
+        return numbers
 
 
 def better(analysis: str) -> Mapping[str, str]:
-    """Which of an analysis's numbers have a better direction: name to "higher" or "lower"; psnr_y always has."""
-    return {"psnr_y": "higher", **getattr(find_analysis(analysis), "better", {})}
+    """Which of an analysis's numbers have a better direction: name to "higher" or "lower"; psnr_y and ssim_y have."""
+    return {"psnr_y": "higher", "ssim_y": "higher", **getattr(find_analysis(analysis), "better", {})}
 
 
 def is_map(cell: Cell) -> bool:

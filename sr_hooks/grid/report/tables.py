@@ -17,7 +17,9 @@ from sr_hooks.results.card import PASSES
 __all__ = ["Head", "Table", "Value", "as_csv", "make_tables", "name_of"]
 
 _WIDE = 8  # with more columns, a table is transposed
-_NAMES = {"diffusion_index": "DI", "psnr_y": "PSNR-Y, dB", "chi": "CHI"}  # shown with two decimals
+_NAMES = {"diffusion_index": "DI", "psnr_y": "PSNR-Y, dB", "ssim_y": "SSIM-Y", "chi": "CHI"}
+_DECIMALS = {"diffusion_index": 2, "psnr_y": 2, "ssim_y": 4, "chi": 2}
+_QUALITY = ("psnr_y", "ssim_y")  # of the whole image
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ def _table(grid: GridRows, analysis: str, warnings: Sequence[ComparisonWarning])
     failed = {row.number: _letter(len(relevant) + i) for i, row in enumerate(failures)}
     values, heads = [], []
     for column in columns:
-        head, cells = _filled(column, relevant, letters, failed)
+        head, cells = _filled(column, relevant, letters, failed, [grid.plan.networks[n]["scale"] for n in networks])
         heads.append(head)
         values.append(cells)
     notes = [(letters[id(c)], c.sentence) for c in relevant]
@@ -109,7 +111,7 @@ def _columns(rows: Sequence[Row], networks: Sequence[int], directions: Any) -> l
         return [_Column(name_of(key), directions.get(key, ""), by_network(rows), key) for key in numbers] or [
             _Column("result", "", by_network(rows), "")
         ]
-    main = next((key for key in directions if key in numbers and key != "psnr_y"), numbers[0] if numbers else "")
+    main = next((key for key in directions if key in numbers and key not in _QUALITY), numbers[0] if numbers else "")
     positions = list(dict.fromkeys((row.cell.image, row.cell.window) for row in rows))
     single_window = {image: sum(i == image for i, _ in positions) == 1 for image, _ in positions}
     columns = []
@@ -123,19 +125,23 @@ def _columns(rows: Sequence[Row], networks: Sequence[int], directions: Any) -> l
         columns.append(_Column(text, directions.get(main, ""), by_network(position_rows), main))
     if len(positions) > 1:
         columns.append(_Column("mean", directions.get(main, ""), by_network(rows), main, averages=True))
-    if "psnr_y" in numbers:
-        once = [row for row in rows if row.cell.window == next(w for i, w in positions if i == row.cell.image)]
-        columns.append(_Column(name_of("psnr_y"), "higher", by_network(once), "psnr_y", averages=True))
+    once = [row for row in rows if row.cell.window == next(w for i, w in positions if i == row.cell.image)]
+    for quality in (key for key in _QUALITY if key in numbers):
+        columns.append(_Column(name_of(quality), "higher", by_network(once), quality, averages=True))
     if any(row.card is not None for row in rows):
         columns.append(_Column("maps that pass all checks", "", by_network(rows), "card"))
     return columns
 
 
 def _filled(
-    column: _Column, warnings: Sequence[ComparisonWarning], letters: dict[int, str], failed: dict[int, str]
+    column: _Column,
+    warnings: Sequence[ComparisonWarning],
+    letters: dict[int, str],
+    failed: dict[int, str],
+    scales: Sequence[float],
 ) -> tuple[Head, list[Value]]:
     everyone = {row.number for members in column.members for row in members}
-    about = [] if column.number in ("psnr_y", "card") else warnings
+    about = [] if column.number in (*_QUALITY, "card") else warnings
     general = [
         c for c in about if c.unsound and not c.single and c.applies(everyone) and (c.kind != "mean" or column.averages)
     ]
@@ -146,17 +152,23 @@ def _filled(
         notes.append(
             "".join(letters[id(c)] for c in single) + "".join(failed[r.number] for r in members if r.number in failed)
         )
-    best = None
-    eligible = [
-        n for n, note in zip(numbers, notes, strict=True) if isinstance(n, float) and math.isfinite(n) and not note
-    ]
-    if column.better and not general and len(eligible) > 1:
-        best = (max if column.better == "higher" else min)(eligible)
+    best = _best(column, numbers, notes, scales) if column.better and not general else {}
     values = []
-    for number, note in zip(numbers, notes, strict=True):
+    for number, note, scale in zip(numbers, notes, scales, strict=True):
         text = _printed(number, column.number)
-        values.append(Value(text, best is not None and not note and text == _printed(best, column.number), note))
+        is_best = scale in best and not note and text == _printed(best[scale], column.number)
+        values.append(Value(text, is_best, note))
     return Head(column.text, column.better, "".join(letters[id(c)] for c in general)), values
+
+
+def _best(column: _Column, numbers: Sequence[Any], notes: Sequence[str], scales: Sequence[float]) -> dict[float, float]:
+    """The best number of each scale that several networks have: numbers of different scales are not compared."""
+    groups: dict[float, list[float]] = {}
+    for number, note, scale in zip(numbers, notes, scales, strict=True):
+        if isinstance(number, float) and math.isfinite(number) and not note:
+            groups.setdefault(scale, []).append(number)
+    choose = max if column.better == "higher" else min
+    return {scale: choose(group) for scale, group in groups.items() if len(group) > 1}
 
 
 def _number(column: _Column, members: Sequence[Row]) -> Any:
@@ -177,7 +189,7 @@ def _printed(value: Any, number: str) -> str:
     if value is None:
         return "–"
     if isinstance(value, float):
-        return f"{value:.2f}" if number in _NAMES else f"{value:.4g}"
+        return f"{value:.{_DECIMALS[number]}f}" if number in _DECIMALS else f"{value:.4g}"
     return str(value)
 
 
@@ -187,13 +199,15 @@ def name_of(number: str) -> str:
 
 
 def _caption(analysis: str, columns: Sequence[_Column]) -> str:
-    main = next((c for c in columns if c.better and c.number != "psnr_y"), None)
+    main = next((c for c in columns if c.better and c.number not in _QUALITY), None)
     if main is None:
         return f"{analysis.upper()} of each network."
     best = "largest" if main.better == "higher" else "smallest"
     text = f"{name_of(main.number)} ({analysis.upper()}) of each network; bold: the {best} of a column"
     if main.number == "diffusion_index":
         text += ", that is the most widely drawn upon input, which by itself is no merit"
+    if any(c.number in _QUALITY for c in columns):
+        text += ". PSNR and SSIM are of the whole image, and the best is marked among networks of one scale"
     return text + ". Nothing is bold where a note says that a comparison is unsound."
 
 

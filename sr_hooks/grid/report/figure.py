@@ -21,6 +21,7 @@ from sr_hooks.figures.sheet import SMALL, WIDTH, Sheet, fitted
 from sr_hooks.figures.shrink import shrunk
 from sr_hooks.figures.style import image_of, plain, window_box
 from sr_hooks.grid.report.matrix import Matrix, draw_bars, draw_block, matrix_of
+from sr_hooks.grid.report.rows import MapsOfWindow, is_map, map_images
 from sr_hooks.images.image import upsample
 from sr_hooks.results.card import PASSES
 
@@ -42,13 +43,8 @@ _PIXELS = 640  # the largest longer side of a picture: papers print no more
 
 
 @dataclass(frozen=True)
-class Block:
-    """The maps of one window of one image: `cells` are indices of cells in the plan, one for each network."""
-
-    image: int
-    window: tuple[int, int, int, int]
-    cells: tuple[int, ...]
-    aspect: float
+class Block(MapsOfWindow):
+    """The maps of one window of one image, with the heights of the usual layout in inches."""
 
     def height(self, check: bool) -> float:
         return _HEAD + len(self.cells) * self.row(check)
@@ -67,7 +63,6 @@ class Page:
 def pages(plan: GridPlan) -> list[Page]:
     """Arrange the maps of a plan on pages; no page if the plan has no maps."""
     from sr_hooks.grid.plan import read_cached_image
-    from sr_hooks.grid.report.rows import is_map
 
     positions: dict[tuple[int, tuple[int, int, int, int]], list[int]] = {}
     for number, cell in enumerate(plan.cells):
@@ -220,8 +215,6 @@ def _reference(
     sheet: Sheet, grid: GridRows, row: Row, result: LamResult, top: float, height: float, step: float, rows: int
 ) -> None:
     """Draw the images that all rows of a block share, in the two columns at the left."""
-    from sr_hooks.grid.report.rows import map_images
-
     truth = grid.truth(row.cell)
     shown = map_images(result)
     output, lr = shown.output, shown.lr

@@ -25,8 +25,7 @@ from sr_hooks.images.image import upsample
 if TYPE_CHECKING:
     from sr_hooks.analyses.lam.result import LamResult
     from sr_hooks.figures.options import FigureOptions
-    from sr_hooks.grid.report.figure import Block
-    from sr_hooks.grid.report.rows import GridRows, Row
+    from sr_hooks.grid.report.rows import GridRows, MapsOfWindow, Row
 
 __all__ = ["PANELS", "Matrix", "draw_bars", "draw_block", "matrix_of"]
 
@@ -74,7 +73,7 @@ class Matrix:
         unit = (self.width - 2 * _MARGIN - (columns - 1) * _GAP - (self.line * 1.4 if self.turned else 0)) / columns
         return min(unit, 1.75)
 
-    def heights(self, block: Block) -> list[float]:
+    def heights(self, block: MapsOfWindow) -> list[float]:
         """Of the lines of pictures, each with its text below: a line for each panel, or for each network."""
         unit = self.unit(len(block.cells))
         window = min(max(block.window[2] / block.window[3], 0.4), 1.5)
@@ -85,11 +84,11 @@ class Matrix:
             return heights
         return [self.reference(block)] + [max(heights)] * len(block.cells)
 
-    def reference(self, block: Block) -> float:
+    def reference(self, block: MapsOfWindow) -> float:
         """Height of the line with the shared images, if there is a row for each network."""
         return (self.width / 3 - _GAP) * block.aspect + 3.0 * self.line
 
-    def height(self, block: Block) -> float:
+    def height(self, block: MapsOfWindow) -> float:
         """Height of a whole block: the names above, and the lines."""
         return 2.6 * self.line + sum(self.heights(block)) + 0.06
 
@@ -111,7 +110,9 @@ def matrix_of(options: FigureOptions, width: float) -> Matrix | None:
     return Matrix(look, options.panels or tuple(names), options.columns != "networks")
 
 
-def draw_block(sheet: Sheet, grid: GridRows, block: Block, top: float, marks: dict[int, str], matrix: Matrix) -> None:
+def draw_block(
+    sheet: Sheet, grid: GridRows, block: MapsOfWindow, top: float, marks: dict[int, str], matrix: Matrix
+) -> None:
     """Draw the images that the networks share, and the pictures of each network."""
     rows = [grid.rows[number] for number in block.cells]
     results = [cast("LamResult | None", grid.result(row.cell.key)) for row in rows]
@@ -146,7 +147,7 @@ class _Page:
 
     sheet: Sheet
     grid: GridRows
-    block: Block
+    block: MapsOfWindow
     matrix: Matrix
     top: float
 

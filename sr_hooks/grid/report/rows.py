@@ -17,7 +17,7 @@ from sr_hooks.grid.plan import Cell, GridPlan, read_cached_image
 from sr_hooks.images.metrics import SMALLEST_SSIM, psnr, quantise, ssim
 from sr_hooks.results.result import Result
 
-__all__ = ["GridRows", "MapImages", "Row", "better", "is_map", "map_images"]
+__all__ = ["GridRows", "MapImages", "MapsOfWindow", "Row", "better", "is_map", "map_images"]
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,19 @@ class Row:
     def window(self) -> str:
         """The window as it is typed, e.g. "96,120,16,16"; "" if the cell has none."""
         return ",".join(map(str, self.cell.window)) if self.cell.window else ""
+
+
+@dataclass(frozen=True)
+class MapsOfWindow:
+    """The maps of one window of one image: `cells` are indices of cells in the plan, one for each network.
+
+    The aspect is the height / width of the shown part of the image.
+    """
+
+    image: int
+    window: tuple[int, int, int, int]
+    cells: tuple[int, ...]
+    aspect: float
 
 
 class GridRows:

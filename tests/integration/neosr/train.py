@@ -45,12 +45,11 @@ def train_pipeline(root_path):
     resume_state = torch.load(states[-1], weights_only=True) if opt["auto_resume"] and states else None
     accumulate = data.get("accumulate", 1)
     total_iters = opt["logger"]["total_iter"] * accumulate
-    if resume_state:
-        weights = Path(opt["path"]["models"]) / f"net_g_{int(resume_state['iter'])}.pth"
-        opt["path"]["pretrain_network_g"] = str(weights)
     model = build_model(opt)
     current_iter = 0
-    if resume_state:
+    if resume_state:  # its own load_network wants CUDA
+        weights = Path(opt["path"]["models"]) / f"net_g_{int(resume_state['iter'])}.pth"
+        model.net_g.load_state_dict(torch.load(weights, weights_only=True)["params"])
         model.resume_training(resume_state)
         current_iter = int(resume_state["iter"] * accumulate)
     while current_iter < total_iters:

@@ -17,9 +17,6 @@ class image(base):
         self.net_g = Net().to(self.device)
         if self.net_d is not None:
             self.net_d = nn.Sequential(nn.Conv2d(3, 4, 3), nn.LeakyReLU(), nn.Conv2d(4, 1, 3)).to(self.device)
-        load_path = opt["path"].get("pretrain_network_g")
-        if load_path is not None:
-            self.net_g.load_state_dict(torch.load(load_path, weights_only=True)["params"])
         if self.is_train:
             self.init_training_settings()
 

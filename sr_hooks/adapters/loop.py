@@ -17,7 +17,7 @@ from sr_hooks.errors import NetworkError, OptionError, nearest
 from sr_hooks.networks.unwrap import unwrap
 from sr_hooks.training.session import Session
 
-__all__ = ["Watch", "first_step", "trained_variable", "trains", "variable"]
+__all__ = ["Watch", "first_step", "torch_optimizer", "trained_variable", "trains", "variable"]
 
 
 class Watch:
@@ -109,6 +109,13 @@ def _log_handler(log: logging.Logger) -> logging.Handler | None:
     log.addHandler(handler)
     log.setLevel(logging.INFO)
     return handler
+
+
+def torch_optimizer(optimizer: Any) -> Any:
+    """Return the optimizer of torch inside a wrapper of Accelerate or Lightning, whose own step may not step."""
+    while not hasattr(optimizer, "_optimizer_step_post_hooks") and hasattr(optimizer, "optimizer"):
+        optimizer = optimizer.optimizer
+    return optimizer
 
 
 def trains(optimizer: torch.optim.Optimizer, module: nn.Module) -> bool:

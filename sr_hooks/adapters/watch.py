@@ -19,7 +19,7 @@ from torch import nn
 from sr_hooks.adapters import basicsr_search, mmengine_search
 from sr_hooks.adapters.basicsr import Attached, is_model
 from sr_hooks.adapters.basicsr_force_yml import without_missing_keys
-from sr_hooks.adapters.loop import Watch, first_step, trained_variable, trains, variable
+from sr_hooks.adapters.loop import Watch, first_step, torch_optimizer, trained_variable, trains, variable
 from sr_hooks.errors import NetworkError, OptionError, SRHooksError
 from sr_hooks.networks.loading.loaders import import_basicsr
 from sr_hooks.networks.unwrap import unwrap
@@ -143,8 +143,9 @@ def watch(
     average just before the next step, when it has been brought up to date.
 
     Args:
-        network: the network in training; or a model of BasicSR, which then needs no optimizer.
-        optimizer: the one that holds its weights.
+        network: the network in training, also as Accelerate's `prepare` returns it; or a model of BasicSR, which then
+            needs no optimizer.
+        optimizer: the one that holds its weights; wrapped by Accelerate, its steps count, not the calls of `step`.
         config: a YAML file, or a mapping, of analyses to their options.
         ema: the moving average of the network, if one is kept; it is then what is looked at by default.
         folder: for results; by default experiments/<name>/sr_hooks in the working directory.
@@ -185,6 +186,7 @@ def _watch_loop(
     module = unwrap(network)
     if not isinstance(module, nn.Module):
         raise NetworkError(f"watch takes a torch.nn.Module, not a {type(module).__name__}")
+    optimizer = torch_optimizer(optimizer)
     if not isinstance(optimizer, torch.optim.Optimizer) or not trains(optimizer, module):
         raise OptionError("give the optimizer that holds the network's weights: watch(network, optimizer, ...)")
     networks = {"raw": module} if ema is None else {"raw": module, "ema": unwrap(ema)}

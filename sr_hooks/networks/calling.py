@@ -192,10 +192,16 @@ def failing_part(module: nn.Module, run: Callable[[], Any]) -> str:
 
 @contextmanager
 def prepared(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode, no parameter gradients and no compiled code; afterwards each part is as it was before."""
+    """Evaluation mode, no parameter gradients, no compiled code, no forward that Accelerate has wrapped in autocast.
+
+    Afterwards each part is as it was before.
+    """
     modes = [(part, part.training) for part in module.modules()]
     trainable = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    wrapped = [(part, vars(part)["forward"]) for part in module.modules() if _has_autocast_forward(part)]
     try:
+        for part, _ in wrapped:
+            part.forward = vars(part)["_original_forward"]
         module.eval()
         for parameter in trainable:
             parameter.requires_grad_(False)
@@ -206,6 +212,13 @@ def prepared(module: nn.Module) -> Iterator[None]:
             parameter.requires_grad_(True)
         for part, training in modes:
             part.training = training
+        for part, forward in wrapped:
+            part.forward = forward
+
+
+def _has_autocast_forward(part: nn.Module) -> bool:
+    """Whether Accelerate's `prepare` has put a forward in autocast into this part, beside the part's own."""
+    return "_original_forward" in vars(part) and hasattr(vars(part).get("forward"), "__wrapped__")
 
 
 def channels_last_weights(module: nn.Module) -> dict[str, torch.Tensor]:

@@ -189,7 +189,7 @@ def _watch_loop(
     optimizer = torch_optimizer(optimizer)
     if not isinstance(optimizer, torch.optim.Optimizer) or not trains(optimizer, module):
         raise OptionError("give the optimizer that holds the network's weights: watch(network, optimizer, ...)")
-    networks = {"raw": module} if ema is None else {"raw": module, "ema": unwrap(ema)}
+    networks = {"raw": module} if ema is None else {"raw": module, "ema": unwrap(ema, like=module)}
     name = name or type(module).__name__
     session = Session(
         plan,

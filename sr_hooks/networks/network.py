@@ -36,7 +36,8 @@ class Network(ImageToImage):
     on small inputs.
 
     Args:
-        module: the network; it is unwrapped from DataParallel, DistributedDataParallel and `torch.compile`.
+        module: the network; it is unwrapped from DataParallel, DistributedDataParallel, `torch.compile` and moving
+            averages (of torch, ema_pytorch, timm, diffusers).
         scale: output pixels per input pixel.
         input_range: the value that white has inside, 1 or 255. The border is RGB in [0, 1] either way.
         mean, std: where the network takes (image - mean) / std and gives the like: one value, or one a channel in its

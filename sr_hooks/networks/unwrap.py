@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import nn
@@ -17,23 +17,66 @@ from sr_hooks.errors import NetworkError
 __all__ = ["as_module", "compiled_parts", "deep_copy", "derived_weights", "fold_weights", "plain_copy", "unwrap"]
 
 
-def unwrap(module: Any) -> Any:
+def unwrap(module: Any, *, like: nn.Module | None = None) -> Any:
     """Return the module inside DistributedDataParallel, DataParallel, torch.compile and averages; weights are shared.
 
-    An average is torch's AveragedModel, which counts its updates beside the network, or an EMA of ema_pytorch, which
-    holds the network in training as well.
+    Averages are recognised by what they have, not by their class: torch's AveragedModel, timm's ModelEma, ema_pytorch's
+    EMA, and diffusers' EMAModel, which holds a list of parameters.
+
+    Args:
+        like: the network that an average without a network of its own is of; a copy of it shares the average's tensors.
     """
     while True:
-        if isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
-            module = module.module
-        elif isinstance(module, nn.Module) and "_orig_mod" in module._modules:
-            module = module._orig_mod
-        elif isinstance(module, nn.Module) and {"module", "n_averaged"} <= {*module._modules, *module._buffers}:
-            module = module.module
-        elif isinstance(module, nn.Module) and {"ema_model", "initted"} <= {*module._modules, *module._buffers}:
-            module = module.ema_model
-        else:
+        inner = _inside(module, like)
+        if inner is None:
             return module
+        module = inner
+
+
+def _inside(module: Any, like: nn.Module | None) -> Any:
+    """The module that a wrapper or an average holds; None where it is neither."""
+    if isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+        return module.module
+    if isinstance(module, nn.Module):
+        parts = module._modules
+        if "_orig_mod" in parts:
+            return module._orig_mod
+        if "ema_model" in parts and hasattr(module, "update_every"):  # ema_pytorch
+            return parts["ema_model"] or module.online_model
+        if set(parts) == {"module"} and (
+            "n_averaged" in module._buffers  # torch's AveragedModel
+            or (hasattr(module, "decay") and callable(getattr(module, "update", None)))  # timm's ModelEmaV2 and V3
+        ):
+            return parts["module"]
+        return None
+    if isinstance(module, type):
+        return None
+    if hasattr(module, "decay") and isinstance(getattr(module, "ema", None), nn.Module):  # timm's first ModelEma
+        return module.ema
+    if isinstance(getattr(module, "shadow_params", None), (list, tuple)):  # diffusers' EMAModel
+        return _with_parameters(module, like)
+    return None
+
+
+def _with_parameters(average: Any, like: nn.Module | None) -> nn.Module | None:
+    """A network with the parameters of an average; a copy of `like`, or what the average says that it is of."""
+    kind, config = getattr(average, "model_cls", None), getattr(average, "model_config", None)
+    if like is not None:
+        module = deep_copy(like)
+    elif kind is not None and config is not None and hasattr(kind, "from_config"):
+        module = kind.from_config(config)
+    else:
+        return None
+    parameters, values = list(module.named_parameters()), list(average.shadow_params)
+    shapes = [value.shape for value in values]
+    if shapes != [parameter.shape for _, parameter in parameters]:
+        raise NetworkError(
+            f"the {type(average).__name__} holds {len(values)} parameters that are not those of {type(module).__name__}"
+        )
+    for (name, _), value in zip(parameters, values, strict=True):
+        part, _, last = name.rpartition(".")
+        setattr(module.get_submodule(part), last, nn.Parameter(value, requires_grad=False))
+    return module.eval()
 
 
 def deep_copy(module: nn.Module, memo: Mapping[int, Any] | None = None) -> nn.Module:
@@ -108,7 +151,7 @@ def compiled_parts(module: nn.Module) -> list[str]:
 
 
 def as_module(module: Any) -> nn.Module:
-    """Return the module inside DataParallel, DistributedDataParallel and torch.compile.
+    """Return the module inside DataParallel, DistributedDataParallel, torch.compile and averages.
 
     Compiled parts stay inside it: `Network.prepared` has torch run them uncompiled, so that hooks fire.
 
@@ -117,9 +160,14 @@ def as_module(module: Any) -> nn.Module:
     """
     if isinstance(module, type) and issubclass(module, nn.Module):
         raise NetworkError(f"{module.__name__} is a class; give an instance: {module.__name__}(...)")
+    module = unwrap(module)
+    if hasattr(module, "shadow_params") or hasattr(module, "m_name2s_name"):
+        raise NetworkError(
+            f"{type(module).__name__} holds the average of parameters without a network: copy them into a network "
+            "(average.copy_to(network.parameters())) and give the network"
+        )
     if not isinstance(module, nn.Module):
         raise NetworkError(f"a network is a torch.nn.Module or a sr_hooks.Network, not a {type(module).__name__}")
-    module = unwrap(module)
     parts = compiled_parts(module)
     if parts and not hasattr(torch.compiler, "set_stance"):
         part = f"its part {parts[0]}" if parts[0] else type(module).__name__
@@ -127,4 +175,4 @@ def as_module(module: Any) -> nn.Module:
             f"{part} is compiled by torch.compile, and in this version of torch hooks added to it do not fire: give "
             "the module as it was before (compiled._orig_mod), or use torch 2.6 or later"
         )
-    return cast("nn.Module", module)
+    return module

@@ -20,7 +20,7 @@ from sr_hooks.errors import OptionError, PluginError, nearest
 from sr_hooks.hooks.layer_list import resolve
 from sr_hooks.images.clips import by_frames
 from sr_hooks.images.image import downsample
-from sr_hooks.images.windows import parse_windows
+from sr_hooks.images.masks import AUTO, parse_regions
 from sr_hooks.inference.behaviour import observing
 from sr_hooks.inference.inputs import check_input, noting
 from sr_hooks.networks.network import Network
@@ -65,7 +65,8 @@ class Watcher:
             SRHooksError: what is wrong.
         """
         stated = [getattr(self.options, name, None) for name in ("window", "windows")]
-        windows = [window for value in stated if value is not None for window in parse_windows(value)[0]]
+        requested = [window for value in stated if value is not None for window in parse_regions(value)[0]]
+        windows = [window for window in requested if window != AUTO]
         for image in self.context.images:
             lr = image if self.kind.takes == "lr" else by_frames(partial(downsample, scale=network.scale), image)
             check_input(network, lr, windows=windows, frame=getattr(self.options, "frame", None))

@@ -14,6 +14,7 @@ from sr_hooks.core import registry as plugins
 from sr_hooks.errors import ImageError, OptionError, nearest
 from sr_hooks.hookspecs import hookimpl
 from sr_hooks.images.image import as_batch, upsample
+from sr_hooks.images.regions import inside
 from sr_hooks.images.windows import Window
 
 __all__ = [
@@ -35,10 +36,13 @@ class Objective(ABC):
     Attributes:
         name: how results call it.
         margin: how many output pixels around the window it looks at.
+        takes_regions: whether it sums over a region's mask alone, as `sr_hooks.images.inside` does; else it is refused
+            for windows that are no rectangles.
     """
 
     name = "objective"
     margin = 0
+    takes_regions = False
 
     @abstractmethod
     def __call__(self, output: torch.Tensor, inputs: torch.Tensor, window: Window) -> torch.Tensor:
@@ -56,6 +60,8 @@ class GradientMagnitude(Objective):
     At the output's last row and column the missing difference counts as zero.
     """
 
+    takes_regions = True
+
     name = "gradient"
     margin = 1
 
@@ -70,20 +76,24 @@ class GradientMagnitude(Objective):
         dy = patch[..., :-1, :-1] - patch[..., 1:, :-1]
         dx = patch[..., :-1, :-1] - patch[..., :-1, 1:]
         magnitude = (dy * dy + dx * dx + self.smoothing**2).sqrt() - self.smoothing
-        return magnitude.sum(dim=(1, 2, 3), dtype=torch.float64)
+        return inside(window, magnitude).sum(dim=(1, 2, 3), dtype=torch.float64)
 
 
 class Intensity(Objective):
     """The sum of the window's values."""
 
+    takes_regions = True
+
     name = "intensity"
 
     def __call__(self, output: torch.Tensor, inputs: torch.Tensor, window: Window) -> torch.Tensor:
-        return window.crop(output).sum(dim=(1, 2, 3), dtype=torch.float64)
+        return inside(window, window.crop(output)).sum(dim=(1, 2, 3), dtype=torch.float64)
 
 
 class Channel(Objective):
     """The sum of one output channel over the window."""
+
+    takes_regions = True
 
     def __init__(self, channel: int) -> None:
         self.name = f"channel:{channel}"
@@ -92,11 +102,13 @@ class Channel(Objective):
     def __call__(self, output: torch.Tensor, inputs: torch.Tensor, window: Window) -> torch.Tensor:
         if self.channel >= output.shape[1]:
             raise OptionError(f"objective {self.name}: the output has channels 0 to {output.shape[1] - 1}")
-        return window.crop(output)[:, self.channel].sum(dim=(1, 2), dtype=torch.float64)
+        return inside(window, window.crop(output)[:, self.channel]).sum(dim=(1, 2), dtype=torch.float64)
 
 
 class Gabor(Objective):
     """The energy of an even Gabor filter's response: stripes across `angle` degrees, period 4 output pixels, std 2."""
+
+    takes_regions = True
 
     margin = 4
 
@@ -121,17 +133,21 @@ class Gabor(Objective):
         )
         patch = F.pad(output[..., top:bottom, left:right], lacking, mode="replicate")
         kernel = self.kernel.to(patch).expand(patch.shape[1], 1, 9, 9)
-        return F.conv2d(patch, kernel, groups=patch.shape[1]).square().sum(dim=(1, 2, 3), dtype=torch.float64)
+        energy = F.conv2d(patch, kernel, groups=patch.shape[1]).square()
+        return inside(window, energy).sum(dim=(1, 2, 3), dtype=torch.float64)
 
 
 class Residual(Objective):
     """The sum over the window of (output minus bicubic of the input) squared: what the network added."""
 
+    takes_regions = True
+
     name = "residual"
 
     def __call__(self, output: torch.Tensor, inputs: torch.Tensor, window: Window) -> torch.Tensor:
         bicubic = upsample(inputs, (output.shape[-2], output.shape[-1]))
-        return (window.crop(output) - window.crop(bicubic)).square().sum(dim=(1, 2, 3), dtype=torch.float64)
+        added = (window.crop(output) - window.crop(bicubic)).square()
+        return inside(window, added).sum(dim=(1, 2, 3), dtype=torch.float64)
 
 
 class Loss(Objective):
@@ -140,6 +156,8 @@ class Loss(Objective):
     Args:
         target: (1,C,H,W) in [0, 1], as large as the output.
     """
+
+    takes_regions = True
 
     def __init__(self, target: Any, kind: str = "l2") -> None:
         if kind not in ("l1", "l2"):
@@ -156,7 +174,7 @@ class Loss(Objective):
             )
         difference = window.crop(output) - window.crop(self.target.to(output))
         values = difference.abs() if self.kind == "l1" else difference.square()
-        return values.sum(dim=(1, 2, 3), dtype=torch.float64)
+        return inside(window, values).sum(dim=(1, 2, 3), dtype=torch.float64)
 
 
 class Custom(Objective):

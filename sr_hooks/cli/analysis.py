@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import functools
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from sr_hooks.analyses.base import blamed, execute, joined
 from sr_hooks.analyses.lam.result import LamResult
@@ -18,6 +21,7 @@ from sr_hooks.errors import ImageError
 from sr_hooks.faithfulness.check import check
 from sr_hooks.images.clips import by_frames, read_input
 from sr_hooks.images.image import downsample
+from sr_hooks.networks.network import Network
 from sr_hooks.results.drawing import set_options
 from sr_hooks.results.result import RESULT_FILE, Result
 from sr_hooks.results.writing import check_folder
@@ -85,17 +89,19 @@ def _analyse(name: str, kind: Any, arguments: argparse.Namespace) -> None:
         options = from_flags(kind.options_type, arguments)
     figure = figure_options(arguments)
     files = [Path(file) for file in arguments.image]
-    images = [read_input(file, background=arguments.background) for file in files]
+    images = [read_input(file, arguments.background) for file in files]
     network = load_network(arguments)
+    truths: list[Any] = [None] * len(images)
     if getattr(arguments, "hr", False):
+        truths = images
         images = [by_frames(functools.partial(downsample, scale=network.scale), image) for image in images]
     results: list[tuple[str, Result]] = []  # each with the name of its folder
     if kind.joins_images():
         answer = execute(kind, network, images if network.frames else joined(images), options)
         results = [(f"{name}_{i}", r) for i, r in enumerate(answer)] if isinstance(answer, list) else [(name, answer)]
     else:
-        for file, image in zip(files, images, strict=True):
-            answer = execute(kind, network, image, options)
+        for file, image, truth in zip(files, images, truths, strict=True):
+            answer = execute(kind, network, image, _with_truth(options, network, image, truth))
             of_image = answer if isinstance(answer, list) else [answer]
             for index, result in enumerate(of_image):
                 result.provenance["input_file"] = file.name
@@ -105,6 +111,16 @@ def _analyse(name: str, kind: Any, arguments: argparse.Namespace) -> None:
         if getattr(arguments, "check", False):
             check(result)
     _save(results, out)
+
+
+def _with_truth(options: Any, network: Network, image: torch.Tensor, truth: torch.Tensor | None) -> Any:
+    """The options with the ground truth of an image, as large as the output, where they have a field for it."""
+    if truth is None or truth.ndim != 4 or not any(field.name == "gt" for field in dataclasses.fields(options)):
+        return options
+    height, width = network.output_size(*image.shape[-2:])
+    if truth.shape[-2] < height or truth.shape[-1] < width:
+        return options
+    return dataclasses.replace(options, gt=truth[..., :height, :width])
 
 
 def _save(results: list[tuple[str, Result]], out: Path) -> None:

@@ -78,6 +78,8 @@ def reservations(a: Result, b: Result) -> list[str]:
         windows = [tuple(result.scalars["window"]) for result in (a, b)]
         if windows[0] != windows[1]:
             sentences.append(f"windows: {windows[0]} and {windows[1]}, so the maps explain unlike things")
+        elif a.provenance.get("region_sha256") != b.provenance.get("region_sha256"):
+            sentences.append(f"masks within the window {windows[0]}, so the maps explain unlike things")
     for which, result in (("first", a), ("second", b)):
         word = _unsound(result)
         if word:

@@ -271,7 +271,11 @@ def _token(token: str) -> Any:
 
 
 def as_plain(value: Any) -> Any:
-    """Options and other values as JSON can hold them; functions by name, tensors by shape."""
+    """Options and other values as JSON can hold them; functions by name, tensors by shape, others by their own method
+    `as_plain` where they have one.
+    """
+    if hasattr(value, "as_plain") and not isinstance(value, type):
+        return value.as_plain()
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: as_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):

@@ -12,6 +12,7 @@ import torch
 from sr_hooks.core.seeds import generator
 from sr_hooks.faithfulness.subject import Subject
 from sr_hooks.images.image import blur
+from sr_hooks.images.regions import inside
 from sr_hooks.inference.batches import in_batches
 from sr_hooks.inference.calibration import ExecutionPlan
 from sr_hooks.results.card import FAILS, PASSES, UNDECIDED, Verdict
@@ -124,7 +125,7 @@ class _Probe:
         self.sharp, self.soft = subject.image, blur(subject.image, [STD])
         self.intact = self._window(self.sharp)
         self.norm = float((self._window(self.soft) - self.intact).norm())
-        self.whole = self.norm / math.sqrt(self.intact.numel())
+        self.whole = self.norm / math.sqrt(subject.window.area * self.intact.shape[1])
 
     def curves(self, order: np.ndarray, budget: list[int]) -> Curves:
         h, w = self.sharp.shape[-2:]
@@ -145,7 +146,7 @@ class _Probe:
         network, window, plan = self.subject.network, self.subject.window, self.plan
 
         def run(part: slice) -> torch.Tensor:
-            return window.crop(network(plan.lay_out(images[part].to(network.device)))).double().cpu()
+            return inside(window, window.crop(network(plan.lay_out(images[part].to(network.device)))).double().cpu())
 
         with network.channels_last(plan.channels_last):
             return torch.cat([out for _, out in in_batches(len(images), run, batch=plan.batch)])

@@ -16,7 +16,7 @@ from sr_hooks.analyses.lam.result import LamResult
 from sr_hooks.core.options import from_mapping
 from sr_hooks.errors import ImageError, NetworkError, OptionError, SRHooksError
 from sr_hooks.images.image import sha256_of
-from sr_hooks.images.windows import Window, parse_window
+from sr_hooks.images.windows import Window
 from sr_hooks.inference.inputs import read_images
 from sr_hooks.networks.network import Network
 from sr_hooks.results.result import Result
@@ -64,7 +64,7 @@ class Subject:
         """(C,h,w): LAM of the same window and objective, to a coarse tolerance, along the same or another path."""
         options = replace(
             self.options,
-            window=self.window.as_tuple(),
+            window=self.window,
             path=self.options.path if path is None else path,
             seed=self.options.seed if seed is None else seed,
             tolerance=max(self.options.tolerance, _COARSE),
@@ -93,7 +93,7 @@ def subject_of(result: Result, network: Any, image: Any, attribute: Attribute | 
         raise OptionError("check knows maps of single images, and this one is of a clip")
     checked_network = _network(result, network)
     batch = _image(checked_network, result, image)
-    window = parse_window(result.window)
+    window = result.region
     if attribute is None:
         attribution, name = np.asarray(result.attribution, dtype=np.float64), "LAM"
         expected = tuple(batch.shape[1:])
@@ -157,13 +157,15 @@ def _options(result: LamResult) -> LamOptions:
         options: LamOptions = result.origin.options
     else:
         record = dict(result.provenance["options"])
-        if record.get("gt") is not None:
+        record["window"] = result.region
+        if record.get("gt") is not None and str(record.get("objective")).startswith("loss"):
             raise OptionError(
                 "the objective loss needs its ground truth, which results on disk do not hold: check in the process "
                 "that made the result"
             )
+        record.pop("gt", None)
         options = from_mapping(LamOptions, record, where="the result")
-    return replace(options, window=result.window, compat=None, steps="auto", precision="float32")
+    return replace(options, window=result.region, compat=None, steps="auto", precision="float32")
 
 
 def _attribution_from(attribute: Attribute, network: Network, image: torch.Tensor, window: Window) -> np.ndarray:

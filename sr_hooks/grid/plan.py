@@ -16,10 +16,10 @@ from sr_hooks.analyses.base import find_analysis
 from sr_hooks.core import registry as plugins
 from sr_hooks.core.options import from_mapping
 from sr_hooks.errors import ImageError, NetworkError, OptionError, SRHooksError
-from sr_hooks.grid.default_windows import window_with_most_edges
 from sr_hooks.grid.request import GridRequest, NetworkRequest
 from sr_hooks.images.image import downsample, read_image, sha256_of, upsample
-from sr_hooks.images.windows import Window
+from sr_hooks.images.regions import Region
+from sr_hooks.images.windows import Window, window_with_most_edges
 from sr_hooks.inference.inputs import check_input
 from sr_hooks.networks.network import Network
 from sr_hooks.results.cache import key_of
@@ -113,7 +113,7 @@ def _cells_of(request: GridRequest, row: int, network: Network, threads: int) ->
                 yield _cell(request, row, network, name, number, window, options, threads)
 
 
-def _windows_of(request: GridRequest, number: int, network: Network) -> list[tuple[int, int, int, int]]:
+def _windows_of(request: GridRequest, number: int, network: Network) -> list[Window]:
     image = request.images[number]
     lr = network_input(request, number, network)
     size = network.output_size(*lr.shape[-2:])
@@ -123,11 +123,12 @@ def _windows_of(request: GridRequest, number: int, network: Network) -> list[tup
                 read_cached_image(image.file)[..., : size[0], : size[1]] if request.hr else upsample(lr, size)
             )
         ]
+    windows = [window if isinstance(window, Region) else Window(*window) for window in image.windows]
     try:
-        check_input(network, lr, windows=[Window(*window) for window in image.windows])
+        check_input(network, lr, windows=windows)
     except SRHooksError as error:
         raise type(error)(f"image {image.name}: {error}") from None
-    return list(image.windows)
+    return windows
 
 
 def _cell(
@@ -136,12 +137,14 @@ def _cell(
     network: Network,
     name: str,
     number: int | None,
-    window: tuple[int, int, int, int] | None,
+    window: Window | None,
     stated: Mapping[str, Any],
     threads: int,
 ) -> Cell:
     kind = find_analysis(name)
-    options = {**stated, "window": window} if window else dict(stated)
+    options = dict(stated)
+    if window:
+        options["window"] = window if isinstance(window, Region) else window.as_tuple()
     if any(field.name == "picture" for field in dataclasses.fields(kind.options_type)):
         options.setdefault("picture", "whole")  # figure and PSNR need the whole output
     parsed: Any = from_mapping(kind.options_type, options, where=name)
@@ -151,7 +154,8 @@ def _cell(
         check_input(network, image)
     content = {"options": parsed, "files": _files(stated), "threads": threads}
     key = key_of(f"grid {name} {_version(name)}", network, images, content)
-    return Cell(key, name, row, number, window, options, request.check and name == "lam")
+    box = window.as_tuple() if window else None
+    return Cell(key, name, row, number, box, options, request.check and name == "lam")
 
 
 def _version(analysis: str) -> str:

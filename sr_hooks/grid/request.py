@@ -12,13 +12,15 @@ from sr_hooks.core.yaml_files import read_yaml
 from sr_hooks.errors import OptionError, WindowError, nearest
 from sr_hooks.figures.options import read_options
 from sr_hooks.images.decoding import IMAGE_SUFFIXES
-from sr_hooks.images.windows import parse_windows
+from sr_hooks.images.masks import AUTO, parse_regions
+from sr_hooks.images.regions import Region
+from sr_hooks.images.windows import Window
 from sr_hooks.networks.loading.checkpoint_files.weights import split_name
 
 __all__ = ["GridRequest", "ImageRequest", "NetworkRequest", "Windows", "parse_request", "read_request"]
 
-Windows = tuple[tuple[int, int, int, int], ...] | None
-"""Each (top, left, height, width) in output pixels; None for the default window (`sr_hooks.grid.default_windows`)."""
+Windows = tuple[tuple[int, int, int, int] | Region, ...] | None
+"""Each (top, left, height, width) in output pixels, or a mask; None for the square with most edges."""
 
 _KEYS = ("networks", "images", "windows", "hr", "analyses", "check", "figure")
 _FACTS = ("scale", "input_range", "mean", "std", "bgr", "multiple", "weights_key", "weights_prefix")
@@ -108,7 +110,7 @@ def parse_request(content: Any, *, where: str = "grid", base: Path | None = None
     analyses = _analyses(content.get("analyses"), where, base, hr=hr)
     networks = _networks(content.get("networks"), where, base, analyses)
     figure = read_options(content.get("figure"), where=f"{where}: figure").stated()
-    images = _images(content.get("images"), _windows(content.get("windows"), f"{where}: windows"), where, base)
+    images = _images(content.get("images"), _windows(content.get("windows"), f"{where}: windows", base), where, base)
     return GridRequest(networks, images, hr, analyses, bool(content.get("check", False)), figure)
 
 
@@ -198,7 +200,9 @@ def _images(value: Any, windows: Windows, where: str, base: Path) -> tuple[Image
             files = sorted(f for f in path.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES)
             if not files:
                 raise OptionError(f"{where}: no image files in {path}")
-        own_windows = _windows(entry["windows"], f"{where}: image {name!r}: windows") if "windows" in entry else windows
+        own_windows = (
+            _windows(entry["windows"], f"{where}: image {name!r}: windows", base) if "windows" in entry else windows
+        )
         requests += [ImageRequest(name if len(files) == 1 else "", file, own_windows) for file in files]
     names = _unique_names([i.name for i in requests], [str(i.file) for i in requests], f"{where}: images")
     return tuple(ImageRequest(name, i.file, i.windows) for name, i in zip(names, requests, strict=True))
@@ -223,13 +227,19 @@ def _entries(value: Any, what: str, where: str, key: str) -> list[tuple[str, Map
     return entries
 
 
-def _windows(value: Any, where: str) -> Windows:
-    if value is None or value == "auto":
+def _windows(value: Any, where: str, base: Path) -> Windows:
+    if value is None or (isinstance(value, str) and value == AUTO):
         return None
     try:
-        return tuple(window.as_tuple() for window in parse_windows(value)[0])
+        windows = parse_regions(value, base=base)[0]
     except WindowError as error:
         raise OptionError(f"{where}: {error}") from None
+    if AUTO in windows:
+        raise OptionError(f"{where}: auto stands alone, not in a list of windows")
+    boxes = [window.as_tuple() for window in windows if isinstance(window, Window)]
+    if len(set(boxes)) < len(boxes) and any(isinstance(window, Region) for window in windows):
+        raise OptionError(f"{where}: two masks have the same bounding window: a grid tells windows apart by it")
+    return tuple(window if isinstance(window, Region) else window.as_tuple() for window in windows if window != AUTO)
 
 
 def _existing_path(file: str, base: Path) -> Path:

@@ -15,12 +15,15 @@ from sr_hooks.images.image import (
     write_image,
 )
 from sr_hooks.images.image_sets import cut_patches, image_files, parse_folders, single_images
+from sr_hooks.images.masks import parse_regions
 from sr_hooks.images.metrics import Metric, luma, make_metric, psnr, quantise, ssim
-from sr_hooks.images.windows import Box, Window, parse_window, parse_windows
+from sr_hooks.images.regions import Region, inside, outline, region_psnr
+from sr_hooks.images.windows import Box, Window, parse_window, parse_windows, window_with_most_edges
 
 __all__ = [
     "Box",
     "Metric",
+    "Region",
     "Window",
     "as_batch",
     "as_clips",
@@ -32,9 +35,12 @@ __all__ = [
     "downsample",
     "gaussian_kernel",
     "image_files",
+    "inside",
     "luma",
     "make_metric",
+    "outline",
     "parse_folders",
+    "parse_regions",
     "parse_window",
     "parse_windows",
     "psnr",
@@ -42,10 +48,12 @@ __all__ = [
     "read_clip",
     "read_image",
     "reflect_pad",
+    "region_psnr",
     "sha256_of",
     "single_images",
     "ssim",
     "to_numpy",
     "upsample",
+    "window_with_most_edges",
     "write_image",
 ]

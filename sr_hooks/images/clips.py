@@ -84,7 +84,7 @@ def as_input(source: Any, what: str = "the image") -> torch.Tensor:
     return as_batch(source, what=what)
 
 
-def read_input(path: str | Path, *, background: str | None = None) -> torch.Tensor:
+def read_input(path: str | Path, background: str | None = None) -> torch.Tensor:
     """An image file (1,C,h,w), or a folder of frames as a clip (1,T,C,h,w); `background` as in `read_image`."""
     read = read_clip if Path(path).is_dir() else read_image
     return read(path, background=background)

@@ -12,7 +12,7 @@ import numpy as np
 from sr_hooks.errors import ImageError
 from sr_hooks.images.pixels import checked, decode_pil, oriented, without_alpha
 
-__all__ = ["IMAGE_SUFFIXES", "READ_FORMATS", "decode"]
+__all__ = ["IMAGE_SUFFIXES", "READ_FORMATS", "decode", "decode_labels"]
 
 IMAGE_SUFFIXES = frozenset(
     [
@@ -78,6 +78,26 @@ def decode(data: bytes, path: str | Path, *, background: str | None = None) -> n
                 array = oriented(array, image.getexif().get(_ORIENTATION, 1))
             return _finished(array, 2 if image.mode.startswith("LA") else 1, path, background)
         return decode_pil(image, path, background=background)
+
+
+def decode_labels(data: bytes, path: str | Path) -> np.ndarray:
+    """The whole numbers (H,W) of a mask or label image: those in the file, of a palette the indices; turned by EXIF.
+
+    Raises:
+        ImageError: no image, or one of colours or transparent pixels.
+    """
+    _refuse_foreign(data, Path(path))
+    image = _open(data, path)
+    if image is not None and image.mode in ("1", "P"):
+        try:
+            array = np.asarray(image)
+        except (OSError, SyntaxError, ValueError) as error:
+            raise ImageError(f"{path} is truncated or damaged: {error}") from None
+        return oriented(array, image.getexif().get(_ORIENTATION, 1))
+    array = decode(data, path)
+    if array.shape[2] == 3 and not (array == array[:, :, :1]).all():
+        raise ImageError(f"{path} is an image of colours: a mask is black and white, or has a label for every pixel")
+    return array[:, :, 0]
 
 
 def _refuse_foreign(data: bytes, path: Path) -> None:

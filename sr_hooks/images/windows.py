@@ -7,12 +7,17 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
+from torch.nn import functional as F
 
 from sr_hooks.errors import WindowError, shortened
+from sr_hooks.images.image import blur
 
-__all__ = ["Box", "Window", "parse_window", "parse_windows"]
+__all__ = ["MOST_WINDOWS", "Box", "Window", "parse_window", "parse_windows", "window_with_most_edges"]
 
-_MOST = 1000  # windows of one request
+_GREY = (0.299, 0.587, 0.114)
+_SIDE = 32  # pixels for every 256 of the shorter side
+
+MOST_WINDOWS = 1000  # windows of one request
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,16 @@ class Window:
 
     def as_tuple(self) -> tuple[int, int, int, int]:
         return (self.top, self.left, self.height, self.width)
+
+    @property
+    def area(self) -> int:
+        """Pixels."""
+        return self.height * self.width
+
+    @property
+    def is_rectangle(self) -> bool:
+        """Whether all pixels of the rectangle are meant; only a `sr_hooks.images.Region` may have fewer."""
+        return True
 
     def check(self, height: int, width: int) -> None:
         """Refuse a window that is not wholly inside an output of height x width pixels."""
@@ -51,6 +66,8 @@ class Window:
 def parse_window(value: Any) -> Window:
     """(top, left, size) or (top, left, height, width), or "top,left,size", as a Window."""
     if isinstance(value, Window):
+        if not value.is_rectangle:
+            raise WindowError(f"window {value}: only rectangles can be used here: top, left, height, width")
         return value
     if isinstance(value, str):
         value = value.replace(",", " ").split()
@@ -59,9 +76,10 @@ def parse_window(value: Any) -> Window:
     except (TypeError, ValueError, OverflowError):
         numbers = []
     if len(numbers) not in (3, 4):
+        text = shortened(" ".join(repr(value).split()), 200)
         raise WindowError(
-            f"window {shortened(repr(value), 200)} is not understood: give (top, left, size) or (top, left, height, "
-            "width), whole numbers of output pixels"
+            f"window {text} is not understood: give (top, left, size) or (top, left, height, width), whole numbers of "
+            "output pixels"
         )
     top, left, height, width = (*numbers, numbers[2]) if len(numbers) == 3 else numbers
     if height < 1 or width < 1:
@@ -74,8 +92,8 @@ def parse_windows(value: Any) -> tuple[list[Window], bool]:
     if isinstance(value, str) and ";" in value:
         value = [part for part in value.split(";") if part.strip()]
     if isinstance(value, Sequence) and not isinstance(value, str) and value and all(map(_is_window, value)):
-        if len(value) > _MOST:
-            raise WindowError(f"{len(value)} windows are given: at most {_MOST} are explained at once")
+        if len(value) > MOST_WINDOWS:
+            raise WindowError(f"{len(value)} windows are given: at most {MOST_WINDOWS} are explained at once")
         return [parse_window(v) for v in value], True
     return [parse_window(value)], False
 
@@ -94,6 +112,26 @@ def _whole(value: Any) -> int:
     if not number.is_integer():
         raise ValueError(value)
     return int(number)
+
+
+def window_with_most_edges(image: torch.Tensor) -> Window:
+    """Return the square of (1,C,H,W) with the largest mean gradient of the grey image.
+
+    The side is 32 pixels for every 256 of the shorter side. The corner lies on multiples of a quarter of the side.
+    The square stays one side away from the border if the image is large enough, because the border cuts a map off.
+    """
+    height, width = image.shape[-2:]
+    side = min(_SIDE * max(1, round(min(height, width) / 256)), height, width)
+    grey = image if image.shape[1] == 1 else (image * image.new_tensor(_GREY).view(1, 3, 1, 1)).sum(1, keepdim=True)
+    smooth = blur(grey, [1.0])
+    dy, dx = smooth[..., 1:, :-1] - smooth[..., :-1, :-1], smooth[..., :-1, 1:] - smooth[..., :-1, :-1]
+    edges = F.pad((dx.square() + dy.square()).sqrt(), (0, 1, 0, 1))
+    margin = side if min(height, width) >= 3 * side else 0
+    inner = edges[..., margin : height - margin, margin : width - margin]
+    step = max(side // 4, 1)
+    means = F.avg_pool2d(inner, side, stride=step)[0, 0]
+    top, left = divmod(int(means.argmax()), means.shape[1])
+    return Window(margin + top * step, margin + left * step, side, side)
 
 
 class Box(NamedTuple):

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from sr_hooks.errors import ImageError, OptionError
+from sr_hooks.errors import ImageError, OptionError, WindowError
 from sr_hooks.images.clips import FrameChoice, as_clips, by_frames
-from sr_hooks.images.image import as_batch
+from sr_hooks.images.image import as_batch, upsample
 from sr_hooks.images.image_sets import single_images
-from sr_hooks.images.windows import Window, parse_windows
+from sr_hooks.images.masks import AUTO, parse_regions
+from sr_hooks.images.windows import Window, parse_windows, window_with_most_edges
 from sr_hooks.networks.network import Network
 
 __all__ = ["PreparedInput", "check_input", "fit_channels", "noting", "prepare_input", "read_images"]
@@ -53,6 +54,7 @@ def prepare_input(
     one_batch: bool = False,
     clips: bool = True,
     noisy: bool = False,
+    regions: bool = False,
 ) -> PreparedInput:
     """Read images and windows, and check them against the network.
 
@@ -62,6 +64,8 @@ def prepare_input(
     Args:
         images, what, one_batch, clips, noisy: see `read_images`.
         window: (top, left, size) or (top, left, height, width) in output pixels, or a list of them; None for none.
+        regions: whether windows may be "auto" and masks too, see `parse_regions`. Only for a caller that leaves out of
+            account what is outside of a `Region`'s mask.
         frame: of a network over clips, the output frame of the windows; None for no check of it.
 
     Raises:
@@ -72,10 +76,26 @@ def prepare_input(
     if frame not in (None, "middle") and not network.frames:
         raise OptionError(f"frame is {frame}, and {network.name} takes images, which have none")
     tensors = read_images(network, images, what, one_batch=one_batch, clips=clips, noisy=noisy)
-    windows, listed = ([], False) if window is None else parse_windows(window)
+    windows, listed = [], False
+    if regions and window is not None:
+        requested, listed = parse_regions(window)
+        if AUTO in requested and len(tensors) > 1:
+            raise WindowError("window auto depends on the image, and these are several: give one image")
+        windows = [_lively(network, tensors[0], frame) if part == AUTO else part for part in requested]
+    elif window is not None:
+        windows, listed = parse_windows(window)
     for image in tensors:
         check_input(network, image, windows=windows, frame=frame)
     return PreparedInput(tuple(tensors), tuple(windows), listed)
+
+
+def _lively(network: Network, image: torch.Tensor, frame: FrameChoice | None) -> Window:
+    """The square with most edges of the enlarged input; of a clip, of the frame that stands where the output's does."""
+    if image.ndim == 5:
+        positions = network.returned_frames(image.shape[1])
+        index = network.frame_index(image.shape[1], "middle" if frame is None else frame)
+        image = image[:, round(positions[index])]
+    return window_with_most_edges(upsample(image, network.output_size(*image.shape[-2:])))
 
 
 def check_input(

@@ -57,6 +57,8 @@ def _content(value: Any) -> str:
     if isinstance(value, np.ndarray):
         data = np.ascontiguousarray(value)
         return f"array {data.dtype} {data.shape} {hashlib.sha256(data.tobytes()).hexdigest()}"
+    if isinstance(value, bytes):
+        return f"bytes {hashlib.sha256(value).hexdigest()}"
     if is_dataclass(value) and not isinstance(value, type):
         inside = {field.name: getattr(value, field.name) for field in fields(value)}
         return f"{type(value).__module__}.{type(value).__qualname__}{_content(inside)}"

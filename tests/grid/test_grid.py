@@ -13,11 +13,11 @@ import sr_hooks
 from sr_hooks.cli.app import main
 from sr_hooks.errors import OptionError, ResultError, SRHooksError, WindowError
 from sr_hooks.grid import compute, read_request, run_grid
-from sr_hooks.grid.default_windows import window_with_most_edges
 from sr_hooks.grid.folder import GridFolder
 from sr_hooks.grid.plan import make_plan
 from sr_hooks.grid.request import parse_request
 from sr_hooks.images.image import downsample, read_image
+from sr_hooks.images.windows import window_with_most_edges
 from tests.support.grids import NETWORKS, content, small, write_grid, write_images
 from tests.support.networks import Tiny
 
@@ -268,6 +268,6 @@ def test_the_command(tmp_path, capsys, monkeypatch):
 def test_the_window_nobody_named_is_where_the_edges_are():
     image = torch.full((1, 3, 256, 256), 0.5)
     image[..., 100:120, 180:200] = torch.rand(1, 3, 20, 20, generator=torch.Generator().manual_seed(0))
-    top, left, height, width = window_with_most_edges(image)
+    top, left, height, width = window_with_most_edges(image).as_tuple()
     assert height == width == 32 and top <= 100 and top + 32 >= 120 and left <= 180 and left + 32 >= 200
-    assert window_with_most_edges(torch.full((1, 1, 20, 9), 0.3))[2:] == (9, 9)
+    assert window_with_most_edges(torch.full((1, 1, 20, 9), 0.3)).as_tuple()[2:] == (9, 9)

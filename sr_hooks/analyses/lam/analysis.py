@@ -35,7 +35,9 @@ class Lam(Analysis[LamOptions]):
     better: ClassVar[Mapping[str, str]] = {"diffusion_index": "higher"}
 
     def run(self, network: Network, images: Any, options: LamOptions) -> LamResult | list[LamResult]:
-        prepared = prepare_input(network, images, window=options.window, frame=options.frame, one_batch=True)
+        prepared = prepare_input(
+            network, images, window=options.window, frame=options.frame, one_batch=True, regions=True
+        )
         inputs, windows = prepared.images, list(prepared.windows)
         results: list[LamResult] = []
         with progress_bar("LAM", unit="gradients") as progress:

@@ -20,7 +20,8 @@ from sr_hooks.attribution.quadrature import Bisection, Node
 from sr_hooks.attribution.receptive_field.own_output import apart, own_output
 from sr_hooks.attribution.receptive_field.proved_cones import WindowCone, WindowCones
 from sr_hooks.errors import OptionError
-from sr_hooks.images.image import sha256_of
+from sr_hooks.images.image import as_batch, sha256_of
+from sr_hooks.images.regions import Region, region_psnr
 from sr_hooks.inference.calibration import ExecutionPlan, calibrate
 from sr_hooks.results.result import with_warnings
 from sr_hooks.statistics import measures
@@ -218,6 +219,8 @@ class Explanation:
             "output": output[0].numpy(),
             "nodes": np.array([node.position for node in nodes]),
         }
+        if isinstance(window, Region):
+            arrays["region"] = window.on_canvas(*output.shape[-2:])
         values = measures.attribution_map(arrays["attribution"])
         if self.options.compat:
             values = values / values.max() + 1e-7 if values.max() > 0 else values
@@ -239,6 +242,8 @@ class Explanation:
             "healed": self.network.clones_outputs,
             "cone": integral.cone,
         }
+        if self.options.gt is not None:
+            scalars["window_psnr"] = region_psnr(output, as_batch(self.options.gt, what="the ground truth"), window)
         plan = integral.plan
         provenance = {
             "input_sha256": sha256_of(image),
@@ -246,6 +251,8 @@ class Explanation:
             "execution": {"channels_last": plan.channels_last, "batch": plan.batch},
             "seed": self.options.seed,
         }
+        if isinstance(window, Region):
+            provenance["region_sha256"] = window.sha256()
         verdict = judge(scalars, values, integral.tally.broken, self.options.tolerance)
         if integral.unrepeatable:
             warning = f"not repeatable: two forwards on this very image differ by {100 * integral.unrepeatable:.2g} %"

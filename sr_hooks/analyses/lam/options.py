@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
+
+import numpy as np
 
 from sr_hooks.attribution.image_paths import ImagePath
 from sr_hooks.attribution.objectives import Objective
 from sr_hooks.core.options import option
-from sr_hooks.images.windows import Window, parse_windows
+from sr_hooks.images.masks import parse_regions
+from sr_hooks.images.windows import Window
 
 __all__ = ["LamOptions", "OneWindow"]
 
-OneWindow = Window | str | Sequence[int]
-"""A window of output pixels: a Window, "top,left,size", (top, left, size) or (top, left, height, width)."""
+OneWindow = Window | str | Path | Sequence[int] | np.ndarray | Mapping[str, Any] | Sequence[Sequence[float]]
+"""A window or region of output pixels: (top, left, size), "mask.png" and what else `parse_regions` reads."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,9 @@ class LamOptions:
     """Options of LAM."""
 
     window: OneWindow | Sequence[OneWindow] = option(
-        help="top, left, size or top, left, height, width in output pixels; several windows give several results",
+        help="top, left, size or top, left, height, width in output pixels; or a mask of the output's size: an image "
+        "file, a label of a label image (labels.png:3), and in Python an array, polygons of (y, x) or COCO's run "
+        "lengths; or auto, the liveliest place; several windows give several results",
         example="window=(96, 120, 16)",
         checked=False,
     )
@@ -66,11 +72,13 @@ class LamOptions:
         "how much of the output is computed for the figure: whole, the window and its surroundings (NaN elsewhere), "
         "or auto: whole unless that costs most of the time",
     )
-    gt: Any = option(None, "ground truth (1,C,H,W) in [0, 1] for the objective loss", flag=False)
+    gt: Any = option(
+        None, "ground truth (1,C,H,W) in [0, 1], for the objective loss and for the PSNR of the window", flag=False
+    )
 
     def __post_init__(self) -> None:
         if isinstance(self.steps, int) and self.steps < 2:
             raise ValueError(f"steps is {self.steps}: an integral needs at least 2 gradients")
         if not 0 < self.tolerance < math.inf:
             raise ValueError(f"tolerance is {self.tolerance}: it must be above 0")
-        parse_windows(self.window)
+        parse_regions(self.window)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sr_hooks.attribution.image_paths import PerFrame, make_path
 from sr_hooks.attribution.objectives import make_objective
 from sr_hooks.attribution.receptive_field.proved_cones import WindowCones
+from sr_hooks.errors import OptionError
 from sr_hooks.images.windows import Window
 from sr_hooks.inference.calibration import calibrate
 from sr_hooks.networks.network import Network
@@ -23,9 +24,23 @@ class Question:
     def __init__(self, network: Network, windows: list[Window], options: LamOptions, progress: Any) -> None:
         self.network, self.windows, self.options, self.progress = network, windows, options, progress
         self.objective = make_objective(options.objective, gt=options.gt)
+        self._refuse_masks()
         path = make_path(options.path, seed=options.seed)
         self.path = PerFrame(path) if network.frames else path
         self._window_cones: dict[tuple[Any, ...], WindowCones] = {}
+
+    def _refuse_masks(self) -> None:
+        """Refuse masks for an objective, or the published procedure, that would look at their bounding windows."""
+        masks = [window for window in self.windows if not window.is_rectangle]
+        if not masks:
+            return
+        if self.options.compat:
+            raise OptionError("compat='lam_demo' is the published procedure, which explains rectangles: not a mask")
+        if not self.objective.takes_regions:
+            raise OptionError(
+                f"the objective {self.objective.name} looks at rectangles, and the window is a mask of {masks[0].area} "
+                "pixels: give a rectangle, or an Objective that says takes_regions and uses sr_hooks.images.inside"
+            )
 
     def window_cones(self, shape: tuple[int, ...], precision: str, *, again: bool = False) -> WindowCones | None:
         """Of the windows, for images of this shape, made anew on request; None where the option `cone` is off."""

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 
 from sr_hooks.images.image import upsample
+from sr_hooks.images.regions import region_of_mask
+from sr_hooks.images.windows import Window
 from sr_hooks.networks.network import Network
 from sr_hooks.results.result import Result
 from sr_hooks.statistics import measures
@@ -27,7 +29,8 @@ class Origin:
 
 
 class LamResult(Result):
-    """A local attribution map. Arrays: `attribution` (C,h,w) signed, `lr` (C,h,w), `output` (C,H,W), `nodes` (K,).
+    """A local attribution map. Arrays: `attribution` (C,h,w) signed, `lr` (C,h,w), `output` (C,H,W), `nodes` (K,);
+    of a mask also `region` (H,W) bool.
 
     Of a clip: `attribution` and `lr` are (T,C,h,w), the map is (T,h,w), and `output` is the window's frame.
     Where only the window's surroundings were computed, `output` is NaN elsewhere; `picture` is fit to be shown.
@@ -81,6 +84,17 @@ class LamResult(Result):
     def window(self) -> tuple[int, int, int, int]:
         """(top, left, height, width) in output pixels."""
         return cast("tuple[int, int, int, int]", tuple(self.scalars["window"]))
+
+    @property
+    def region(self) -> Window:
+        """The window as a Window, or as a Region with its mask where a mask was explained."""
+        mask = self.arrays.get("region")
+        return Window(*self.window) if mask is None else region_of_mask(np.asarray(mask, dtype=bool))
+
+    @property
+    def window_psnr(self) -> float | None:
+        """PSNR in dB over the window's or mask's pixels, where a ground truth (gt) was given."""
+        return cast("float | None", self.scalars.get("window_psnr"))
 
     @property
     def gini(self) -> float:
@@ -189,6 +203,7 @@ class LamResult(Result):
             "completeness_gap",
             "error",
             "precision_deviation",
+            "window_psnr",
             "steps",
             "nonfinite",
         )

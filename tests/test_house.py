@@ -17,12 +17,12 @@ PACKAGE, TESTS = REPOSITORY / "sr_hooks", REPOSITORY / "tests"
 CONTRACTS = REPOSITORY / ".importlinter"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 FOLDERS = sorted({module.parent for module in MODULES} - {PACKAGE})
-AT_THE_TOP = {"__init__", "__main__", "errors", "hookspecs", "version"}
+AT_THE_TOP = {"__init__", "__main__", "errors", "files", "hookspecs", "version"}
 
 MOST_LINES = 300
 MOST_MODULES = 9
 CROWDED = {
-    "core": (11, "small modules that share nothing but that they know neither an image nor a network"),
+    "core": (10, "small modules that share nothing but that they know neither an image nor a network"),
 }
 LONG: set[str] = set()
 """Files that are still to be cut. An empty set is the aim; a file that has been cut must be struck off."""

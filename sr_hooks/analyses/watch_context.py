@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from sr_hooks.errors import OptionError
+from sr_hooks.files import is_file
 
 __all__ = ["WatchContext"]
 
@@ -51,6 +52,6 @@ class WatchContext:
         """
         path = Path(name).expanduser()
         for candidate in (path, self.base / path):
-            if candidate.is_file():
+            if is_file(candidate):
                 return candidate
         raise OptionError(f"{self.where}: no file {name}, neither in the working directory nor in {self.base}")

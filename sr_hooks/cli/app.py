@@ -13,10 +13,12 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from sr_hooks.cli.command_list import COMMANDS, summaries
-from sr_hooks.errors import OptionError, SRHooksError
+from sr_hooks.errors import OptionError, SRHooksError, shortened
 from sr_hooks.version import __version__
 
 __all__ = ["main"]
+
+_EXTRAS = {"matplotlib": "figures", "PIL": "figures", "sklearn": "ddr", "spandrel": "models", "basicsr": "basicsr"}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -46,9 +48,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.close()  # the program that read our output has ended; a message would have no reader
         return 0
     except Exception as error:
+        mistake = _users_mistake(error)
+        if mistake is not None:
+            print(f"sr-hooks: {shortened(mistake)}", file=sys.stderr)
+            return 2
         traceback.print_exc()
         print(f"sr-hooks: a fault of ours, please report it with the lines above: {error}", file=sys.stderr)
         return 1
+
+
+def _users_mistake(error: Exception) -> str | None:
+    """One line on a file that cannot be used, a package that is missing, or memory that ran out; None for a fault."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"cannot use {shortened(str(error.filename), 200)}: {error.strerror}"
+    if isinstance(error, ModuleNotFoundError) and error.name in _EXTRAS:
+        return f"{error.name} is not installed: pip install 'sr_hooks[{_EXTRAS[error.name]}]'"
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return "out of memory: a smaller image, --device cpu or fewer processes may help"
+    return None
 
 
 def _parser(arguments: Sequence[str]) -> _Parser:

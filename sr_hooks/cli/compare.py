@@ -9,6 +9,7 @@ from typing import Any
 from sr_hooks.comparison.compare import compare
 from sr_hooks.core.text import cell, label
 from sr_hooks.core.yaml_files import parse_yaml
+from sr_hooks.files import is_folder
 from sr_hooks.images.image import downsample, read_image
 from sr_hooks.networks.network import Network
 from sr_hooks.results.result import RESULT_FILE
@@ -58,7 +59,7 @@ def _compare(arguments: argparse.Namespace) -> None:
 
 def _result_or_network(name: str, arguments: argparse.Namespace) -> str | Network:
     """The name of a result's folder as it is; the network that any other name stands for, loaded."""
-    if Path(name).is_dir():
+    if is_folder(name):
         return name
     if arguments.arch is None:
         return Network.load(name)

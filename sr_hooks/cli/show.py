@@ -11,6 +11,7 @@ import torch
 from sr_hooks.core.text import label, text_table
 from sr_hooks.errors import OptionError, nearest
 from sr_hooks.figures.options import FigureOptions, parse_pairs
+from sr_hooks.files import is_file
 from sr_hooks.results.drawing import save_beside, set_options, stated_options
 from sr_hooks.results.result import Result, read_result
 from sr_hooks.results.run_index import read_index
@@ -60,7 +61,7 @@ def _show(arguments: argparse.Namespace) -> None:
 
         count = film(arguments.folder, arguments.gif, analysis=arguments.analysis)
         print(f"{count} pictures in {arguments.gif}")
-    elif (arguments.folder / "index.json").is_file():
+    elif is_file(arguments.folder / "index.json"):
         _print_run(arguments.folder, arguments.analysis)
     else:
         result = read_result(arguments.folder)

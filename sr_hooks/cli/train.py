@@ -16,6 +16,7 @@ from sr_hooks.adapters.watch import watched_run
 from sr_hooks.cli.command_list import COMMANDS
 from sr_hooks.core.yaml_files import read_options
 from sr_hooks.errors import OptionError, RunStopped, SRHooksError
+from sr_hooks.files import is_file
 from sr_hooks.networks.loading.loaders import import_basicsr
 from sr_hooks.training.config import BLOCK, block_file_beside, merge, option_file, parse_block, read_block
 
@@ -60,7 +61,7 @@ def _train(script: str | None, flags: list[str]) -> None:
     file = option_file(flags)
     if file is None:
         raise OptionError("train needs -opt FILE, BasicSR's option file (see sr-hooks train --help)")
-    if script is not None and not Path(script).is_file():
+    if script is not None and not is_file(script):
         raise OptionError(f"no training script {script}")
     content = _content(file)
     where, own, beside = f"{file}: {BLOCK}", content.get(BLOCK), block_file_beside(file)

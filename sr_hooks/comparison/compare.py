@@ -16,6 +16,7 @@ from sr_hooks.comparison.comparability import refuse_incomparable, reservations
 from sr_hooks.comparison.differences import TOPS, measure
 from sr_hooks.comparison.result import CompareResult
 from sr_hooks.errors import NetworkError, OptionError
+from sr_hooks.files import is_file, is_folder
 from sr_hooks.networks.network import Network
 from sr_hooks.results.result import Result, read_result
 
@@ -92,9 +93,9 @@ def _open(source: Any) -> Result | Network:
     if isinstance(source, nn.Module):
         return Network.of(source)
     if isinstance(source, (str, Path)):
-        if (Path(source) / "result.json").is_file():
+        if is_file(Path(source) / "result.json"):
             return read_result(source)
-        if Path(source).is_dir():
+        if is_folder(source):
             raise OptionError(f"{source} is a folder without a result: give one with a result.json, or a network")
         return Network.load(str(source))
     raise OptionError(f"a {type(source).__name__} is neither a result nor a network")

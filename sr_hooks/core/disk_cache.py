@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from sr_hooks.core.files import from_json, read_bytes, to_json
+from sr_hooks.files import from_json, read_bytes, to_json
 
 __all__ = ["cache_folder", "recall", "remember"]
 

@@ -22,8 +22,10 @@ all LR steps; within a stage, the order is as written.
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -112,6 +114,15 @@ def _parse_step(text: str, whole: str) -> Step | None:
 
 def _from_function(function: Callable[..., Any]) -> Step:
     name = getattr(function, "__name__", type(function).__name__)
+    with suppress(ValueError):  # a function of C has no signature
+        signature = inspect.signature(function)
+        try:
+            signature.bind(None, None)
+        except TypeError:
+            raise OptionError(
+                f"the degradation {name}{signature} must take two arguments, an image (1,C,H,W) and a NumPy generator: "
+                "lambda image, rng: ..."
+            ) from None
 
     def apply(image: torch.Tensor, rng: np.random.Generator, size: tuple[int, int]) -> torch.Tensor:
         out = function(image, rng)

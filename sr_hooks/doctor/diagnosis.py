@@ -83,7 +83,7 @@ class _Examination:
             message, works = question(), True
         except SRHooksError as error:
             message = str(error)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             message, explained = one_line(error), False
         self.findings.append(Finding(analysis, works, message, explained, time.perf_counter() - start))
 
@@ -106,16 +106,45 @@ def examine(network: Any) -> Diagnosis:
         with network.prepared():
             facts = _facts(network)
     except NoImage as error:
-        return _without_image(network, str(error))
+        reason = str(error)
+        return _part_by_part(network, {}, lambda: _without_image(network, reason))
     except SRHooksError as error:
-        return Diagnosis(network.name, {}, tuple(Finding(name, False, str(error)) for name in _ANALYSES))
+        return _nothing_works(network, {}, str(error))
+    except (Exception, SystemExit) as error:
+        return _nothing_works(network, {}, one_line(error), explained=False)
+    return _part_by_part(network, facts, lambda: _examined(network, facts))
+
+
+def _examined(network: Network, facts: dict[str, Any]) -> Diagnosis:
     examination = _examination(network)
     with uncalibrated():
         for name, question in _ANALYSES.items():
             examination.run(name, lambda question=question: question(examination))  # type: ignore[misc]
         works = examination.findings[0].works
-        warnings = network_warnings(network, examination.lr) if works else ()
+        warnings = _warnings(network, examination.lr) if works else ()
     return Diagnosis(network.name, facts, tuple(examination.findings), warnings, examination.cone)
+
+
+def _part_by_part(network: Network, facts: dict[str, Any], examined: Callable[[], Diagnosis]) -> Diagnosis:
+    """A diagnosis; where its test images cannot be made, one with the facts and the reason."""
+    try:
+        return examined()
+    except SRHooksError as error:
+        return _nothing_works(network, facts, str(error))
+    except (Exception, SystemExit) as error:
+        return _nothing_works(network, facts, one_line(error), explained=False)
+
+
+def _nothing_works(network: Network, facts: dict[str, Any], reason: str, *, explained: bool = True) -> Diagnosis:
+    return Diagnosis(network.name, facts, tuple(Finding(name, False, reason, explained) for name in _ANALYSES))
+
+
+def _warnings(network: Network, x: torch.Tensor) -> tuple[str, ...]:
+    """The network's warnings; where they cannot be found out, that itself is one."""
+    try:
+        return network_warnings(network, x)
+    except (Exception, SystemExit) as error:
+        return (f"what needs care could not be examined: {one_line(error)}",)
 
 
 def _facts(network: Network) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from sr_hooks.core.options import check_value
 from sr_hooks.core.progress import progress_bar
 from sr_hooks.errors import OptionError
 from sr_hooks.faithfulness import baselines, completeness, deletion, randomisation
@@ -62,8 +63,10 @@ def check(
         SRHooksError: no LAM; a network or image that is missing or not the result's; a bad option.
     """
     for name, value in (("draws", draws), ("orders", orders)):
+        check_value(name, value, int, where="check")
         if value < _FEWEST:
             raise OptionError(f"check: {name} is {value}: an interval needs at least {_FEWEST}")
+    check_value("seed", seed, int, where="check", at_least=0)
     subject = subject_of(result, network, image, attribute)
     with subject.network.prepared(), torch.inference_mode(False), progress_bar("check") as progress:
         verdicts = _verdicts(subject, draws, orders, seed, progress)

@@ -80,6 +80,10 @@ def subject_of(result: Result, network: Any, image: Any, attribute: Attribute | 
     Raises:
         SRHooksError: the result is no LAM, or its network or image is missing or another one.
     """
+    if not isinstance(result, Result):
+        raise OptionError(
+            f"check takes a LAM result first, not a {type(result).__name__}: check(result), or check(result, network)"
+        )
     if not isinstance(result, LamResult):
         raise OptionError(
             f"check knows LAM's results, and this is one of {result.analysis}; to check another map of a window, give "

@@ -16,6 +16,7 @@ from sr_hooks.analyses.base import find_analysis
 from sr_hooks.core import registry as plugins
 from sr_hooks.core.options import from_mapping
 from sr_hooks.errors import ImageError, NetworkError, OptionError, SRHooksError
+from sr_hooks.files import is_file, is_folder, read_bytes
 from sr_hooks.grid.request import GridRequest, NetworkRequest
 from sr_hooks.images.image import downsample, read_image, sha256_of, upsample
 from sr_hooks.images.regions import Region
@@ -174,8 +175,8 @@ def _files(value: Any) -> Any:
         return None
     path = Path(value.partition("=")[2] or value)
     try:
-        files = sorted(f for f in path.rglob("*") if f.is_file()) if path.is_dir() else [path] if path.is_file() else []
-        return [[f.name, hashlib.sha256(f.read_bytes()).hexdigest()] for f in files]
+        files = sorted(f for f in path.rglob("*") if is_file(f)) if is_folder(path) else [path] if is_file(path) else []
+        return [[f.name, hashlib.sha256(read_bytes(f)).hexdigest()] for f in files]
     except OSError:  # the name is too long or the file is unreadable: the analysis will report that
         return None
 
@@ -197,7 +198,7 @@ def read_cached_image(file: Path) -> torch.Tensor:
     """Read an image as (1,C,H,W) in [0, 1]. The last eight images stay in memory while their files do not change."""
     try:
         state = file.stat()
-    except OSError:
+    except (OSError, ValueError):
         return read_image(file)  # its error names what is wrong
     return _read(file, state.st_mtime_ns, state.st_size)
 

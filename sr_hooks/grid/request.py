@@ -11,6 +11,7 @@ from sr_hooks.analyses.base import find_analysis
 from sr_hooks.core.yaml_files import read_yaml
 from sr_hooks.errors import OptionError, WindowError, nearest
 from sr_hooks.figures.options import read_options
+from sr_hooks.files import is_file, is_folder
 from sr_hooks.images.decoding import IMAGE_SUFFIXES
 from sr_hooks.images.masks import AUTO, parse_regions
 from sr_hooks.images.regions import Region
@@ -196,7 +197,7 @@ def _images(value: Any, windows: Windows, where: str, base: Path) -> tuple[Image
             raise OptionError(f"{where}: image {name!r}: file must be given")
         path = _existing_path(entry["file"], base)
         files = [path]
-        if path.is_dir():
+        if is_folder(path):
             files = sorted(f for f in path.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES)
             if not files:
                 raise OptionError(f"{where}: no image files in {path}")
@@ -245,7 +246,7 @@ def _windows(value: Any, where: str, base: Path) -> Windows:
 def _existing_path(file: str, base: Path) -> Path:
     """The path of a file or folder: relative to the grid file's folder if it exists there, else as written."""
     path = Path(file).expanduser()
-    exists = (base / path).exists() or (base / split_name(path)[0]).is_file()
+    exists = is_file(base / path) or is_folder(base / path) or is_file(base / split_name(path)[0])
     return base / path if exists else path
 
 
@@ -257,11 +258,8 @@ def _resolve_paths(value: Any, base: Path) -> Any:
         return value
     file, colon, rest = value.partition(".py:")
     written = file + ".py" if colon else value
-    try:
-        exists = (base / Path(written).expanduser()).exists()
-    except OSError:  # for instance too long for a file name
-        return value
-    return str(base / Path(written).expanduser()) + (f":{rest}" if colon else "") if exists else value
+    path = base / Path(written).expanduser()
+    return str(path) + (f":{rest}" if colon else "") if is_file(path) or is_folder(path) else value
 
 
 def _unique_names(names: list[str], files: list[str], where: str) -> list[str]:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from sr_hooks.errors import ImageError, NetworkError
+from sr_hooks.files import is_folder
 from sr_hooks.images.image import as_batch, from_array, read_image
 from sr_hooks.images.image_sets import image_files
 
@@ -59,7 +60,7 @@ def as_clips(source: Any, frames: int, what: str = "the clip") -> list[torch.Ten
     Raises:
         ImageError: none given, or one that is no clip.
     """
-    if isinstance(source, (str, Path)) and Path(source).is_dir():
+    if isinstance(source, (str, Path)) and is_folder(source):
         inside = sorted(path for path in Path(source).iterdir() if path.is_dir())
         holds_images = any(path.is_file() for path in Path(source).iterdir())
         clips = [read_clip(folder) for folder in inside] if inside and not holds_images else [read_clip(source)]
@@ -86,7 +87,7 @@ def as_input(source: Any, what: str = "the image") -> torch.Tensor:
 
 def read_input(path: str | Path, background: str | None = None) -> torch.Tensor:
     """An image file (1,C,h,w), or a folder of frames as a clip (1,T,C,h,w); `background` as in `read_image`."""
-    read = read_clip if Path(path).is_dir() else read_image
+    read = read_clip if is_folder(path) else read_image
     return read(path, background=background)
 
 

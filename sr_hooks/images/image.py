@@ -12,6 +12,7 @@ import torch
 from torch.nn import functional as F
 
 from sr_hooks.errors import ImageError
+from sr_hooks.files import is_folder, read_bytes
 from sr_hooks.images.decoding import decode
 from sr_hooks.images.pixels import decode_pil, without_alpha
 
@@ -59,10 +60,10 @@ def read_image(path: str | Path, *, background: str | None = None) -> torch.Tens
         OptionError: the background is no colour.
     """
     path = Path(path)
-    if path.is_dir():
+    if is_folder(path):
         raise ImageError(f"{path} is a folder, not an image file")
     try:
-        data = path.read_bytes()
+        data = read_bytes(path)
     except OSError as error:
         raise ImageError(f"cannot read the image {path}: {error.strerror or error}") from None
     return _as_tensor(decode(data, path, background=background), str(path))

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from sr_hooks.errors import ImageError, OptionError
+from sr_hooks.files import is_folder
 from sr_hooks.images.decoding import IMAGE_SUFFIXES, READ_FORMATS
 from sr_hooks.images.image import as_batch, read_image
 
@@ -23,7 +24,7 @@ def image_files(folder: str | Path) -> list[Path]:
         ImageError: no such folder, or no image in it.
     """
     folder = Path(folder)
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise ImageError(f"{folder} is no folder")
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
     if not files:
@@ -37,7 +38,7 @@ def single_images(images: Any, what: str = "the image") -> list[torch.Tensor]:
     Raises:
         ImageError: none given, or one that is no image (see `sr_hooks.images.as_batch`).
     """
-    if isinstance(images, (str, Path)) and Path(images).is_dir():
+    if isinstance(images, (str, Path)) and is_folder(images):
         return [read_image(file) for file in image_files(images)]
     if isinstance(images, Sequence) and not isinstance(images, str):
         if not images:

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from sr_hooks.core.files import from_json, open_regular, read_bytes, to_json
 from sr_hooks.errors import ResultError
+from sr_hooks.files import from_json, open_regular, read_bytes, to_json
 
 __all__ = ["digest_of", "facts_of", "read_arrays", "read_record", "write_arrays"]
 

@@ -12,11 +12,11 @@ from typing import Any, Literal, cast
 
 import numpy as np
 
-from sr_hooks.core.files import is_file, restored, to_json
 from sr_hooks.core.options import with_options
 from sr_hooks.core.text import label, one_line
 from sr_hooks.errors import ResultError
 from sr_hooks.figures.options import FigureOptions
+from sr_hooks.files import is_file, restored, to_json
 from sr_hooks.results.card import Card
 from sr_hooks.results.display import html_table, numbers_line, picture_html, shorten
 from sr_hooks.results.drawing import draw_figure, save_beside

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from sr_hooks.errors import ImageError, OptionError
+from sr_hooks.files import is_file, is_folder
 from sr_hooks.images.clips import as_input, read_clip
 from sr_hooks.images.image import read_image
 from sr_hooks.images.image_sets import image_files
@@ -57,7 +58,7 @@ def named_clips(plan: AnalysisPlan, base: Path) -> Images | None:
     items = wanted if isinstance(wanted, (list, tuple)) else [wanted]
     if not items or not all(isinstance(item, (str, Path)) for item in items):
         return None
-    candidates = [next((p for p in (Path(i).expanduser(), base / i) if p.is_dir()), None) for i in items]
+    candidates = [next((p for p in (Path(i).expanduser(), base / i) if is_folder(p)), None) for i in items]
     folders = [candidate for candidate in candidates if candidate is not None]
     if len(folders) < len(items):
         return None
@@ -82,9 +83,9 @@ def _read(wanted: Any, base: Path, where: str) -> Images:
 def _files(item: str | Path, base: Path, where: str) -> list[Path]:
     path = Path(item).expanduser()
     for candidate in (path, base / path):
-        if candidate.is_file():
+        if is_file(candidate):
             return [candidate]
-        if candidate.is_dir():
+        if is_folder(candidate):
             try:
                 return image_files(candidate)
             except ImageError as error:

@@ -35,7 +35,9 @@ class AttentionOptions:
     """Options of the attention probe."""
 
     size: int = sr_hooks.option(64, "side of the centre crop of each input, in input pixels")
-    most: int = sr_hooks.option(64, "sites put out of work one by one, evenly spaced over depth; kinds always are")
+    most: int = sr_hooks.option(
+        64, "sites put out of work one by one, evenly spaced over depth; kinds always are", at_most=1_000_000
+    )
     degradation: Any = sr_hooks.option("clean", "how inputs are made of the images: clean, blur:2, noise:20, ...")
     colour: Literal["rgb", "y"] = sr_hooks.option("rgb", "PSNR over rgb or y, the luma")
     seed: int = sr_hooks.option(0, "of the degradation and the intervals")
@@ -50,7 +52,9 @@ class AttentionWatchOptions(AttentionOptions):
     """Keys of an `attention:` block in an option file. Seed 0 is the run's seed."""
 
     size: int = sr_hooks.option(48, "side of the centre crop of each input, in input pixels")
-    most: int = sr_hooks.option(8, "sites put out of work one by one, evenly spaced over depth; kinds always are")
+    most: int = sr_hooks.option(
+        8, "sites put out of work one by one, evenly spaced over depth; kinds always are", at_most=1_000_000
+    )
 
 
 class AttentionWatcher(Watcher):

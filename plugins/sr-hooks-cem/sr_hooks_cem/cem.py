@@ -34,8 +34,10 @@ class CemOptions:
         example="window=(96, 120, 32)",
     )
     block: int = sr_hooks.option(8, "side in output pixels of the blocks that are replaced")
-    coarse: int = sr_hooks.option(3, "patches that every block in reach is replaced by")
-    fine: int = sr_hooks.option(50, "patches where a coarse one moved the PSNR by the tolerance; coarse ones count")
+    coarse: int = sr_hooks.option(3, "patches that every block in reach is replaced by", at_most=1_000_000)
+    fine: int = sr_hooks.option(
+        50, "patches where a coarse one moved the PSNR by the tolerance; coarse ones count", at_most=1_000_000
+    )
     tolerance: float = sr_hooks.option(0.01, "dB by which one coarse patch must move the window's PSNR")
     pool: Any = sr_hooks.option(
         None, "photographs to cut patches from: files or a folder; none given: the shipped ones"
@@ -63,7 +65,9 @@ class CemOptions:
 class CemWatchOptions(CemOptions):
     """Keys of a `cem:` block in an option file: those of CEM, with lighter defaults."""
 
-    fine: int = sr_hooks.option(10, "patches where a coarse one moved the PSNR by the tolerance; coarse ones count")
+    fine: int = sr_hooks.option(
+        10, "patches where a coarse one moved the PSNR by the tolerance; coarse ones count", at_most=1_000_000
+    )
     cache: str | None = sr_hooks.option("", "folder for finished parts; none is kept, since the weights change")
 
 

@@ -35,7 +35,7 @@ class CsmOptions:
         None, "output pixels left out of the PSNR at every edge; none given: the scale"
     )
     crop: int | None = sr_hooks.option(None, "side in ground-truth pixels of a centre crop")
-    maps: int = sr_hooks.option(4, "channels a tap whose maps of the first image are kept")
+    maps: int = sr_hooks.option(4, "channels a tap whose maps of the first image are kept", at_most=1_000_000)
     seed: int = sr_hooks.option(0, "of the degradation and of the permutations")
     lr: Any = sr_hooks.option(None, "ready-made inputs (N,C,h,w); the images are their ground truth", flag=False)
 

@@ -31,7 +31,7 @@ class DropoutOptions:
     layer: Any = sr_hooks.option("auto", "the tap whose feature is dropped; auto: the deep feature")
     degradations: Any = sr_hooks.option(("clean", "blur:2", "noise:20"), "of the inputs: clean, blur:2, noise:20, ...")
     rates: Any = sr_hooks.option((0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9), "shares dropped, between 0 and 1")
-    draws: int = sr_hooks.option(5, "random choices of what is dropped, the same for every image")
+    draws: int = sr_hooks.option(5, "random choices of what is dropped, the same for every image", at_most=1_000_000)
     unit: Unit = sr_hooks.option("channel", "drop whole channels, or single elements")
     rescale: bool = sr_hooks.option(True, "divide what is kept by its share, as dropout in training does")
     metric: Metric = sr_hooks.option("psnr", "psnr over RGB, or psnr_y over luma")

@@ -32,11 +32,11 @@ class SrgaOptions:
     folders: Any = sr_hooks.option(None, "more sets: label=folder of network inputs, degraded already")
     layer: str = sr_hooks.option("auto", "the tap; auto is the input of the last convolution")
     patch: int = sr_hooks.option(32, "side of a patch in input pixels")
-    patches: int = sr_hooks.option(800, "patches of each set, at most; they do not overlap")
-    components: int = sr_hooks.option(300, "principal components, at most half the patches less one")
+    patches: int = sr_hooks.option(800, "patches of each set, at most; they do not overlap", at_most=1_000_000)
+    components: int = sr_hooks.option(300, "principal components, at most half the patches less one", at_most=1_000_000)
     sigmas: float = sr_hooks.option(5.0, "coordinates further from the mean, in standard deviations, are dropped")
-    splits: int = sr_hooks.option(50, "random halvings of the patches, for floor and intervals")
-    batch: int = sr_hooks.option(8, "patches that go through at once, at most")
+    splits: int = sr_hooks.option(50, "random halvings of the patches, for floor and intervals", at_most=1_000_000)
+    batch: int = sr_hooks.option(8, "patches that go through at once, at most", at_most=1_000_000)
     memory: float = sr_hooks.option(1.5, "gigabytes for held features; what does not fit is computed again")
     seed: int = sr_hooks.option(0, "of patches, degradations and halvings")
 
@@ -53,8 +53,8 @@ class SrgaWatchOptions(SrgaOptions):
     """Keys of a `srga:` block in an option file: those of SRGA, with lighter defaults. Seed 0 is the run's seed."""
 
     patch: int = sr_hooks.option(16, "side of a patch in input pixels")
-    patches: int = sr_hooks.option(64, "patches of each set, at most; they do not overlap")
-    splits: int = sr_hooks.option(20, "random halvings of the patches, for floor and intervals")
+    patches: int = sr_hooks.option(64, "patches of each set, at most; they do not overlap", at_most=1_000_000)
+    splits: int = sr_hooks.option(20, "random halvings of the patches, for floor and intervals", at_most=1_000_000)
 
 
 class SrgaWatcher(Watcher):

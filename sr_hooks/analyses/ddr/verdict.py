@@ -60,10 +60,15 @@ def _many(layers: Sequence[LayerSeparability]) -> str:
     if all(layer.p is None for layer in defined):
         return f"not tested: {len(layers)} layers, no permutation null was asked for"
     best = max(defined, key=lambda layer: layer.chi or 0.0)
-    lead = "features separate" if separated else "features do not separate"
     undefined = len(layers) - len(defined)
+    if not separated:
+        more = f", CHI undefined at {undefined}" if undefined else ""
+        return (
+            f"features do not separate by degradation at any of {len(layers)} layers (no p < {LEVEL}{more}; largest "
+            f"CHI {best.chi:.4g} at {best.layer}, {best.share:.1%} of the projected variance)"
+        )
     more = f", CHI undefined at {undefined}" if undefined else ""
     return (
-        f"{lead} by degradation at {len(separated)} of {len(layers)} layers, each with p < {LEVEL} by itself{more}; "
-        f"most at {best.layer}, CHI {best.chi:.4g}, {best.share:.1%} of the projected variance"
+        f"features separate by degradation at {len(separated)} of {len(layers)} layers, each with p < {LEVEL} by itself"
+        f"{more}; most at {best.layer}, CHI {best.chi:.4g}, {best.share:.1%} of the projected variance"
     )

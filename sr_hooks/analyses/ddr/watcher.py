@@ -16,6 +16,7 @@ from sr_hooks.analyses.ddr.result import DdrResult
 from sr_hooks.analyses.ddr.samples import Samples, draw_samples
 from sr_hooks.analyses.watch_context import WatchContext
 from sr_hooks.degradations.parsing import parse_degradations
+from sr_hooks.files import is_folder
 from sr_hooks.hooks.layer_list import resolve
 from sr_hooks.hooks.taps import parse_layers
 from sr_hooks.images.image_sets import parse_folders
@@ -76,7 +77,7 @@ class DdrWatcher(Watcher):
 
     def _folder(self, value: Any) -> Any:
         beside = self.context.base / value if isinstance(value, str) else None
-        return beside if beside is not None and beside.is_dir() else value
+        return beside if beside is not None and is_folder(beside) else value
 
     def due(self, network: Network, iteration: int) -> DdrResult:
         """The result at this iteration."""

@@ -211,12 +211,12 @@ def _figure(grid: GridRows, result: Result) -> str | None:
     try:
         known = {k: v for k, v in grid.plan.request.figure.items() if k in ("look", "colormap", "scale", "notes")}
         figure = result.figure(**known)
+        if figure is None:
+            return None
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png")
     except Exception:
         return None
-    if figure is None:
-        return None
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 

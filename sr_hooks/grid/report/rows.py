@@ -11,9 +11,13 @@ import numpy as np
 import torch
 
 from sr_hooks.analyses.base import find_analysis
+from sr_hooks.analyses.ddr.result import DdrResult
+from sr_hooks.analyses.faig.result import FaigResult
 from sr_hooks.analyses.lam.result import LamResult
+from sr_hooks.core.text import one_line
 from sr_hooks.grid.folder import GridFolder
 from sr_hooks.grid.plan import Cell, GridPlan, read_cached_image
+from sr_hooks.grid.report.html_plots import histogram_of, scatters_of
 from sr_hooks.images.metrics import SMALLEST_SSIM, psnr, quantise, ssim
 from sr_hooks.results.result import Result
 
@@ -70,6 +74,7 @@ class GridRows:
 
     def __init__(self, plan: GridPlan, folder: GridFolder, since: float = 0.0) -> None:
         self.plan, self.folder = plan, folder
+        self._misfits: dict[str, str] = {}
         self.result = lru_cache(maxsize=16)(self._read)
         self.rows = [self._row(number, cell, since) for number, cell in enumerate(plan.cells)]
 
@@ -84,7 +89,17 @@ class GridRows:
         return read_cached_image(self.plan.request.images[cell.image].file)
 
     def _read(self, key: str) -> Result | None:
-        return self.folder.cache.get(key)
+        result = self.folder.cache.get(key)
+        if result is None:
+            return None
+        misfit = _misfit(next(cell for cell in self.plan.cells if cell.key == key), result)
+        if misfit is None:
+            return result
+        self._misfits[key] = misfit
+        return None
+
+    def _failure(self, key: str, since: float) -> str:
+        return self.folder.failure(key, since) or self._misfits.get(key) or "not computed"
 
     def _row(self, number: int, cell: Cell, since: float) -> Row:
         request = self.plan.request
@@ -92,7 +107,7 @@ class GridRows:
         names = (number, cell, request.networks[cell.network].name, image)
         result = self.result(cell.key)
         if result is None:
-            return Row(*names, failure=self.folder.failure(cell.key, since) or "not computed")
+            return Row(*names, failure=self._failure(cell.key, since))
         numbers = dict(result.headline())
         numbers |= self._quality(cell, result)
         return Row(
@@ -130,6 +145,37 @@ class GridRows:
         if min(high, wide) - 2 * border >= SMALLEST_SSIM:
             numbers["ssim_y"] = float(ssim(*pair, border=border, colour="y"))
         return numbers
+
+
+def _misfit(cell: Cell, result: Result) -> str | None:
+    """Why a result cannot be shown: another cell's, or arrays of other shapes than its kind has; else None."""
+    if result.analysis != cell.analysis:
+        return f"its result is one of {one_line(result.analysis)}"
+    try:
+        result.headline()
+        if isinstance(result, LamResult):
+            return _misfit_of_map(cell, result)
+        if isinstance(result, DdrResult):
+            scatters_of(result)
+        if isinstance(result, FaigResult):
+            histogram_of(result)
+    except Exception as error:
+        return f"its result cannot be shown: {type(error).__name__}: {one_line(str(error))}"
+    return None
+
+
+def _misfit_of_map(cell: Cell, result: LamResult) -> str | None:
+    values, lr, output = result.map, result.arrays["lr"], result.arrays["output"]
+    top, left, height, width = result.window
+    if cell.window is not None and result.window != tuple(cell.window):
+        return f"its result is of the window {result.window}"
+    if values.shape[-2:] != lr.shape[-2:] or lr.ndim != values.ndim + 1 or values.ndim not in (2, 3):
+        return f"its result cannot be shown: a map of shape {values.shape} for an input of shape {lr.shape}"
+    if output.ndim != 3 or top + height > output.shape[1] or left + width > output.shape[2]:
+        return f"its result cannot be shown: a window {result.window} of an output of shape {output.shape}"
+    if {len(output), lr.shape[-3]} - {1, 3}:
+        return f"its result cannot be shown: images of {len(output)} and {lr.shape[-3]} channels"
+    return None
 
 
 def better(analysis: str) -> Mapping[str, str]:

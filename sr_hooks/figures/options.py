@@ -90,10 +90,10 @@ def parse_pairs(pairs: Sequence[str], *, where: str = "--figure") -> FigureOptio
         if not sign:
             raise OptionError(f"{where} {pair}: give key=value, for instance {where} width=double")
         values[key.strip().replace("-", "_")] = value if key.strip() in ("title", "colormap") else value_or_text(value)
-    return read_options(values, where=where)
+    return read_figure_options(values, where=where)
 
 
-def read_options(values: Mapping[str, Any] | None, *, where: str) -> FigureOptions:
+def read_figure_options(values: Mapping[str, Any] | None, *, where: str) -> FigureOptions:
     """Read options from a mapping, as a `figure:` block has them.
 
     Raises:

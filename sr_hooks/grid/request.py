@@ -10,7 +10,7 @@ from typing import Any
 from sr_hooks.analyses.base import find_analysis
 from sr_hooks.core.yaml_files import read_yaml
 from sr_hooks.errors import OptionError, WindowError, nearest
-from sr_hooks.figures.options import read_options
+from sr_hooks.figures.options import read_figure_options
 from sr_hooks.files import is_file, is_folder
 from sr_hooks.images.decoding import IMAGE_SUFFIXES
 from sr_hooks.images.masks import AUTO, parse_regions
@@ -110,7 +110,7 @@ def parse_request(content: Any, *, where: str = "grid", base: Path | None = None
     hr = content.get("hr", True)
     analyses = _analyses(content.get("analyses"), where, base, hr=hr)
     networks = _networks(content.get("networks"), where, base, analyses)
-    figure = read_options(content.get("figure"), where=f"{where}: figure").stated()
+    figure = read_figure_options(content.get("figure"), where=f"{where}: figure").stated()
     images = _images(content.get("images"), _windows(content.get("windows"), f"{where}: windows", base), where, base)
     return GridRequest(networks, images, hr, analyses, bool(content.get("check", False)), figure)
 

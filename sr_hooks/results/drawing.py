@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from sr_hooks.figures.options import FigureOptions, read_options
+from sr_hooks.figures.options import FigureOptions, read_figure_options
 
 __all__ = ["KEY", "draw_figure", "save_beside", "set_options", "stated_options", "training_step"]
 
@@ -17,7 +17,7 @@ KEY = "figure"
 
 def stated_options(provenance: Mapping[str, Any]) -> FigureOptions:
     """The figure options that were stated when the result was computed."""
-    return read_options(provenance.get(KEY), where="figure")
+    return read_figure_options(provenance.get(KEY), where="figure")
 
 
 def set_options(result: Any, options: FigureOptions) -> None:

@@ -162,6 +162,10 @@ class Result:
         """The few numbers that a table or a log line shows."""
         return {k: v for k, v in self.scalars.items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
 
+    def answers(self) -> dict[str, Any]:
+        """The numbers and short texts that a run's TensorBoard shows: what the analysis found out; the headline."""
+        return self.headline()
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({numbers_line(self.headline())}; {shorten(self.verdict, _LONGEST_VERDICT)})"
 

@@ -15,6 +15,7 @@ from sr_hooks.core import registry as plugins
 from sr_hooks.core.options import check_value, from_mapping
 from sr_hooks.core.yaml_files import read_options
 from sr_hooks.errors import OptionError, SRHooksError, nearest
+from sr_hooks.figures.options import FigureOptions, read_figure_options
 from sr_hooks.training.schedule import Schedule
 
 __all__ = [
@@ -32,18 +33,20 @@ __all__ = [
 ]
 
 BLOCK = "sr_hooks"
+FIGURE = "figure"
 DEFAULT_SINKS = ("folder", "tensorboard", "log")
-_RUN_KEYS = ("sinks", "seed")
+_RUN_KEYS = ("sinks", "seed", FIGURE)
 
 
 @dataclass(frozen=True)
 class AnalysisPlan:
-    """One analysis of a block: its class, its own options, its schedule, and what messages call the block."""
+    """One analysis of a block: its class, own options, schedule, what messages call the block, and figure options."""
 
     kind: type[Analysis[Any]]
     options: Any
     schedule: Schedule
     where: str
+    figure: FigureOptions = field(default_factory=FigureOptions)
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,8 @@ def parse_block(block: Any, *, where: str = BLOCK, base: Path | None = None) -> 
     """Check a whole block.
 
     Args:
-        block: analysis to its options; at the top also schedule keys (defaults of all analyses), `sinks` and `seed`.
+        block: analysis to its options; at the top also schedule keys and `figure` (defaults of all analyses), `sinks`
+            and `seed`.
         where: what messages call the block, with its file.
         base: folder for relative paths.
 
@@ -138,7 +142,7 @@ def parse_block(block: Any, *, where: str = BLOCK, base: Path | None = None) -> 
         if key not in known and key not in shared and key not in _RUN_KEYS:
             others = [*known, *shared, *_RUN_KEYS]
             raise OptionError(f"{where}: no analysis or key {key!r}; {nearest(str(key), others)}")
-    defaults = {key: value for key, value in block.items() if key in shared}
+    defaults = {key: value for key, value in block.items() if key in shared or key == FIGURE}
     analyses = [
         _analysis_plan(known[key], value, defaults, f"{where}: {key}")  # type: ignore[arg-type]
         for key, value in block.items()
@@ -158,8 +162,9 @@ def _analysis_plan(kind: type[Analysis[Any]], value: Any, defaults: Mapping[str,
     options_type = kind.watch_options_type or kind.options_type
     with blamed(kind, "options"):
         own = {f.name for f in dataclasses.fields(options_type)} - shared
+    figure = read_figure_options(defaults.get(FIGURE), where=f"{where.rpartition(':')[0]}: {FIGURE}")
     options_by_name: dict[str, Any] = {}
-    schedule = dict(defaults)
+    schedule = {key: setting for key, setting in defaults.items() if key != FIGURE}
     for key, setting in value.items():
         if key in shared:
             _refuse_bool(key, setting, where)
@@ -167,6 +172,9 @@ def _analysis_plan(kind: type[Analysis[Any]], value: Any, defaults: Mapping[str,
             if other is not None and other not in value:
                 schedule.pop(other, None)  # a default under the key's other name
             schedule[key] = setting
+            continue
+        if key == FIGURE and FIGURE not in own:
+            figure = read_figure_options(setting, where=f"{where}: {FIGURE}").over(figure)
             continue
         name = kind.watch_names.get(key, key)
         if name not in own:
@@ -176,7 +184,7 @@ def _analysis_plan(kind: type[Analysis[Any]], value: Any, defaults: Mapping[str,
         options_by_name[name] = setting
     with located(where):
         options = options_of(kind, options_by_name, where=where, options_type=options_type)
-        return AnalysisPlan(kind, options, from_mapping(Schedule, schedule, where=where), where)
+        return AnalysisPlan(kind, options, from_mapping(Schedule, schedule, where=where), where, figure)
 
 
 def _refuse_bool(key: str, value: Any, where: str) -> None:

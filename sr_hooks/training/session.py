@@ -268,7 +268,7 @@ class Session:
                 with preserved(*self._modules, report=changes.append, report_state=self._habits.add):
                     with time_limit(limit), plain_modes(network.device):
                         answer = watched.watcher.due(network, self.iteration)
-                    self._deliver(watched, results_of(watched.name, answer))
+                    self._deliver(watched, results_of(watched.plan, answer))
         finally:
             if changes:
                 self.log.warning("sr_hooks: %s %s; all was restored", watched.name, ", ".join(changes[:4]))

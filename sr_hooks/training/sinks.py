@@ -156,15 +156,22 @@ class FolderSink(Sink):
 
 
 class TensorBoardSink(Sink):
-    """Scalars `sr_hooks/<analysis>/<name>` and the figure, into the run's own event file, and so into wandb."""
+    """The answers `sr_hooks/<analysis>/<name>` and the figure, into the run's own event file, and so into wandb.
+
+    A number is a scalar; a text, such as a layer's name, is a text where the writer takes texts.
+    """
 
     def write(self, result: Result, *, iteration: int, folder: str) -> None:
         writer = self.context.tensorboard()
         if writer is None:
             return
         tag = "sr_hooks/" + "/".join(folder.split("/")[1:])
-        for name, value in _numbers(result).items():
+        answers = result.answers()
+        for name, value in _finite(answers).items():
             writer.add_scalar(f"{tag}/{name}", value, iteration)
+        for name, text in answers.items():
+            if isinstance(text, str) and hasattr(writer, "add_text"):
+                writer.add_text(f"{tag}/{name}", text, iteration)
         image = self._picture(result, folder)
         if image is not None:
             writer.add_image(f"{tag}/figure", image, iteration, dataformats="HWC")
@@ -202,10 +209,15 @@ def _called(folder: str) -> str:
 
 
 def _numbers(result: Result) -> dict[str, float]:
-    """The finite numbers of the result's headline: JSON and TensorBoard have no others."""
+    """The finite numbers of the result's headline."""
+    return _finite(result.headline())
+
+
+def _finite(values: Mapping[str, Any]) -> dict[str, float]:
+    """The finite numbers among values: JSON and TensorBoard have no others."""
     return {
         name: value
-        for name, value in result.headline().items()
+        for name, value in values.items()
         if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
     }
 

@@ -17,6 +17,7 @@ from sr_hooks.core import registry as plugins
 from sr_hooks.core.torch_errors import is_out_of_memory
 from sr_hooks.errors import PluginError, is_stop
 from sr_hooks.networks.network import Network
+from sr_hooks.results.drawing import set_options
 from sr_hooks.results.result import Result
 from sr_hooks.training.config import AnalysisPlan
 from sr_hooks.training.schedule import Budget
@@ -175,8 +176,8 @@ def tell_of_silence(log: logging.Logger, analyses: Sequence[WatchedAnalysis], st
         log.warning("sr_hooks: %s never ran: %s", watched.name, watched.why_silent(end))
 
 
-def results_of(name: str, answer: Any) -> list[Result]:
-    """The results that a watcher returned, as a list.
+def results_of(plan: AnalysisPlan, answer: Any) -> list[Result]:
+    """The results that a watcher returned, as a list, each with the figure options of the plan.
 
     Raises:
         PluginError: the watcher returned something that is no result.
@@ -184,5 +185,6 @@ def results_of(name: str, answer: Any) -> list[Result]:
     results = [] if answer is None else list(answer) if isinstance(answer, Sequence) else [answer]
     for result in results:
         if not isinstance(result, Result):
-            raise PluginError(f"the watcher of {name} returned a {type(result).__name__}, not a Result")
+            raise PluginError(f"the watcher of {plan.kind.name} returned a {type(result).__name__}, not a Result")
+        set_options(result, plan.figure)
     return results

@@ -192,6 +192,30 @@ class FaigResult(Result):
         )
         return {key: self.scalars[key] for key in keys if self.scalars.get(key) is not None}
 
+    def answers(self) -> dict[str, Any]:
+        """Of each degradation: the filters with half of all scores, in %; the layer with most of the top 1 %; dB lost.
+
+        The dB are those that the probes lose if the top 1 % of filters is masked; they are known in a training run.
+        """
+        answers: dict[str, Any] = {}
+        lost = self.scalars.get("masked_db_lost", [])
+        layers = self.filters.layers
+        for row, name in enumerate(self.degradations):
+            ordered = np.sort(self.arrays["scores"][row].astype(np.float64))[::-1]
+            if ordered.sum() > 0:
+                half = int(np.searchsorted(np.cumsum(ordered), ordered.sum() / 2)) + 1
+                answers[f"filters_with_half_of_the_score_%/{name}"] = 100 * half / len(ordered)
+                top = pick(self.ranking(name), 0.01)
+                held = [int(top[self.filters.span(layer)].sum()) for layer in layers]
+                best = int(np.argmax(held))
+                answers[f"top_layer/{name}"] = f"{layers[best].name}, {held[best]} of {int(top.sum())} filters"
+                answers[f"top_layer_depth_%/{name}"] = 100 * best / max(len(layers) - 1, 1)
+            if row < len(lost):
+                answers[f"dB_lost_when_masked/{name}"] = lost[row]
+        if self.scalars.get("completeness_gap") is not None:
+            answers["completeness_gap"] = self.scalars["completeness_gap"]
+        return answers
+
     def save(self, folder: str | Path, *, figure: bool = True) -> Path:
         """As every Result: result.json, arrays.npz, figure.png. The networks are not saved."""
         return super().save(folder, figure=figure)

@@ -34,12 +34,12 @@ class Trajectory:
     g is the gradient of the probe loss: the sum of squared differences over all probe images of one degradation. The
     sum over all elements is the probe loss's change, on any way. A stretch whose sum misses its change by 0.5 % is
     halved, by gradients at the middles of the chord, at most `refine` times, unless the whole way's sum is as near.
-    Memory: four gradients a degradation and two sets of weights, however long the run. Other than on the straight path,
-    absolute values are taken after the sum over images: per image there would have to be as many sums as images.
+    Memory: four gradients a degradation and three sets of weights, however long the run. Other than on the straight
+    path, absolute values are taken after the sum over images: per image there would have to be as many sums as images.
 
     Attributes:
         points: where gradients were taken, chord middles included.
-        start_losses: at the first point.
+        start_losses, start_weights: at the first point.
     """
 
     def __init__(self, network: Network, inputs: Inputs, *, refine: int = 5) -> None:
@@ -48,12 +48,17 @@ class Trajectory:
         self._last = self._look(network, _path(_weights(network)), 1.0)
         self.sums = [[torch.zeros_like(g) for g in row] for row in self._last.gradients]
         self.start_losses = list(self._last.losses)
+        self.start_weights = self._last.weights
         self.points = 1
 
     @property
     def losses(self) -> list[float]:
         """Of each degradation's probes, at the latest point."""
         return list(self._last.losses)
+
+    def chord(self) -> StraightPath:
+        """The straight line from the first point's weights to the latest point's."""
+        return StraightPath(self.start_weights, self._last.weights, self.names)
 
     def attributed(self) -> list[float]:
         """Signed sums over all parameters: what the probe losses' changes should be."""
@@ -118,6 +123,7 @@ class Trajectory:
         """All that a resumed run needs."""
         return {
             "names": list(self.names), "sums": self.sums, "points": self.points, "start_losses": self.start_losses,
+            "start_weights": self.start_weights,
             "weights": self._last.weights, "losses": self._last.losses, "gradients": self._last.gradients,
         }  # fmt: skip
 
@@ -133,6 +139,8 @@ class Trajectory:
         self.sums, self.points = on_device(state["sums"]), int(state["points"])
         self.start_losses = [float(value) for value in state["start_losses"]]
         weights = {name: value.to(device) for name, value in state["weights"].items()}
+        start = state.get("start_weights", weights)  # of a run that an older version began: nothing to mask
+        self.start_weights = {name: value.to(device) for name, value in start.items()}
         self._last = _Point(weights, [float(value) for value in state["losses"]], on_device(state["gradients"]))
 
 

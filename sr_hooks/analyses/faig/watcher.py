@@ -12,6 +12,7 @@ import torch
 
 from sr_hooks.analyses.base import Watcher, provenance_of
 from sr_hooks.analyses.degraded_pairs import Inputs, make_inputs
+from sr_hooks.analyses.faig.baseline import blend, pick
 from sr_hooks.analyses.faig.filters import Filters
 from sr_hooks.analyses.faig.result import FaigResult
 from sr_hooks.analyses.faig.trajectory import STILL, FreeSum, Trajectory
@@ -19,11 +20,13 @@ from sr_hooks.analyses.faig.verdict import relative_gap
 from sr_hooks.core.options import option
 from sr_hooks.degradations.parsing import parse_degradations
 from sr_hooks.errors import OptionError
+from sr_hooks.images.metrics import psnr
 from sr_hooks.networks.network import Network
 
 __all__ = ["FaigWatchOptions", "FaigWatcher"]
 
 TRAINING = "training loss"
+MASKED = 0.01  # the share of filters that is masked
 _GAP = 0.05
 
 
@@ -143,7 +146,29 @@ class FaigWatcher(Watcher):
         }
         scalars = self._scalars(list(self.inputs.names), scores, attributed, before, after, gaps, facts)
         provenance = {"seed": self.context.seed, **self.inputs.describe()}
-        return FaigResult("faig", {"scores": scores.float().numpy()}, scalars, provenance, verdict)
+        result = FaigResult("faig", {"scores": scores.float().numpy()}, scalars, provenance, verdict)
+        result.scalars["masked_db_lost"] = self._lost(network, way, result)
+        return result
+
+    @torch.no_grad()
+    def _lost(self, network: Network, way: Trajectory, result: FaigResult) -> list[float]:
+        """For each degradation the mean PSNR in dB that its probes lose with the top 1 % of filters as at the start."""
+        assert self.inputs is not None
+        lost, whole = [], network.whole()
+        for row, name in enumerate(self.inputs.names):
+            chosen = pick(result.ranking(name), MASKED)
+            masked = blend(whole, way.chord(), self.filters, chosen, 0.0, f"{whole.name}, masked")
+            drops = [
+                self._psnr(whole, lrs[row], gt) - self._psnr(masked, lrs[row], gt)
+                for lrs, gt in zip(self.inputs.lr, self.inputs.gt, strict=True)
+            ]
+            lost.append(sum(drops) / len(drops))
+        return lost
+
+    def _psnr(self, network: Network, lr: torch.Tensor, gt: torch.Tensor) -> float:
+        output = network(lr.to(network.device)).clamp(0, 1)
+        pair = (image.reshape(-1, *image.shape[-3:]) for image in (output, gt.to(output)))
+        return float(psnr(*pair).mean())
 
     def _of_training(self, network: Network) -> FaigResult:
         values = {name: value.abs() for name, value in self.free.sums.items()}

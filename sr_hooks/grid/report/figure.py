@@ -16,7 +16,7 @@ import torch
 
 from sr_hooks.analyses.lam.figure import LamView, draw_density, draw_map, published_look
 from sr_hooks.figures.look import Look
-from sr_hooks.figures.options import FigureOptions, read_options
+from sr_hooks.figures.options import FigureOptions, read_figure_options
 from sr_hooks.figures.sheet import SMALL, WIDTH, Sheet, fitted
 from sr_hooks.figures.shrink import shrunk
 from sr_hooks.figures.style import image_of, plain, window_box
@@ -127,7 +127,7 @@ def draw_page(grid: GridRows, warnings: Sequence[ComparisonWarning], page: Page)
 
 
 def _options(plan: GridPlan) -> FigureOptions:
-    return read_options(plan.request.figure, where="figure")
+    return read_figure_options(plan.request.figure, where="figure")
 
 
 def _width(options: FigureOptions) -> float:

@@ -16,6 +16,7 @@ from sr_hooks.errors import NetworkError, OptionError, SRHooksError
 from sr_hooks.hooks.gradient_breaks import find_gradient_breaks
 from sr_hooks.images.windows import Window
 from sr_hooks.inference.calibration import ExecutionPlan, autocast, reduced, to_cpu, to_device
+from sr_hooks.networks.calling import tensor_float_32
 from sr_hooks.networks.network import Network
 
 __all__ = ["Gradients", "Sample", "Tally"]
@@ -86,7 +87,8 @@ class Gradients:
 
         `with_output` has the numbers of the points whose samples bear the output too.
         """
-        with self.network.channels_last(self.plan.channels_last and self.window_cone is None):
+        layout = self.network.channels_last(self.plan.channels_last and self.window_cone is None)
+        with layout, tensor_float_32(self.precision == "tf32"):  # backwards included, which run outside of `reduced`
             return self._in_batches(points, wanted, frozenset(with_output))
 
     def output(self, points: torch.Tensor) -> torch.Tensor:

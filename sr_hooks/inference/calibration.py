@@ -7,7 +7,7 @@ import json
 import logging
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -17,6 +17,7 @@ from torch import nn
 
 from sr_hooks.core.disk_cache import recall, remember
 from sr_hooks.core.torch_errors import is_out_of_memory
+from sr_hooks.networks.calling import tensor_float_32
 from sr_hooks.networks.network import Network
 from sr_hooks.networks.probing.trial_inputs import trial_input
 
@@ -26,7 +27,6 @@ __all__ = [
     "calibrate",
     "is_out_of_memory",
     "reduced",
-    "tensor_float_32",
     "to_cpu",
     "to_device",
     "uncalibrated",
@@ -73,30 +73,11 @@ def to_cpu(*tensors: torch.Tensor) -> list[torch.Tensor]:
 @contextmanager
 def autocast(device: torch.device, precision: str) -> Iterator[None]:
     """float32 whatever is around it, TensorFloat-32 where an accelerator has it ("tf32"), or bfloat16 autocast."""
-    tensor_float = tensor_float_32(precision == "tf32") if device.type == "cuda" else nullcontext()
-    with tensor_float, torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16"):
+    with (
+        tensor_float_32(precision == "tf32"),
+        torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16"),
+    ):
         yield
-
-
-@contextmanager
-def tensor_float_32(allowed: bool) -> Iterator[None]:
-    """Convolutions and matrix products on CUDA round their float32 inputs to 10 bits, or do not; then as it was.
-
-    torch lets convolutions do so unless told otherwise.
-    """
-    products, convolutions = torch.backends.cuda.matmul, getattr(torch.backends.cudnn, "conv", None)
-    switches: list[tuple[Any, str]] = [(convolutions, "fp32_precision"), (products, "fp32_precision")]
-    values: tuple[object, object] = ("ieee", "tf32")
-    if not all(hasattr(owner, name) for owner, name in switches):  # before torch 2.9
-        switches, values = [(torch.backends.cudnn, "allow_tf32"), (products, "allow_tf32")], (False, True)
-    before = [getattr(owner, name) for owner, name in switches]
-    try:
-        for owner, name in switches:
-            setattr(owner, name, values[allowed])
-        yield
-    finally:
-        for (owner, name), value in zip(switches, before, strict=True):
-            setattr(owner, name, value)
 
 
 @contextmanager
@@ -210,7 +191,7 @@ def _seconds(network: Network, shape: tuple[int, ...], precision: str, plan: Exe
     best = float("inf")
     for attempt in range(3):
         start = clock()
-        with network.channels_last(plan.channels_last):
+        with network.channels_last(plan.channels_last), tensor_float_32(precision == "tf32"):
             network.differentiate(lambda: _forward_backward(network, shape, precision, plan))
         if network.device.type == "cuda":
             torch.cuda.synchronize(network.device)

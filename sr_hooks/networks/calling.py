@@ -1,4 +1,4 @@
-"""Call a module: its arguments, evaluation mode meanwhile, and the message where its own code fails."""
+"""Call a module: its arguments, evaluation mode and precision meanwhile, and the message where its own code fails."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ __all__ = [
     "failing_part",
     "forward_of",
     "prepared",
+    "tensor_float_32",
     "unstated",
 ]
 
@@ -191,10 +192,31 @@ def failing_part(module: nn.Module, run: Callable[[], Any]) -> str:
 
 
 @contextmanager
+def tensor_float_32(allowed: bool) -> Iterator[None]:
+    """Convolutions and matrix products on CUDA round their float32 inputs to 10 bits, or do not; then as it was.
+
+    torch lets convolutions do so unless told otherwise.
+    """
+    products, convolutions = torch.backends.cuda.matmul, getattr(torch.backends.cudnn, "conv", None)
+    switches: list[tuple[Any, str]] = [(convolutions, "fp32_precision"), (products, "fp32_precision")]
+    values: tuple[object, object] = ("ieee", "tf32")
+    if not all(hasattr(owner, name) for owner, name in switches):  # before torch 2.9
+        switches, values = [(torch.backends.cudnn, "allow_tf32"), (products, "allow_tf32")], (False, True)
+    before = [getattr(owner, name) for owner, name in switches]
+    try:
+        for owner, name in switches:
+            setattr(owner, name, values[allowed])
+        yield
+    finally:
+        for (owner, name), value in zip(switches, before, strict=True):
+            setattr(owner, name, value)
+
+
+@contextmanager
 def prepared(module: nn.Module) -> Iterator[None]:
     """Evaluation mode, no parameter gradients, no compiled code, no forward that Accelerate has wrapped in autocast.
 
-    Afterwards each part is as it was before.
+    float32 is float32 meanwhile, in forwards and backwards. Afterwards each part is as it was before.
     """
     modes = [(part, part.training) for part in module.modules()]
     trainable = [parameter for parameter in module.parameters() if parameter.requires_grad]
@@ -205,7 +227,8 @@ def prepared(module: nn.Module) -> Iterator[None]:
         module.eval()
         for parameter in trainable:
             parameter.requires_grad_(False)
-        with torch.compiler.set_stance("force_eager") if compiled_parts(module) else nullcontext():
+        stance = torch.compiler.set_stance("force_eager") if compiled_parts(module) else nullcontext()
+        with stance, tensor_float_32(False):
             yield
     finally:
         for parameter in trainable:

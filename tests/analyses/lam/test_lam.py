@@ -257,7 +257,7 @@ def test_in_place_outside_layers_makes_no_difference(lr, cone):
 
 
 def test_tensor_float_32_is_switched_and_put_back(baseline, small_lr):
-    from sr_hooks.inference.calibration import tensor_float_32
+    from sr_hooks.networks.calling import tensor_float_32
 
     def switches():
         new = getattr(torch.backends.cudnn, "conv", None)

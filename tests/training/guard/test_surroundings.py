@@ -103,7 +103,7 @@ def test_a_switch_of_torch_is_put_back(name: str) -> None:
 PRECISIONS = """
 import torch
 from sr_hooks.training import preserved
-from sr_hooks.inference.calibration import tensor_float_32
+from sr_hooks.networks.calling import tensor_float_32
 
 get, backends = torch._C._get_fp32_precision_getter, torch.backends
 def state():

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from sr_hooks.figures.saved_figure import DPI, figure_class, new_figure
+from sr_hooks.images.regions import outline
+from sr_hooks.images.windows import Window
 
 __all__ = [
     "COLOURS",
@@ -29,6 +31,7 @@ __all__ = [
     "pixels",
     "plain",
     "png",
+    "region_outline",
     "window_box",
     "with_picture",
 ]
@@ -95,6 +98,23 @@ def window_box(
     top, left, height, width = window
     for line, edge in ((0.7, colour),) if thin else ((2.6, "white"), (1.3, WINDOW_COLOUR)):
         axes.add_patch(Rectangle((left - 0.5, top - 0.5), width, height, fill=False, linewidth=line, edgecolor=edge))
+
+
+def region_outline(
+    axes: Any, region: Window, *, factor: float = 1.0, thin: bool = False, colour: str = "white"
+) -> None:
+    """Outline a window, or a region along its mask, as `window_box` does, on an image `factor` times smaller."""
+    if region.is_rectangle:
+        top, left, height, width = (side / factor for side in region.as_tuple())
+        window_box(axes, (top, left, height, width), thin=thin, colour=colour)
+        return
+    from matplotlib.patches import PathPatch
+    from matplotlib.path import Path as Line
+
+    borders = [Line(border[:, ::-1] / factor - 0.5, closed=True) for border in outline(region)]
+    line = Line.make_compound_path(*borders)
+    for thickness, edge in ((0.7, colour),) if thin else ((2.6, "white"), (1.3, WINDOW_COLOUR)):
+        axes.add_patch(PathPatch(line, fill=False, linewidth=thickness, edgecolor=edge))
 
 
 def colour_bar(figure: Any, shown: Any, axes: Any, label: str, ticks: list[float]) -> None:

@@ -11,7 +11,7 @@ from sr_hooks.analyses.lam.figure import LamView, draw_output
 from sr_hooks.figures.options import FigureOptions
 from sr_hooks.figures.panels import Panel, Slot, compose, open_axes
 from sr_hooks.figures.shrink import show, shrunk_map
-from sr_hooks.figures.style import INK, WINDOW_COLOUR, window_box
+from sr_hooks.figures.style import INK, WINDOW_COLOUR
 
 if TYPE_CHECKING:
     from sr_hooks.analyses.lam.result import LamResult
@@ -60,7 +60,7 @@ def _shown(count: int, at: float, most: int) -> list[int]:
 def _output(view: LamView, slot: Slot) -> None:
     upper, lower = slot.grid(2, 1).ravel()
     draw_output(upper, view)
-    window_box(upper, view.window)
+    view.outline(upper)
     slot.title(f"output frame {view.result.frame}", upper)
     show(lower, view.output, view.window)
     slot.title(f"window {view.window[2]}×{view.window[3]}", lower)
@@ -75,7 +75,7 @@ def _frames(view: LamView, shown: list[int], slot: Slot) -> None:
     norm = PowerNorm(0.35, 0, 1) if look.options.scale is None else look.norm()  # other frames have a hundredth
     ticks = [0, 0.01, 0.1, 0.5, 1] if look.options.scale is None else look.ticks
     at, shares = float(result.scalars["frame_at"]), np.array(result.scalars["frame_shares"])
-    values, clip, small = result.map, result.arrays["lr"], view.small(view.window) or view.window
+    values, clip = result.map, result.arrays["lr"]
     most = max(float(values.max()), 1e-30)
     grid = slot.grid(2, len(shown))
     for (upper, lower), t in zip(grid.T, shown, strict=True):
@@ -85,8 +85,8 @@ def _frames(view: LamView, shown: list[int], slot: Slot) -> None:
         lower.imshow(share, cmap=look.colormap, norm=norm, extent=extent, interpolation="nearest")
         slot.title(f"{shares[t]:.1%}", lower)
         if t == at:
-            window_box(upper, small)
-            window_box(lower, small, thin=True)
+            view.outline(upper, small=True)
+            view.outline(lower, small=True, thin=True)
             lower.title.set_color(WINDOW_COLOUR)
             lower.title.set_fontweight("bold")
     slot.bar(ScalarMappable(norm, look.colormap), "|attribution| / max of all frames", ticks, list(grid[1]), below=True)

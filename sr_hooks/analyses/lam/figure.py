@@ -13,7 +13,7 @@ from sr_hooks.figures.look import Look
 from sr_hooks.figures.options import FigureOptions
 from sr_hooks.figures.panels import Panel, Slot, compose
 from sr_hooks.figures.shrink import show, shrunk, shrunk_map, thinned
-from sr_hooks.figures.style import window_box
+from sr_hooks.figures.style import region_outline, window_box
 from sr_hooks.statistics.measures import kde
 
 if TYPE_CHECKING:
@@ -53,6 +53,11 @@ class LamView:
     @property
     def window(self) -> Region:
         return self.result.window
+
+    def outline(self, axes: Any, *, small: bool = False, thin: bool = False, colour: str = "white") -> None:
+        """Outline the window, or the mask, on an image of the output's size or, if `small`, of the map's."""
+        factor = self.factor if small else 1.0
+        region_outline(axes, self.result.region, factor=factor, thin=thin, colour=colour)
 
     @property
     def aspect(self) -> float:
@@ -129,12 +134,11 @@ def published_look(result: LamResult) -> FigureOptions:
 
 
 def _output(view: LamView, slot: Slot) -> None:
-    _, _, height, width = view.window
     draw_output(slot.axes, view)
-    window_box(slot.axes, view.window)
+    view.outline(slot.axes)
     high, wide = view.output.shape[-2:]
     partly = view.result.computed_box[2:] != (high, wide)
-    slot.title("bicubic, and output at the window" if partly else f"output {high}×{wide}, window {height}×{width}")
+    slot.title("bicubic, and output at the window" if partly else f"output {high}×{wide}, {_words(view)}")
 
 
 def draw_output(axes: Any, view: LamView) -> None:
@@ -158,12 +162,23 @@ def _common(box: Region, crop: Region) -> Region:
 
 def _window(view: LamView, slot: Slot) -> None:
     show(slot.axes, view.output, view.window)
-    slot.title(f"the window, at ({view.window[0]}, {view.window[1]})")
+    mask = not view.result.region.is_rectangle
+    if mask:
+        view.outline(slot.axes, thin=True)
+    psnr = "" if view.result.window_psnr is None else f", PSNR {view.result.window_psnr:.2f} dB"
+    slot.title(f"the {'mask' if mask else 'window'}{psnr}, at ({view.window[0]}, {view.window[1]})")
+
+
+def _words(view: LamView) -> str:
+    """The window in words."""
+    _, _, height, width = view.window
+    region = view.result.region
+    return f"window {height}×{width}" if region.is_rectangle else f"mask of {region.area} pixels"
 
 
 def _input(view: LamView, slot: Slot) -> None:
     show(slot.axes, view.lr, view.small(view.crop))
-    window_box(slot.axes, view.small(view.window) or view.window)
+    view.outline(slot.axes, small=True)
     slot.title(f"input {view.lr.shape[-2]}×{view.lr.shape[-1]}")
 
 
@@ -205,8 +220,8 @@ def draw_map(axes: Any, look: Look, view: LamView, region: Region | None) -> Any
         how["alpha"] = np.clip(np.sqrt(share), 0, 0.85)
     drawn = axes.imshow(share, **how)
     _limits(axes, view, region)
-    outline = "white" if look.overlay == "apart" and not look.is_paper else "#222222"
-    window_box(axes, view.small(view.window) or view.window, thin=True, colour=outline)
+    colour = "white" if look.overlay == "apart" and not look.is_paper else "#222222"
+    view.outline(axes, small=True, thin=True, colour=colour)
     return drawn
 
 

@@ -19,7 +19,7 @@ from sr_hooks.figures.look import Look
 from sr_hooks.figures.options import FigureOptions, read_figure_options
 from sr_hooks.figures.sheet import SMALL, WIDTH, Sheet, fitted
 from sr_hooks.figures.shrink import shrunk
-from sr_hooks.figures.style import image_of, plain, window_box
+from sr_hooks.figures.style import image_of, plain, region_outline
 from sr_hooks.grid.report.matrix import Matrix, draw_bars, draw_block, matrix_of
 from sr_hooks.grid.report.rows import MapsOfWindow, is_map, map_images
 from sr_hooks.images.image import upsample
@@ -229,34 +229,29 @@ def _reference(
     def box(line: int, column: int, span: int = 1) -> tuple[float, float, float, float]:
         return (_column(column), top + line * step, span * _UNIT + (span - 1) * _GAP, (span - 1) * step + height)
 
-    def show(image: np.ndarray, place_box: tuple[float, float, float, float], name: str, window: Any = None) -> None:
+    def show(image: np.ndarray, place_box: tuple[float, float, float, float], name: str, factor: float = 0) -> None:
         picture, extent = shrunk(image, most=_PIXELS)
         axes = sheet.picture(picture, place_box, name, extent=extent)
-        if window is not None:
-            window_box(axes, window)
+        if factor:
+            region_outline(axes, result.region, factor=factor)
 
+    zoom = result.arrays["output"].shape[-1] / result.arrays["lr"].shape[-1]
     large = 2 if rows > 2 else 1
-    show(whole, box(0, 0, large), whole_name, result.window)
+    show(whole, box(0, 0, large), whole_name, 1.0)
     if large == 1:
-        show(lr, box(0, 1), lr_name, _small_window(result))
+        show(lr, box(0, 1), lr_name, zoom)
     patches = [p for p in (patch, interpolated) if p is not None]
     line = large if large == 2 else 1
     if large == 2 and rows >= 5:
-        show(lr, box(2, 0, 2), lr_name, _small_window(result))
+        show(lr, box(2, 0, 2), lr_name, zoom)
         line = 4
     elif large == 2:
-        show(lr, box(2, 0), lr_name, _small_window(result))
+        show(lr, box(2, 0), lr_name, zoom)
         sheet.picture(patches[0][1], box(2, 1), patches[0][0])
         patches, line = patches[1:], 3
     if line < rows:
         for column, (name, image) in enumerate(patches):
             sheet.picture(image, box(line, column), name)
-
-
-def _small_window(result: LamResult) -> tuple[float, float, float, float]:
-    zoom = result.arrays["output"].shape[-1] / result.arrays["lr"].shape[-1]
-    top, left, height, width = result.window
-    return (top / zoom, left / zoom, height / zoom, width / zoom)
 
 
 def _cut(image: np.ndarray, window: tuple[int, int, int, int]) -> np.ndarray:

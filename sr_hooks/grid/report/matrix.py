@@ -19,7 +19,7 @@ from sr_hooks.errors import OptionError, nearest
 from sr_hooks.figures.look import Look
 from sr_hooks.figures.sheet import Sheet, fitted
 from sr_hooks.figures.shrink import show
-from sr_hooks.figures.style import plain, window_box
+from sr_hooks.figures.style import plain
 from sr_hooks.images.image import upsample
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ class _Page:
         axes = self._picture(box, view.aspect, self._short(f"{kind} with the window", kind, box), 1.6)
         show(axes, whole, view.crop, interpolation="antialiased")
         axes.set_aspect("auto")
-        window_box(axes, view.window)
+        view.outline(axes)
 
     def _short(self, text: str, shorter: str, box: Any) -> str:
         """The text, or the shorter one if the text is too long for a line below the picture."""
@@ -225,7 +225,7 @@ class _Page:
         axes = self._picture(box, view.aspect, f"LR, {view.lr.shape[-2]}×{view.lr.shape[-1]}", 1.6)
         show(axes, view.lr, view.small(view.crop))
         axes.set_aspect("auto")
-        window_box(axes, view.small(view.window) or view.window)
+        view.outline(axes, small=True)
 
     def network(self, number: int, row: Row, result: LamResult | None, mark: str) -> None:
         """Draw the pictures of one network, with its name above them or at their left."""

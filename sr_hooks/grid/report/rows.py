@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
 from typing import Any
 
@@ -18,7 +18,9 @@ from sr_hooks.core.text import one_line
 from sr_hooks.grid.folder import GridFolder
 from sr_hooks.grid.plan import Cell, GridPlan, read_cached_image
 from sr_hooks.grid.report.html_plots import histogram_of, scatters_of
-from sr_hooks.images.metrics import SMALLEST_SSIM, psnr, quantise, ssim
+from sr_hooks.images.metrics import SMALLEST_SSIM, luma, psnr, quantise, ssim
+from sr_hooks.images.regions import region_psnr
+from sr_hooks.images.windows import Window
 from sr_hooks.results.result import Result
 
 __all__ = ["GridRows", "MapImages", "MapsOfWindow", "Row", "better", "is_map", "map_images"]
@@ -117,13 +119,13 @@ class GridRows:
             scalars=result.scalars,
             provenance=result.provenance,
             card=getattr(result, "card", None),
-            window_numbers=self._quality(cell, result, cell.window) if cell.window else {},
+            window_numbers=self._quality(cell, result, _region_of(cell, result)) if cell.window else {},
         )
 
-    def _quality(self, cell: Cell, result: Result, window: tuple[int, int, int, int] | None = None) -> dict[str, float]:
+    def _quality(self, cell: Cell, result: Result, window: Window | None = None) -> dict[str, float]:
         """PSNR and SSIM as papers give them, with 8 bits and luma: of a window, or of the whole output.
 
-        Of the whole output without a border as wide as the scale. SSIM needs 11 pixels a side.
+        Of the whole output without a border as wide as the scale. SSIM needs a rectangle with 11 pixels a side.
         """
         truth = self.truth(cell)
         if truth is None or "output" not in result.arrays:
@@ -135,12 +137,15 @@ class GridRows:
             return {}
         if height > truth.shape[-2] or width > truth.shape[-1]:
             return {}
-        top, left, high, wide = window or (0, 0, height, width)
+        top, left, high, wide = window.as_tuple() if window else (0, 0, height, width)
         part = (..., slice(top, top + high), slice(left, left + wide))
         pixels = torch.from_numpy(output[part])
         if not torch.isfinite(pixels).all():
             return {}  # only a part of the output was computed
         pair = quantise(pixels), quantise(truth[part])
+        if window is not None and not window.is_rectangle:
+            moved = replace(window, top=0, left=0)
+            return {"psnr_y": region_psnr(luma(pair[0]), luma(pair[1]), moved)}
         numbers = {"psnr_y": float(psnr(*pair, border=border, colour="y"))}
         if min(high, wide) - 2 * border >= SMALLEST_SSIM:
             numbers["ssim_y"] = float(ssim(*pair, border=border, colour="y"))
@@ -173,9 +178,18 @@ def _misfit_of_map(cell: Cell, result: LamResult) -> str | None:
         return f"its result cannot be shown: a map of shape {values.shape} for an input of shape {lr.shape}"
     if output.ndim != 3 or top + height > output.shape[1] or left + width > output.shape[2]:
         return f"its result cannot be shown: a window {result.window} of an output of shape {output.shape}"
+    mask = result.arrays.get("region")
+    if mask is not None and (mask.shape != output.shape[1:] or result.region.as_tuple() != result.window):
+        return f"its result cannot be shown: a mask of shape {mask.shape} that is not of the window {result.window}"
     if {len(output), lr.shape[-3]} - {1, 3}:
         return f"its result cannot be shown: images of {len(output)} and {lr.shape[-3]} channels"
     return None
+
+
+def _region_of(cell: Cell, result: Result) -> Window | None:
+    if isinstance(result, LamResult):
+        return result.region
+    return Window(*cell.window) if cell.window else None
 
 
 def better(analysis: str) -> Mapping[str, str]:

@@ -132,7 +132,10 @@ def test_the_doors_agree(photo: torch.Tensor, tmp_path: Path, monkeypatch: pytes
     """Python, the command line, a grid's file and a watched run, of a mask's file."""
     from sr_hooks.cli.app import main
     from sr_hooks.grid import read_request, run_grid
-    from sr_hooks.images import read_image, write_image
+    from sr_hooks.grid.folder import GridFolder
+    from sr_hooks.grid.plan import make_plan
+    from sr_hooks.grid.report.rows import GridRows
+    from sr_hooks.images import luma, quantise, read_image, write_image
 
     monkeypatch.chdir(tmp_path)
     write_image(photo[..., :SIDE, :SIDE], "photo.png")
@@ -148,12 +151,18 @@ def test_the_doors_agree(photo: torch.Tensor, tmp_path: Path, monkeypatch: pytes
     (tmp_path / "grid.yml").write_text(f"networks: [{model}]\nimages: [photo.png]\nwindows: [mask.png, auto]\n")
     with pytest.raises(OptionError, match="auto stands alone"):
         read_request(tmp_path / "grid.yml")
-    (tmp_path / "grid.yml").write_text(f"networks: ['{model}']\nimages: [photo.png]\nwindows: [mask.png, '0,0,8']\n")
+    (tmp_path / "grid.yml").write_text(f"networks: ['{model}']\nimages: [photo.png]\nwindows: [mask.png, '0,0,16']\n")
     monkeypatch.chdir("/")
     run_grid(read_request(tmp_path / "grid.yml"), tmp_path / "grid")
     monkeypatch.chdir(tmp_path)
     cells = [read_result(file.parent) for file in sorted((tmp_path / "grid").rglob("result.json"))]
     (cell,) = [result for result in cells if "region" in result.arrays]
+    rows = GridRows(
+        make_plan(read_request(tmp_path / "grid.yml"), device="cpu", threads=1), GridFolder(tmp_path / "grid")
+    )
+    output = quantise(torch.from_numpy(cell.arrays["output"])[None])
+    expected = region_psnr(luma(output), luma(quantise(truth)), cell.region)
+    assert rows.rows[0].window_numbers == {"psnr_y": expected} and "ssim_y" in rows.rows[1].window_numbers
     assert len(cells) == 2
     net = Tiny()
     optimizer = torch.optim.SGD(net.parameters(), lr=0.0)
@@ -167,3 +176,44 @@ def test_the_doors_agree(photo: torch.Tensor, tmp_path: Path, monkeypatch: pytes
         assert np.array_equal(result.attribution, python.attribution)
         assert np.array_equal(result.arrays["region"], OBJECT)
         assert result.provenance["region_sha256"] == python.provenance["region_sha256"]
+
+
+def test_the_figure_draws_the_outline_and_says_the_psnr_of_the_mask(lr: torch.Tensor):
+    from matplotlib.patches import PathPatch, Rectangle
+
+    truth = upsample(lr, (SIDE, SIDE)).clamp(0, 1)
+    figure = sr_hooks.lam(Tiny(), lr, window=OBJECT, gt=truth, **STEPS).figure()
+    titles = [axes.get_title() for axes in figure.axes]
+    assert any(f"mask of {OBJECT.sum()} pixels" in title for title in titles)
+    assert any(title.startswith("the mask, PSNR ") for title in titles)
+    drawn = {
+        axes.get_title().split(",")[0]: [p for p in axes.patches if isinstance(p, PathPatch)] for axes in figure.axes
+    }
+    assert all(drawn[name] for name in ("output 128×128", "the mask", "input 64×64", "LAM"))
+    corners = drawn["output 128×128"][0].get_path().vertices + 0.5
+    for border in outline(sr_hooks.lam(Tiny(), lr, window=OBJECT, **STEPS).region):
+        assert {tuple(point) for point in border[:, ::-1]} <= {tuple(point) for point in corners}
+    boxes = sr_hooks.lam(Tiny(), lr, window=(8, 8, 16), **STEPS).figure().axes[0].patches
+    assert boxes and all(isinstance(box, Rectangle) for box in boxes)
+
+
+class Frames(torch.nn.Module):
+    """The middle frame, twice as large, a little mixed with its neighbours."""
+
+    def forward(self, clip: torch.Tensor) -> torch.Tensor:
+        mixed = 0.8 * clip[:, 1] + 0.1 * (clip[:, 0] + clip[:, 2])
+        return torch.nn.functional.interpolate(mixed, scale_factor=2, mode="bilinear")
+
+
+def test_a_clip_takes_masks_and_auto(lr: torch.Tensor):
+    small = lr[..., :32, :32]
+    clip = torch.stack([small.roll(shift, -1) for shift in range(3)], 1)
+    network = sr_hooks.Network(Frames(), frames=3, scale=2)
+    mask = OBJECT[32:96, 38:102]
+    full = np.zeros_like(mask)
+    full[8:24, 8:24] = True
+    result, box, square, auto = sr_hooks.lam(network, clip, window=[mask, full, (8, 8, 16), "auto"], **STEPS)
+    assert result.is_clip and np.array_equal(result.arrays["region"], mask)
+    assert np.array_equal(box.attribution, square.attribution)
+    assert auto.window == window_with_most_edges(upsample(clip[:, 1], (64, 64))).as_tuple()
+    assert result.figure() is not None

@@ -12,7 +12,7 @@ from torch import nn
 
 from sr_hooks.core.torch_errors import one_line
 from sr_hooks.errors import ForwardError, ImageError, NetworkError, NoImage
-from sr_hooks.networks.probing.guesses import channel_guesses, frame_guesses, sizes_to_try
+from sr_hooks.networks.probing.guesses import channel_guesses, confirming_sides, frame_guesses, sizes_to_try
 from sr_hooks.networks.probing.input_range import infer_range, range_of_module
 from sr_hooks.networks.probing.trial_inputs import trial_input, trial_sides
 
@@ -163,6 +163,9 @@ def _probe(
             ):
                 try:
                     ratio = _ratio(run(trial_input(frames, channels, sides, device)), sides, name, scale)
+                    others = None if frames or square else confirming_sides(module, multiple)
+                    if others is not None:
+                        _ratio(run(trial_input(frames, channels, others, device)), others, name, scale)
                     return NetworkFacts(ratio, multiple, channels, frames, minimum, square)
                 except NoImage:
                     if scale is None:

@@ -28,4 +28,6 @@ def trial_sides(multiple: int, frames: int) -> tuple[int, int]:
     """
     if frames:
         return (5 * multiple, 7 * multiple) if multiple >= 8 else (35 * multiple, 37 * multiple)
+    if multiple > 64:
+        return (multiple, 3 * multiple)
     return (3 * multiple, 5 * multiple) if multiple >= 8 else (17 * multiple, 19 * multiple)

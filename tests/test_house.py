@@ -27,9 +27,21 @@ CROWDED = {
 LONG: set[str] = set()
 """Files that are still to be cut. An empty set is the aim; a file that has been cut must be struck off."""
 
-HEAVY = {"basicsr", "matplotlib", "mmengine", "mmagic", "scipy", "sklearn", "spandrel", "tensorboard", "torchvision"}
-MAY_IMPORT = {"adapters/mmagic.py": {"mmengine"}}
-"""The module that mmengine's configs name; nobody imports it who has no mmengine."""
+HEAVY = {
+    "accelerate",
+    "basicsr",
+    "lightning",
+    "matplotlib",
+    "mmengine",
+    "mmagic",
+    "scipy",
+    "sklearn",
+    "spandrel",
+    "tensorboard",
+    "torchvision",
+} | {"pytorch_lightning", "transformers"}
+MAY_IMPORT = {"adapters/mmagic.py": {"mmengine"}, "adapters/lightning.py": {"lightning", "pytorch_lightning"}}
+"""The modules that mmengine's configs and Lightning's users name; nobody imports them who has no such package."""
 
 
 def relative(path: Path) -> str:

@@ -21,16 +21,12 @@ from sr_hooks.adapters.mmengine_runner import (
     optimizer_of,
     validation_images,
 )
-from sr_hooks.errors import OptionError, nearest
-from sr_hooks.training.config import BLOCK, WatchPlan, merge, parse_block
+from sr_hooks.training.config import BLOCK, WatchPlan, merge, network_part, parse_block
 from sr_hooks.training.distributed import stopping
 from sr_hooks.training.session import Session
 from sr_hooks.training.watch_images import image_source
 
 __all__ = ["SRHooks"]
-
-_FACTS = ("scale", "input_range", "mean", "std", "bgr", "multiple", "channels", "output", "name")
-_WEIGHTS = ("ema", "raw")
 
 
 class SRHooks(Hook):  # type: ignore[misc]  # mmengine is untyped
@@ -148,20 +144,10 @@ class SRHooks(Hook):  # type: ignore[misc]  # mmengine is untyped
         where = (f"{file}: " if file else "") + " + ".join(sources)
         if config_block is not None and not isinstance(config_block, Mapping):
             parse_block(_plain(config_block), where=where)  # says what it should be
-        block = merge(_plain(config_block), self.block)
-        path = "generator"
-        if "network" in block and block["network"] not in _WEIGHTS:
-            path = block.pop("network")
-            if not isinstance(path, str) or not path:
-                raise OptionError(f"{where}: network is {path!r}: ema, raw, or a part of the model, path.to.submodule")
-        facts = block.pop("facts", None) or {}
-        if not isinstance(facts, Mapping):
-            raise OptionError(f"{where}: facts is {facts!r}: a mapping, e.g. dict(input_range=1, bgr=True)")
-        for key in facts:
-            if key not in _FACTS:
-                raise OptionError(f"{where}: facts: unknown key {key!r}; {nearest(str(key), _FACTS)}")
+        merged = merge(_plain(config_block), self.block)
+        block, path, facts = network_part(merged, where=where, default="generator")
         base = self.base or (Path(file).parent if file else Path())
-        return parse_block(block, where=where, base=base), path, dict(facts)
+        return parse_block(block, where=where, base=base), str(path), facts
 
 
 def _plain(value: Any) -> Any:

@@ -26,6 +26,7 @@ __all__ = [
     "block_file_beside",
     "located",
     "merge",
+    "network_part",
     "option_file",
     "parse_block",
     "read_block",
@@ -36,6 +37,8 @@ BLOCK = "sr_hooks"
 FIGURE = "figure"
 DEFAULT_SINKS = ("folder", "tensorboard", "log")
 _RUN_KEYS = ("sinks", "seed", FIGURE)
+_FACTS = ("scale", "input_range", "mean", "std", "bgr", "multiple", "channels", "output", "name")
+_WEIGHTS = ("ema", "raw")
 
 
 @dataclass(frozen=True)
@@ -118,6 +121,30 @@ def merge(*blocks: Mapping[str, Any] | None) -> dict[str, Any]:
             both = isinstance(before, Mapping) and isinstance(value, Mapping)
             merged[key] = {**before, **value} if both else value  # type: ignore[dict-item]
     return merged
+
+
+def network_part(
+    block: Mapping[str, Any], *, where: str, default: str | None
+) -> tuple[dict[str, Any], str | None, dict[str, Any]]:
+    """For hosts whose model has parts: the block without `network` as a part's path and `facts`, the path, the facts.
+
+    "ema" and "raw" as `network` stay in the block: they say which weights to look at.
+
+    Raises:
+        OptionError: a path that is no text, or an unknown fact, with the nearest known.
+    """
+    block, path = dict(block), default
+    if "network" in block and block["network"] not in _WEIGHTS:
+        path = block.pop("network")
+        if not isinstance(path, str) or not path:
+            raise OptionError(f"{where}: network is {path!r}: ema, raw, or a part of the model, path.to.submodule")
+    facts = block.pop("facts", None) or {}
+    if not isinstance(facts, Mapping):
+        raise OptionError(f"{where}: facts is {facts!r}: a mapping, e.g. dict(input_range=1, bgr=True)")
+    for key in facts:
+        if key not in _FACTS:
+            raise OptionError(f"{where}: facts: unknown key {key!r}; {nearest(str(key), _FACTS)}")
+    return block, path, dict(facts)
 
 
 def parse_block(block: Any, *, where: str = BLOCK, base: Path | None = None) -> WatchPlan:

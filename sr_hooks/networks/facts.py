@@ -22,12 +22,15 @@ Origin = Literal["stated", "file", "inferred", "guessed"]
 """Where a fact is from: the caller, a file, the module and what it did on small inputs, or the usual value."""
 
 
+_DENOMINATOR = 16  # the largest of a scale that is a fraction
+
+
 @dataclass(frozen=True)
 class NetworkFacts:
     """What an analysis must know of a network.
 
     Attributes:
-        scale: output pixels per input pixel: a whole number, or a fraction for networks that shrink.
+        scale: output pixels per input pixel: a whole number, or a fraction, of networks that shrink or enlarge by 2.5.
         multiple: input height and width are padded to a multiple of this number.
         channels: of the input, 1 or 3.
         frames: 0 for a network of images; for a network over clips, a number of frames on which it runs.
@@ -162,10 +165,10 @@ def _probe(
                 module, frames, multiple=stated.multiple, minimum=stated.minimum, square=stated.square
             ):
                 try:
-                    ratio = _ratio(run(trial_input(frames, channels, sides, device)), sides, name, scale)
+                    ratio = _ratio(run(trial_input(frames, channels, sides, device)), sides, multiple, name, scale)
                     others = None if frames or square else confirming_sides(module, multiple)
                     if others is not None:
-                        _ratio(run(trial_input(frames, channels, others, device)), others, name, scale)
+                        _ratio(run(trial_input(frames, channels, others, device)), others, multiple, name, scale)
                     return NetworkFacts(ratio, multiple, channels, frames, minimum, square)
                 except NoImage:
                     if scale is None:
@@ -191,16 +194,29 @@ def _first_failure(failures: list[NetworkError]) -> str:
     return str((ran or failures)[0])
 
 
-def _ratio(out: torch.Tensor, sides: tuple[int, int], name: str, stated: float | None) -> float:
+def _ratio(out: torch.Tensor, sides: tuple[int, int], multiple: int, name: str, stated: float | None) -> float:
+    """The scale that the sizes of output and input show: whole, one over a whole number, or a fraction like 5/2.
+
+    Of a fraction the denominator divides `multiple`, so that the output of every padded input has whole sides.
+    """
     ratios = [Fraction(size, side) for size, side in zip(out.shape[-2:], sides, strict=True)]
-    regular = ratios[0] == ratios[1] and 1 in (ratios[0].denominator, ratios[0].numerator)
     scale = _whole(float(ratios[0]))
-    if not regular or (stated is not None and scale != stated):
-        why = f"scale={stated:g} was stated" if stated is not None else "that is no scale"
-        raise NetworkError(
-            f"{name} returned {out.shape[-2]}x{out.shape[-1]} pixels for an input of {sides[0]}x{sides[1]}: {why}"
+    below, above = ratios[0].denominator, ratios[0].numerator
+    regular = 1 in (below, above) or (below <= _DENOMINATOR and multiple % below == 0)
+    if regular and ratios[0] == ratios[1] and stated in (None, scale):
+        return scale
+    why = "that is no scale"
+    if stated is not None:
+        why = f"scale={stated:g} was stated"
+    elif max(ratios) > 1.1 * min(ratios):
+        height, width = (f"{float(ratio):.3g}" for ratio in ratios)
+        why = (
+            f"that is no scale, since height becomes {height} times and width {width} times as large. "
+            "Resize the output to one scale, Network(module, output=lambda y: ...)"
         )
-    return scale
+    raise NetworkError(
+        f"{name} returned {out.shape[-2]}x{out.shape[-1]} pixels for an input of {sides[0]}x{sides[1]}: {why}"
+    )
 
 
 def _whole(scale: float) -> float:

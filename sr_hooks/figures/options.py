@@ -89,7 +89,9 @@ def parse_pairs(pairs: Sequence[str], *, where: str = "--figure") -> FigureOptio
         key, sign, value = pair.partition("=")
         if not sign:
             raise OptionError(f"{where} {pair}: give key=value, for instance {where} width=double")
-        values[key.strip().replace("-", "_")] = value if key.strip() in ("title", "colormap") else value_or_text(value)
+        values[key.strip().replace("-", "_")] = (
+            value if not value or key.strip() in ("title", "colormap") else value_or_text(value)
+        )
     return read_figure_options(values, where=where)
 
 

@@ -44,22 +44,24 @@ def shrunk_map(values: np.ndarray, region: Region | None = None, most: int = MOS
     part = values[top:bottom, left:right]
     factor = -(-max(part.shape) // most)
     if factor > 1:
-        rows, columns = (-(-side // factor) * factor for side in part.shape)
-        padded = np.pad(part, ((0, rows - part.shape[0]), (0, columns - part.shape[1])))
-        part = padded.reshape(rows // factor, factor, columns // factor, factor).max(axis=(1, 3))
-        bottom, right = top + rows, left + columns
+        part = _blocks(part, factor, np.maximum)
+        bottom, right = top + factor * part.shape[0], left + factor * part.shape[1]
     return part, (left - 0.5, right - 0.5, bottom - 0.5, top - 0.5)
 
 
-def thinned(values: np.ndarray, most: int = 720) -> np.ndarray:
+def _blocks(values: np.ndarray, factor: int, join: np.ufunc) -> np.ndarray:
+    """Join blocks of factor x factor values (less at the lower and right edge), without a copy of a large array."""
+    rows = join.reduceat(values, np.arange(0, values.shape[0], factor), axis=0)
+    result: np.ndarray = join.reduceat(rows, np.arange(0, values.shape[1], factor), axis=1)
+    return result
+
+
+def thinned(values: np.ndarray, most: int = 480) -> np.ndarray:
     """The sums of blocks of a map (h,w) with at most `most` blocks a side; the map itself if it is not larger."""
     factor = -(-max(values.shape) // most)
     if factor <= 1:
         return values
-    rows, columns = (-(-side // factor) * factor for side in values.shape)
-    padded = np.pad(values, ((0, rows - values.shape[0]), (0, columns - values.shape[1])))
-    sums: np.ndarray = padded.reshape(rows // factor, factor, columns // factor, factor).sum(axis=(1, 3))
-    return sums
+    return _blocks(values, factor, np.add)
 
 
 def show(axes: Any, image: np.ndarray, region: Region | None = None, *, grey: bool = False, **how: Any) -> Any:

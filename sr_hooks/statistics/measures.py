@@ -17,11 +17,17 @@ __all__ = [
 ]
 
 _RESAMPLES = 2000
+_AT_ONCE = 1 << 20  # pixels of a map that are summed at once
 
 
 def attribution_map(attribution: np.ndarray) -> np.ndarray:
     """(...,C,h,w) signed attribution to its (...,h,w) map |sum over C|, not normalised (arXiv 2011.11036)."""
-    values: np.ndarray = np.abs(attribution.sum(axis=-3, dtype=np.float64)).astype(np.float32)
+    *before, _, height, width = attribution.shape
+    values = np.empty((*before, height, width), np.float32)
+    rows = max(1, _AT_ONCE // max(width, 1))
+    for start in range(0, height, rows):  # in float64, but not of a large map at once
+        band = (..., slice(start, start + rows), slice(None))
+        values[band] = np.abs(attribution[band].sum(axis=-3, dtype=np.float64))
     return values
 
 

@@ -47,7 +47,8 @@ class Lam(Analysis[LamOptions]):
                     results += Explanation(Question(framed, windows, options, progress), clip).results()
             else:
                 question = Question(network, windows, options, progress)
-                for part in torch.cat(inputs).split(question.images_at_once(tuple(inputs[0].shape[1:]))):
+                batch = inputs[0] if len(inputs) == 1 else torch.cat(inputs)  # a large image is not copied
+                for part in batch.split(question.images_at_once(tuple(inputs[0].shape[1:]))):
                     results += Explanation(question, part).results()
         return results if prepared.listed or len(inputs) > 1 else results[0]
 

@@ -37,7 +37,7 @@ class LamView:
         self.image = self.lr if image is None else image
         self.output = result.arrays["output"]
         self.factor = self.output.shape[-1] / self.values.shape[-1]
-        self.share = self.values / max(float(self.values.max()), 1e-30)
+        self.largest = max(float(self.values.max()), 1e-30)
         self.crop: Region | None = options.crop
         self.zoom: Region | None = None
         if options.zoom or (options.panels and "zoom" in options.panels):
@@ -210,7 +210,8 @@ def _label(what: str) -> str:
 
 def draw_map(axes: Any, look: Look, view: LamView, region: Region | None) -> Any:
     """Draw the map by the look: apart, in red over the image, or in colours over the grey image."""
-    share, extent = shrunk_map(view.share, region)
+    share, extent = shrunk_map(view.values, region)
+    share = share / view.largest
     how: dict[str, Any] = {"cmap": look.colormap, "norm": look.norm(), "extent": extent, "interpolation": "nearest"}
     if look.overlay == "red":
         _under(axes, view, region, grey=False)

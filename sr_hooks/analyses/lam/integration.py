@@ -17,7 +17,7 @@ from sr_hooks.analyses.lam.verdict import clip_scalars, clip_words, judge
 from sr_hooks.attribution.image_paths import ImagePath, Within, arc_length
 from sr_hooks.attribution.input_gradients import Gradients, Sample, Tally
 from sr_hooks.attribution.quadrature import Bisection, Node
-from sr_hooks.attribution.receptive_field.own_output import apart, own_output
+from sr_hooks.attribution.receptive_field.own_output import apart, fill_unknown, own_output
 from sr_hooks.attribution.receptive_field.proved_cones import WindowCone, WindowCones
 from sr_hooks.errors import OptionError
 from sr_hooks.images.image import as_batch, sha256_of
@@ -74,15 +74,18 @@ class Explanation:
             window_cones = self.question.window_cones(shape, self.precision, again=True)
         groups: list[WindowCone | None] = [*window_cones.groups] if window_cones and window_cones.groups else [None]
         near = None if window_cones is None or self._shows_all(window_cones) else window_cones.groups
-        outputs = [own_output(self.network, image, near) for image in self.images]
+        unfilled: list[torch.Tensor] = []  # NaN comes last, since the memory of a large output is needed before
+        outputs = [own_output(self.network, image, near, unfilled=unfilled) for image in self.images]
         integrals: dict[tuple[int, int], _WindowIntegral] = {}
         for group in groups:
             integrals |= self._compared(group, plan, window_cones.reason if window_cones else "", outputs)
-        return [
+        results = [
             self._result(image, index, integrals[row, index], outputs[row])
             for row, image in enumerate(self.images)
             for index in range(len(self.windows))
         ]
+        fill_unknown([output for output in unfilled if any(output is shown for shown in outputs)], near or ())
+        return results
 
     def _shows_all(self, window_cones: WindowCones) -> bool:
         """Whether the whole output is computed for the picture, and so can be compared with the cone's."""
@@ -209,9 +212,9 @@ class Explanation:
         window, nodes, attribution = self.windows[index], integral.nodes, integral.attribution
         h, w = image.shape[-2:]
         change = nodes[-1].value - nodes[0].value
-        total = float(attribution.double().sum())
+        total = float(attribution.sum(dtype=torch.float64))
         # Not over the change alone: attributions of both signs may cancel to almost none of it.
-        size = max(float(attribution.double().abs().sum()), abs(change))
+        size = max(float(attribution.abs().sum(dtype=torch.float64)), abs(change))
         gap = abs(total - change) / size if size > 0 else 0.0
         arrays = {
             "attribution": attribution[0].numpy(),

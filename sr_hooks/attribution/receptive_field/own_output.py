@@ -13,15 +13,23 @@ from sr_hooks.errors import NetworkError
 from sr_hooks.images.windows import Box
 from sr_hooks.networks.network import Network
 
-__all__ = ["apart", "own_output"]
+__all__ = ["apart", "fill_unknown", "own_output"]
 
 
-def own_output(network: Network, image: torch.Tensor, cones: Sequence[WindowCone] | None = None) -> torch.Tensor:
+def own_output(
+    network: Network,
+    image: torch.Tensor,
+    cones: Sequence[WindowCone] | None = None,
+    *,
+    unfilled: list[torch.Tensor] | None = None,
+) -> torch.Tensor:
     """The network's own output for an image, on the CPU.
 
     Args:
         image: (1,C,h,w), or a clip.
         cones: where given, only their output boxes are computed, if the network allows that.
+        unfilled: where given, an output that is computed in part is added to this list, and its other values stay
+            undefined until `fill_unknown`. Memory that is never written costs nothing meanwhile.
 
     Returns:
         (1,C',H,W), NaN where it is not computed.
@@ -36,11 +44,24 @@ def own_output(network: Network, image: torch.Tensor, cones: Sequence[WindowCone
             output = network(image.to(network.device)).float().cpu()
         _demand_finite(output, network.name)
         return output
-    output = torch.full((1, known[0].shape[1], *network.output_size(*image.shape[-2:])), torch.nan)
+    output = torch.empty((1, known[0].shape[1], *network.output_size(*image.shape[-2:])))
     for cone, part in zip(cones, known, strict=True):
         _demand_finite(part, network.name)
         output[(..., *cone.output.slices)] = part
+    if unfilled is None:
+        fill_unknown([output], cones)
+    else:
+        unfilled.append(output)
     return output
+
+
+def fill_unknown(outputs: Sequence[torch.Tensor], cones: Sequence[WindowCone]) -> None:
+    """Write NaN, in place, into all of the outputs but the boxes of these cones."""
+    for output in outputs:
+        parts = [output[(..., *cone.output.slices)].clone() for cone in cones]
+        output.fill_(torch.nan)
+        for cone, part in zip(cones, parts, strict=True):
+            output[(..., *cone.output.slices)] = part
 
 
 def _demand_finite(output: torch.Tensor, name: str) -> None:

@@ -12,7 +12,19 @@ __all__ = ["API_VERSION", "RESERVED_NAMES", "hookimpl", "hookspec"]
 API_VERSION = 2
 """A plugin that needs a newer contract says so by an attribute `sr_hooks_api = 3`; older hosts disable it."""
 
-_COMMANDS = ["card", "check", "compare", "demo", "doctor", "grid", "layers", "networks", "new-plugin", "plugins"]
+_COMMANDS = [
+    "card",
+    "check",
+    "compare",
+    "completion",
+    "demo",
+    "doctor",
+    "grid",
+    "layers",
+    "networks",
+    "new-plugin",
+    "plugins",
+]
 _COMMANDS += ["report", "show", "train"]
 _KEYS = ["at", "at_end", "budget", "every", "image", "images", "limit", "network", "on_error", "on_validation"]
 RESERVED_NAMES = frozenset([*_COMMANDS, *_KEYS, "seed", "sinks"])

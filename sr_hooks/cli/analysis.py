@@ -5,15 +5,20 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import functools
+import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from sr_hooks.analyses.base import blamed, execute, joined
 from sr_hooks.analyses.lam.result import LamResult
-from sr_hooks.cli.networks import add_network_flags, load_network
-from sr_hooks.cli.show import add_figure_flag, figure_options, print_result
+from sr_hooks.cli.networks import add_analysis_flags, load_network
+from sr_hooks.cli.show import result_text
+from sr_hooks.cli.terminal.answer import Answer
+from sr_hooks.cli.terminal.examples import examples_of, examples_of_plugin
+from sr_hooks.cli.terminal.figure import figure_options
+from sr_hooks.cli.terminal.saving import free_folder, record_of, save_results, where
 from sr_hooks.core import registry as plugins
 from sr_hooks.core.options import add_flags, from_flags
 from sr_hooks.core.text import text_table
@@ -23,10 +28,11 @@ from sr_hooks.images.clips import by_frames, read_input
 from sr_hooks.images.image import downsample
 from sr_hooks.networks.network import Network
 from sr_hooks.results.drawing import set_options
-from sr_hooks.results.result import RESULT_FILE, Result
-from sr_hooks.results.writing import check_folder
+from sr_hooks.results.result import Result
 
-__all__ = ["add_analyses", "summary_of", "usable_analyses"]
+__all__ = ["ListedAnalysis", "add_analyses", "listed_analyses", "summary_of", "usable_analyses"]
+
+_log = logging.getLogger("sr_hooks")
 
 
 def usable_analyses() -> dict[str, Any]:
@@ -45,6 +51,24 @@ def _usable() -> dict[str, tuple[Any, argparse.ArgumentParser]]:
     return usable
 
 
+class ListedAnalysis(NamedTuple):
+    """An analysis with its one line and its flags."""
+
+    name: str
+    summary: str
+    flags: tuple[str, ...]
+
+
+def listed_analyses() -> list[ListedAnalysis]:
+    """Every analysis whose options can be flags."""
+    return [
+        ListedAnalysis(
+            name, summary_of(kind), tuple(flag for action in flags._actions for flag in action.option_strings)
+        )
+        for name, (kind, flags) in _usable().items()
+    ]
+
+
 def summary_of(kind: Any) -> str:
     """The first line of an analysis's docstring, or its name."""
     return str(kind.__doc__ or kind.name).strip().splitlines()[0]
@@ -54,41 +78,33 @@ def add_analyses(commands: Any) -> None:
     """Add a command for each analysis to the subparsers `commands`."""
     for name, (kind, flags) in _usable().items():
         summary = summary_of(kind).replace("%", "%%")
-        command = commands.add_parser(name, help=summary, description=summary, parents=[flags])
+        epilog = examples_of(name) or examples_of_plugin(name, takes_lr=kind.takes == "lr", required=_required(kind))
+        command = commands.add_parser(name, help=summary, description=summary, epilog=epilog, parents=[flags])
         command.set_defaults(command=functools.partial(_analyse, name, kind))
+
+
+def _required(kind: Any) -> list[str]:
+    """The options that must be stated."""
+    missing = dataclasses.MISSING
+    return [f.name for f in dataclasses.fields(kind.options_type) if f.default is f.default_factory is missing]
 
 
 def _flags(kind: Any) -> argparse.ArgumentParser:
     command = argparse.ArgumentParser(add_help=False)
-    add_network_flags(command)
-    takes_lr = kind.takes == "lr"
-    what = "input (LR) images" if takes_lr else "ground-truth (HR) images"
-    command.add_argument(
-        "--image", nargs="+", required=True, metavar="FILE", help=f"{what}: files, or folders of frames"
-    )
-    command.add_argument(
-        "--background",
-        metavar="COLOUR",
-        help="the colour below transparent pixels: white, #808080; else they are refused",
-    )
-    if takes_lr:
-        command.add_argument(
-            "--hr", action="store_true", help="the images are HR: shrink them by the scale first (bicubic)"
-        )
-    command.add_argument("--out", type=Path, default=None, help=f"result folder (default: {kind.name}_result)")
-    if issubclass(kind.result_type, LamResult):
-        command.add_argument("--check", action="store_true", help="check the faithfulness of every map; takes longer")
-    add_figure_flag(command)
+    can_check = issubclass(kind.result_type, LamResult)
+    add_analysis_flags(command, kind.name, takes_lr=kind.takes == "lr", can_check=can_check)
     add_flags(command, kind.options_type)
     return command
 
 
-def _analyse(name: str, kind: Any, arguments: argparse.Namespace) -> None:
-    out = check_folder(arguments.out or Path(f"{name}_result"), marker=RESULT_FILE)
+def _analyse(name: str, kind: Any, arguments: argparse.Namespace) -> Answer:
+    free_folder(arguments.out, overwrite=arguments.overwrite)  # refused now, and not after the work
     with blamed(kind, "options"):
         options = from_flags(kind.options_type, arguments)
     figure = figure_options(arguments)
     files = [Path(file) for file in arguments.image]
+    if not kind.joins_images() and len({file.stem for file in files}) < len(files):
+        raise ImageError("two images have the same name, and so would their result folders: rename one")
     images = [read_input(file, arguments.background) for file in files]
     network = load_network(arguments)
     truths: list[Any] = [None] * len(images)
@@ -101,16 +117,18 @@ def _analyse(name: str, kind: Any, arguments: argparse.Namespace) -> None:
         results = [(f"{name}_{i}", r) for i, r in enumerate(answer)] if isinstance(answer, list) else [(name, answer)]
     else:
         for file, image, truth in zip(files, images, truths, strict=True):
+            _log.info("%s of %s", name, file)
             answer = execute(kind, network, image, _with_truth(options, network, image, truth))
             of_image = answer if isinstance(answer, list) else [answer]
             for index, result in enumerate(of_image):
                 result.provenance["input_file"] = file.name
                 results.append((file.stem + (f"_{index}" if len(of_image) > 1 else ""), result))
-    for _, result in results:
+    for folder, result in results:
         set_options(result, figure)
         if getattr(arguments, "check", False):
+            _log.info("check of %s", folder)
             check(result)
-    _save(results, out)
+    return _save(name, results, arguments)
 
 
 def _with_truth(options: Any, network: Network, image: torch.Tensor, truth: torch.Tensor | None) -> Any:
@@ -123,20 +141,18 @@ def _with_truth(options: Any, network: Network, image: torch.Tensor, truth: torc
     return dataclasses.replace(options, gt=truth[..., :height, :width])
 
 
-def _save(results: list[tuple[str, Result]], out: Path) -> None:
-    """Save one result in `out`, several in folders of their names below it, and print what they say."""
-    if len(results) == 1:
-        result = results[0][1]
-        result.save(out)
-        print_result(result, out)
-        return
+def _save(command: str, results: list[tuple[str, Result]], arguments: argparse.Namespace) -> Answer:
+    """Save the results, and say what they say."""
     names = [name for name, _ in results]
-    if len(set(names)) < len(names):
+    if len(set(names)) < len(names):  # for instance a.png with two windows, and a_1.png
         raise ImageError("two images have the same name, and so would their result folders: rename one")
-    for name, result in results:
-        result.save(out / name)
-    print(text_table([{"result": name, **result.headline(), **_checks(result)} for name, result in results]))
-    print(f"written to {out}")
+    out, folders = save_results(results, arguments.out, overwrite=arguments.overwrite)
+    records = [{"name": name, **record_of(r, f)} for (name, r), f in zip(results, folders, strict=True)]
+    record = {"command": command, "folder": str(out.absolute()), "results": records}
+    if len(results) == 1:
+        return Answer(result_text(results[0][1], where(out, arguments.out)), record)
+    table = text_table([{"result": name, **result.headline(), **_checks(result)} for name, result in results])
+    return Answer(f"{table}\nwritten to {where(out, arguments.out)}", record)
 
 
 def _checks(result: Result) -> dict[str, str]:

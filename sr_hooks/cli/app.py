@@ -1,19 +1,22 @@
 """The entry point of `sr-hooks`: find the command, import what it needs, run it, turn errors into an exit status.
 
-Nothing here imports torch, so that `sr-hooks --help` and `sr-hooks --version` are quick.
+Nothing here imports torch, so that `sr-hooks --help`, `sr-hooks --version` and completion are quick.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import pkgutil
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from sr_hooks.cli.command_list import COMMANDS, summaries
-from sr_hooks.errors import OptionError, SRHooksError, shortened
+from sr_hooks.cli.command_list import COMMANDS, OWN_ANALYSES, plugin_flags, summaries
+from sr_hooks.cli.terminal.answer import Answer, speaking
+from sr_hooks.cli.terminal.examples import HelpFormatter, examples_of
+from sr_hooks.errors import OptionError, SRHooksError, nearest, shortened
 from sr_hooks.version import __version__
 
 __all__ = ["main"]
@@ -24,6 +27,9 @@ _EXTRAS = {"matplotlib": "figures", "PIL": "figures", "sklearn": "ddr", "spandre
 class _Parser(argparse.ArgumentParser):
     """Raises an error of one line for a wrong argument, where argparse prints the whole usage and exits."""
 
+    def __init__(self, *args: Any, **keywords: Any) -> None:
+        super().__init__(*args, **{"formatter_class": HelpFormatter, **keywords})
+
     def error(self, message: str) -> NoReturn:
         raise OptionError(f"{message} (see {self.prog} --help)")
 
@@ -31,13 +37,16 @@ class _Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line and return the exit status: 0; 2 for a user's mistake, in one line; 1 for a fault of ours."""
     arguments = sys.argv[1:] if argv is None else list(argv)
+    if argv is None and "_ARGCOMPLETE" in os.environ:  # the shell asks what may come next
+        from sr_hooks.cli.terminal.completion import complete
+
+        complete(_parser(os.environ.get("COMP_LINE", "").split()[1:], add_analysis=_completed))
     if arguments[:1] == ["train"]:  # its flags are BasicSR's, and what training raises is none of our faults
         from sr_hooks.cli.train import main as train
 
         return train(arguments[1:])
     try:
-        parsed = _parser(arguments).parse_args(arguments)
-        return int(parsed.command(parsed) or 0)
+        return _run(arguments)
     except SRHooksError as error:
         print(f"sr-hooks: {error}", file=sys.stderr)
         return 2
@@ -68,30 +77,84 @@ def _users_mistake(error: Exception) -> str | None:
     return None
 
 
-def _parser(arguments: Sequence[str]) -> _Parser:
-    """The parser for these arguments: the command that they name has its flags, the others are listed or left out."""
+def _run(arguments: Sequence[str]) -> int:
+    parser = _parser(arguments)
+    parsed, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        raise OptionError(_unknown(parser, parsed, unknown))
+    with speaking(parsed):
+        answer = parsed.command(parsed)
+    if not isinstance(answer, Answer):
+        return int(answer or 0)
+    answer.show(parsed)
+    return answer.status
+
+
+def _unknown(parser: _Parser, parsed: argparse.Namespace, unknown: Sequence[str]) -> str:
+    """The message on arguments that the command does not have, with the nearest flags."""
+    command = _subparsers(parser).choices[parsed.COMMAND]
+    flag = next((text.partition("=")[0] for text in unknown if text.startswith("-")), None)
+    where = f"(see {command.prog} --help)"
+    if flag is None:
+        return f"unrecognized arguments: {' '.join(unknown)} {where}"
+    known = [text for action in command._actions for text in action.option_strings]
+    hint = nearest(flag, known)
+    return f"unrecognized arguments: {flag}{f'; {hint}' if hint.startswith('did you') else ''} {where}"
+
+
+def _subparsers(parser: argparse.ArgumentParser) -> Any:
+    return next(action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
+
+
+def _parser(arguments: Sequence[str], *, add_analysis: Any = None) -> _Parser:
+    """The parser for these arguments: the command that they name has its flags, the others are listed or left out.
+
+    Args:
+        arguments: of the command line; the first may be a part of a command's name, where `add_analysis` is stated.
+        add_analysis: adds the analysis of a name to the subparsers; by default all analyses, as their classes say.
+    """
     parser = _Parser(
         prog="sr-hooks",
         description="Look inside super-resolution and restoration networks, during and after training.",
     )
     parser.add_argument("--version", action="version", version=f"sr_hooks {__version__}")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=_Parser)
+    commands = parser.add_subparsers(
+        title="commands", required=True, metavar="COMMAND", dest="COMMAND", parser_class=_Parser
+    )
     name = arguments[0] if arguments and not arguments[0].startswith("-") else None
-    if name is None:
-        for listed, summary in summaries().items():
-            commands.add_parser(listed, help=summary.replace("%", "%%"))
-    elif name in COMMANDS:
+    known = {} if name in COMMANDS or name in OWN_ANALYSES else summaries()
+    if name in COMMANDS:
         summary, source = COMMANDS[name]
-        command = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
-        pkgutil.resolve_name(source)(command)
-    else:
+        text = f"{summary[0].upper()}{summary[1:]}."
+        command = commands.add_parser(name, help=summary, description=text, epilog=examples_of(name))
+        if name != "train":
+            pkgutil.resolve_name(source)(command)
+    elif add_analysis is not None and name in {*OWN_ANALYSES, *known}:
+        add_analysis(commands, name)
+    elif name is None or add_analysis is not None:
+        for listed, summary in known.items():
+            commands.add_parser(listed, help=summary.replace("%", "%%"))
+    elif name in known or name in OWN_ANALYSES:
         from sr_hooks.cli.analysis import add_analyses
 
         add_analyses(commands)
-        if name not in commands.choices:  # the message of argparse names all that there are
-            for other in COMMANDS:
-                commands.add_parser(other)
+    else:
+        raise OptionError(f"no command {name!r}; {nearest(name, known)} (see sr-hooks --help)")
     return parser
+
+
+def _completed(commands: Any, name: str) -> None:
+    """Add an analysis with the names of its flags alone, for completion."""
+    from sr_hooks.cli.networks import add_analysis_flags
+    from sr_hooks.cli.terminal.completion import own_analysis
+
+    command = commands.add_parser(name)
+    if name in OWN_ANALYSES:
+        own = own_analysis(name)
+        add_analysis_flags(command, name, takes_lr=own.takes_lr, can_check=own.can_check)
+    flags = own.flags if name in OWN_ANALYSES else plugin_flags(name)
+    for flag in flags:
+        command.add_argument(flag, nargs="*")
 
 
 if __name__ == "__main__":

@@ -5,16 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sr_hooks.core.disk_cache import recall, remember
 from sr_hooks.core.entry_points import InstalledPlugin, installed_plugins, is_own
 from sr_hooks.version import __version__
 
-__all__ = ["COMMANDS", "OWN_ANALYSES", "Command", "summaries"]
+__all__ = ["COMMANDS", "OWN_ANALYSES", "Command", "plugin_flags", "summaries"]
 
 
 class Command(NamedTuple):
@@ -70,6 +70,10 @@ COMMANDS = {
     "demo": Command(
         "LAM and FAIG of shipped networks on photographs; needs nothing else", "sr_hooks.cli.show:add_demo_arguments"
     ),
+    "completion": Command(
+        "print the script that lets bash, zsh or fish complete commands, flags and files",
+        "sr_hooks.cli.terminal.completion:add_completion_arguments",
+    ),
     "show": Command(
         "print a saved result or a watched run, or animate the run", "sr_hooks.cli.show:add_show_arguments"
     ),
@@ -82,22 +86,32 @@ def summaries() -> dict[str, str]:
 
 
 def _plugin_summaries() -> dict[str, str]:
-    """The analyses of plugins. Plugins are imported (and torch with them) only where they have changed since.
+    """The analyses of plugins with the first lines of their docstrings."""
+    return _of_plugins("commands", lambda analysis: analysis.summary)
 
-    The list is kept in the cache folder, under a key of all that it depends on. It is never used to run a command.
-    A list with an error of a plugin is not kept, so that the error is shown each time.
+
+def plugin_flags(name: str) -> list[str]:
+    """The flags of a plugin's analysis; none where there is no such analysis."""
+    return _of_plugins("flags", lambda analysis: " ".join(analysis.flags)).get(name, "").split()
+
+
+def _of_plugins(what: str, line_of: Callable[[Any], str]) -> dict[str, str]:
+    """One line for each analysis of a plugin. Plugins are imported (and torch with them) only after a change.
+
+    The lines are kept in the cache folder, under a key of all that they depend on. They never run a command.
+    Lines with an error of a plugin are not kept, so that the error is shown each time.
     """
     plugins = [plugin for plugin in installed_plugins() if not is_own(plugin.distribution)]
     if not plugins:
         return {}
-    key = f"commands-{_fingerprint(plugins)}"
+    key = f"{what}-{_fingerprint(plugins)}"
     stored = recall(key)
     if stored is not None and _are_lines(stored):
         return stored
-    from sr_hooks.cli.analysis import summary_of, usable_analyses
+    from sr_hooks.cli.analysis import listed_analyses
     from sr_hooks.core.registry import registry
 
-    lines = {name: summary_of(kind) for name, kind in usable_analyses().items() if name not in OWN_ANALYSES}
+    lines = {analysis.name: line_of(analysis) for analysis in listed_analyses() if analysis.name not in OWN_ANALYSES}
     if not registry().faults:
         remember(key, lines, is_sound=_are_lines)
     return lines

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sr_hooks.comparison.compare import compare
+from sr_hooks.cli.networks import add_device_flag, device_of, mapping_of
+from sr_hooks.cli.terminal.answer import Answer, add_answer_flags, add_out_flags
 from sr_hooks.core.text import cell, label
-from sr_hooks.core.yaml_files import parse_yaml
+from sr_hooks.errors import OptionError
 from sr_hooks.files import is_folder
-from sr_hooks.images.image import downsample, read_image
-from sr_hooks.networks.network import Network
-from sr_hooks.results.result import RESULT_FILE
-from sr_hooks.results.writing import check_folder
+
+if TYPE_CHECKING:
+    from sr_hooks.networks.network import Network
 
 __all__ = ["add_arguments"]
 
@@ -30,19 +29,27 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--images", nargs="+", metavar="FILE", help="of two networks: ground truth for DDR and FAIG")
     command.add_argument("--degradations", nargs="+", metavar="NAME", help="for DDR and FAIG (blur:2 noise:25.5)")
     command.add_argument("--layers", nargs="+", metavar="TAP", help="for DDR (default: auto)")
-    command.add_argument("--out", type=Path, default=Path("compare_result"), help="folder (default: compare_result)")
+    add_out_flags(command, "compare_result")
+    add_device_flag(command)
+    add_answer_flags(command)
     command.set_defaults(command=_compare)
 
 
-def _compare(arguments: argparse.Namespace) -> None:
-    out = check_folder(arguments.out, marker=RESULT_FILE)
+def _compare(arguments: argparse.Namespace) -> Answer:
+    from sr_hooks.cli.terminal.saving import free_folder, record_of, save_results, where
+    from sr_hooks.comparison.compare import compare
+    from sr_hooks.images.image import downsample, read_image
+    from sr_hooks.networks.network import Network
+
+    free_folder(arguments.out, overwrite=arguments.overwrite)  # refused now, and not after the work
+    device = device_of(arguments.device)
     options: dict[str, Any] = {
         "degradations": arguments.degradations,
         "layers": arguments.layers,
         "images": arguments.images,
-        "window": " ".join(arguments.window) if arguments.window else None,
+        "window": _window(arguments.window),
     }
-    pair = [_result_or_network(name, arguments) for name in (arguments.first, arguments.second)]
+    pair = [_result_or_network(name, arguments, device) for name in (arguments.first, arguments.second)]
     if arguments.image is not None:
         image = read_image(arguments.image)
         if not arguments.lr:
@@ -50,18 +57,35 @@ def _compare(arguments: argparse.Namespace) -> None:
             image = downsample(image, network.scale) if network else image
         options["image"] = image
     result = compare(*pair, **{key: value for key, value in options.items() if value is not None})
-    result.save(out)
-    for key, value in result.headline().items():
-        print(f"{label(key):30s} {cell(value)}")
-    print(f"{'verdict':30s} {result.verdict}")
-    print(f"{'folder':30s} {out}")
+    out, _ = save_results([("compare", result)], arguments.out, overwrite=arguments.overwrite)
+    lines = [f"{label(key):30s} {cell(value)}" for key, value in result.headline().items()]
+    lines += [f"{'verdict':30s} {result.verdict}", f"{'folder':30s} {where(out, arguments.out)}"]
+    record = {"command": "compare", "folder": str(out.absolute()), "results": [record_of(result, out)]}
+    return Answer("\n".join(lines), record)
 
 
-def _result_or_network(name: str, arguments: argparse.Namespace) -> str | Network:
-    """The name of a result's folder as it is; the network that any other name stands for, loaded."""
+def _window(texts: list[str] | None) -> Any:
+    """The one window of the comparison."""
+    from sr_hooks.images.windows import parse_windows
+
+    if texts is None:
+        return None
+    windows, _ = parse_windows(texts)
+    if len(windows) > 1:
+        raise OptionError(f"compare takes one window, not {len(windows)}")
+    return windows[0]
+
+
+def _result_or_network(name: str, arguments: argparse.Namespace, device: str) -> str | Network:
+    """The name of a result's folder as it is; the network that any other name stands for, loaded, on the device."""
+    from sr_hooks.networks.network import Network
+
     if is_folder(name):
         return name
     if arguments.arch is None:
-        return Network.load(name)
-    built_with = parse_yaml(arguments.arguments, name="--arguments") if arguments.arguments else None
-    return Network.load(arguments.arch, built_with, weights=name)
+        network = Network.load(name)
+    else:
+        built_with = mapping_of(arguments.arguments, "--arguments", "'{num_feat: 64, upscale: 2}'") or None
+        network = Network.load(arguments.arch, built_with, weights=name)
+    network.module.to(device)
+    return network

@@ -8,12 +8,15 @@ import os
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from sr_hooks.cli.show import add_figure_flag, figure_options
-from sr_hooks.core.progress import progress_bar
+from sr_hooks.cli.networks import add_device_flag, device_of, mapping_of
+from sr_hooks.cli.terminal.answer import Answer, add_answer_flags
+from sr_hooks.cli.terminal.figure import add_figure_flag, figure_options
 from sr_hooks.errors import OptionError, SRHooksError
-from sr_hooks.grid.request import GridRequest, parse_request, read_request
-from sr_hooks.grid.run import run_grid
+
+if TYPE_CHECKING:
+    from sr_hooks.grid.request import GridRequest
 
 __all__ = ["add_arguments"]
 
@@ -24,25 +27,48 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     request = command.add_argument_group("what is asked, without a file")
     request.add_argument("--model", nargs="+", metavar="MODEL", help="networks, as --model takes them elsewhere")
     request.add_argument(
+        "--weights", nargs="+", metavar="FILE", help="checkpoints: one a network, in order, or all of one --model"
+    )
+    request.add_argument(
+        "--arguments",
+        nargs="+",
+        metavar="YAML",
+        help="of the architectures, e.g. '{num_feat: 64, upscale: 2}': one a network, in order, or one for all",
+    )
+    request.add_argument(
         "--image", nargs="+", metavar="FILE", help="8-bit image files, or folders of them: ground truth"
     )
     request.add_argument("--lr", action="store_true", help="the images are network inputs, not ground truth")
     request.add_argument(
-        "--window", nargs="+", metavar="T,L,SIZE", help="windows, in output pixels (default: where most edges are)"
+        "--window",
+        nargs="+",
+        metavar="T,L,SIZE",
+        help="windows, in output pixels, e.g. '96,120,16;0,0,32' (default: where most edges are)",
     )
     request.add_argument("--analyses", nargs="+", metavar="NAME", help="which (default: lam)")
     how = command.add_argument_group("how")
     how.add_argument("--check", action="store_true", help="check the faithfulness of every map")
-    how.add_argument("--out", type=Path, default=Path("grid"), help="folder (default: grid)")
+    how.add_argument(
+        "--out",
+        type=Path,
+        default=Path("grid"),
+        metavar="FOLDER",
+        help="folder, new or of an earlier grid, whose cells are not computed again (default: grid)",
+    )
     add_figure_flag(command)
     how.add_argument("--jobs", type=int, metavar="N", help="processes (default: CPU cores or GPUs; 1 under torchrun)")
     how.add_argument("--threads", type=int, default=1, metavar="N", help="threads of each process (default: 1)")
-    how.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
+    add_device_flag(how)
+    add_answer_flags(command)
     command.set_defaults(command=_grid)
 
 
 def _grid(arguments: argparse.Namespace) -> int:
+    from sr_hooks.core.progress import progress_bar
+    from sr_hooks.grid.run import run_grid
+
     is_first_process = int(os.environ.get("RANK", 0)) == 0
+    device = arguments.device if arguments.device == "auto" else device_of(arguments.device)
     request = _request(arguments)
     with progress_bar("grid", unit="cells") as progress:
 
@@ -54,19 +80,12 @@ def _grid(arguments: argparse.Namespace) -> int:
             request,
             arguments.out,
             jobs=arguments.jobs,
-            device=arguments.device,
+            device=device,
             threads=arguments.threads,
             progress=show,
         )
     if is_first_process:
-        done = [
-            f"{count} {verb}" for count, verb in ((summary.computed, "computed"), (summary.checked, "checked")) if count
-        ]
-        print(f"{summary.cells} cells, {', '.join(done) or 'nothing to compute'}, {summary.seconds:.1f} s\n")
-        print(summary.tables + "\n")
-        if find_spec("matplotlib") is None:
-            print("no figure: matplotlib is not installed (pip install 'sr_hooks[figures]')")
-        print(f"written to {summary.folder}: {', '.join(_written(summary.folder))}")
+        _answer(summary).show(arguments)  # before an error, since everything else is done
     for label, message in summary.failures:
         print(f"sr-hooks: {label} failed: {message}", file=sys.stderr)
     if summary.failures:
@@ -74,10 +93,30 @@ def _grid(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _answer(summary: Any) -> Answer:
+    counts = (summary.computed, "computed"), (summary.checked, "checked")
+    done = ", ".join(f"{count} {verb}" for count, verb in counts if count) or "nothing to compute"
+    lines = [f"{summary.cells} cells, {done}, {summary.seconds:.1f} s", "", summary.tables, ""]
+    if find_spec("matplotlib") is None:
+        lines.append("no figure: matplotlib is not installed (pip install 'sr_hooks[figures]')")
+    written = _written(summary.folder)
+    lines.append(f"written to {summary.folder}: {', '.join(written)}")
+    record = {
+        "command": "grid",
+        "folder": str(summary.folder.absolute()),
+        "files": {name: str((summary.folder / name).absolute()) for name in written},
+        "headline": {key: getattr(summary, key) for key in ("cells", "computed", "checked", "seconds")},
+        "failures": [{"cell": label, "reason": message} for label, message in summary.failures],
+    }
+    return Answer("\n".join(lines), record)
+
+
 def _request(arguments: argparse.Namespace) -> GridRequest:
+    from sr_hooks.grid.request import parse_request, read_request
+
     figure = figure_options(arguments).stated()
-    flags = {"model": "--model", "image": "--image", "window": "--window", "analyses": "--analyses", "lr": "--lr"}
-    used = [flag for name, flag in flags.items() if getattr(arguments, name)]
+    names = ("model", "weights", "arguments", "image", "window", "analyses", "lr")
+    used = [f"--{name}" for name in names if getattr(arguments, name)]
     if arguments.file is not None:
         if used:
             raise OptionError(f"give the grid file or {used[0]}, not both: what is asked stands in the file")
@@ -86,19 +125,37 @@ def _request(arguments: argparse.Namespace) -> GridRequest:
         return dataclasses.replace(request, check=check, figure={**request.figure, **figure})
     if not arguments.model or not arguments.image:
         raise OptionError("grid needs a grid file, or --model and --image (see sr-hooks grid --help)")
-    windows = arguments.window
-    if windows and len(windows) > 1 and all(text.lstrip("-").isdigit() for text in windows):
-        windows = ",".join(windows)
     content = {
-        "networks": arguments.model,
+        "networks": _networks(arguments),
         "images": arguments.image,
-        "windows": windows,
+        "windows": arguments.window,
         "hr": not arguments.lr,
         "analyses": arguments.analyses,
         "check": arguments.check,
         "figure": figure,
     }
     return parse_request(content, where="command line")
+
+
+def _networks(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """Each network with its weights and arguments; one model or one mapping of arguments serves all."""
+    models, weights, texts = arguments.model, arguments.weights or [], arguments.arguments or []
+    count = max(len(models), len(weights))
+    if len(models) == 1:
+        models = models * count
+    if len(texts) == 1:
+        texts = texts * count
+    for flag, values in (("--weights", weights), ("--arguments", texts)):
+        if values and len(values) != len(models):
+            raise OptionError(
+                f"{flag} has {len(values)} values for {len(models)} networks: give one a network, in order"
+            )
+    networks: list[dict[str, Any]] = [{"model": model} for model in models]
+    for network, file in zip(networks, weights, strict=False):
+        network["weights"] = file
+    for network, text in zip(networks, texts, strict=False):
+        network["arguments"] = mapping_of(text, "--arguments", "'{num_feat: 64, upscale: 2}'") or None
+    return networks
 
 
 def _written(folder: Path) -> list[str]:

@@ -5,24 +5,29 @@ from __future__ import annotations
 import argparse
 import json
 import textwrap
-from typing import Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
-import torch
-
+from sr_hooks.cli.terminal.answer import Answer, add_answer_flags, add_out_flags
+from sr_hooks.cli.terminal.figure import add_figure_flag
 from sr_hooks.core.text import text_table
 from sr_hooks.core.yaml_files import parse_yaml
-from sr_hooks.doctor.diagnosis import Diagnosis, examine
-from sr_hooks.doctor.verified_networks import read_table, summary
 from sr_hooks.errors import OptionError, nearest
-from sr_hooks.hooks.layer_list import deep_feature, layers
-from sr_hooks.networks.network import Network
+
+if TYPE_CHECKING:
+    from sr_hooks.doctor.diagnosis import Diagnosis
+    from sr_hooks.networks.network import Network
 
 __all__ = [
+    "add_analysis_flags",
+    "add_device_flag",
     "add_doctor_arguments",
     "add_layers_arguments",
     "add_network_flags",
     "add_networks_arguments",
+    "device_of",
     "load_network",
+    "mapping_of",
 ]
 
 NOT_ALL_WORKS = 3
@@ -53,7 +58,55 @@ def add_network_flags(command: argparse.ArgumentParser, *, positional: bool = Fa
     group.add_argument("--minimum", type=int, help="pad inputs to at least this side (default: inferred)")
     group.add_argument("--output", type=_selector, help="which of several outputs is the image: an index or a key")
     group.add_argument("--forward", metavar="YAML", help="arguments of forward beside the image, e.g. '{sigma: 0.1}'")
-    group.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
+    add_device_flag(group)
+
+
+def add_device_flag(command: Any) -> None:
+    """Add `--device`."""
+    command.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
+
+
+def device_of(name: str) -> str:
+    """The device of that name; of "auto", cuda where there is one.
+
+    Raises:
+        OptionError: there is no such device; the message names those that there are.
+    """
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=name).add(1).item()
+    except Exception:  # each backend has errors of its own
+        devices = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
+        if torch.backends.mps.is_available():
+            devices.append("mps")
+        raise OptionError(f"--device {name}: no such device; this machine has {', '.join(devices)}") from None
+    return name
+
+
+def add_analysis_flags(command: argparse.ArgumentParser, name: str, *, takes_lr: bool, can_check: bool) -> None:
+    """Add the flags that every analysis has: network, images, where results go, what is printed."""
+    add_network_flags(command)
+    what = "input (LR) images" if takes_lr else "ground-truth (HR) images"
+    command.add_argument(
+        "--image", nargs="+", required=True, metavar="FILE", help=f"{what}: files, or folders of frames"
+    )
+    command.add_argument(
+        "--background",
+        metavar="COLOUR",
+        help="the colour below transparent pixels: white, #808080; else they are refused",
+    )
+    if takes_lr:
+        command.add_argument(
+            "--hr", action="store_true", help="the images are HR: shrink them by the scale first (bicubic)"
+        )
+    add_out_flags(command, f"{name}_result")
+    if can_check:
+        command.add_argument("--check", action="store_true", help="check the faithfulness of every map; takes longer")
+    add_figure_flag(command)
+    add_answer_flags(command)
 
 
 def _selector(text: str) -> int | str:
@@ -66,11 +119,14 @@ def load_network(arguments: argparse.Namespace) -> Network:
     Raises:
         SRHooksError: the network cannot be loaded, or the device is not there.
     """
-    built_with = _mapping(arguments.arguments, "--arguments", "'{num_feat: 64, upscale: 2}'")
+    from sr_hooks.networks.network import Network
+
+    device = device_of(arguments.device)
+    built_with = mapping_of(arguments.arguments, "--arguments", "'{num_feat: 64, upscale: 2}'")
     names = ("scale", "input_range", "multiple", "frames", "minimum", "output")
     facts = {name: value for name in names if (value := getattr(arguments, name)) is not None}
     if arguments.forward:
-        facts["forward"] = _mapping(arguments.forward, "--forward", "'{sigma: 0.1}'")
+        facts["forward"] = mapping_of(arguments.forward, "--forward", "'{sigma: 0.1}'")
     network = Network.load(
         arguments.model,
         built_with or None,
@@ -79,17 +135,12 @@ def load_network(arguments: argparse.Namespace) -> Network:
         weights_prefix=arguments.weights_prefix,
         **facts,
     )
-    device = arguments.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        network.module.to(torch.device(device))
-    except (RuntimeError, AssertionError) as error:
-        raise OptionError(f"--device {device}: {str(error).splitlines()[0]}") from None
+    network.module.to(device)
     return network
 
 
-def _mapping(text: str | None, flag: str, example: str) -> dict[str, Any]:
+def mapping_of(text: str | None, flag: str, example: str) -> dict[str, Any]:
+    """The mapping that the YAML of a flag states; an empty one for no text."""
     if not text:
         return {}
     value = parse_yaml(text, name=flag)
@@ -106,6 +157,8 @@ def add_layers_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def _layers(arguments: argparse.Namespace) -> None:
+    from sr_hooks.hooks.layer_list import deep_feature, layers
+
     if arguments.size < 1:
         raise OptionError(f"--size {arguments.size}: the test input must have at least 1 pixel")
     network = load_network(arguments)
@@ -137,6 +190,8 @@ def add_networks_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def _networks(arguments: argparse.Namespace) -> None:
+    from sr_hooks.doctor.verified_networks import read_table, summary
+
     table = read_table()
     if arguments.source is not None and arguments.source not in table:
         raise OptionError(f"no networks of {arguments.source!r}; {nearest(arguments.source, table)}")
@@ -152,15 +207,20 @@ def add_doctor_arguments(command: argparse.ArgumentParser) -> None:
         f"{command.description} Exit status 0: all works; {NOT_ALL_WORKS}: not all; 2: it cannot be loaded."
     )
     add_network_flags(command, positional=True)
+    add_answer_flags(command)
     command.set_defaults(command=_doctor)
 
 
-def _doctor(arguments: argparse.Namespace) -> int:
+def _doctor(arguments: argparse.Namespace) -> Answer:
+    import torch
+
+    from sr_hooks.doctor.diagnosis import examine
+
     network = load_network(arguments)
     torch.set_num_threads(1)  # all is small
     diagnosis = examine(network)
-    print(_report(diagnosis))
-    return 0 if diagnosis.works else NOT_ALL_WORKS
+    record = {"command": "doctor", "works": diagnosis.works, **asdict(diagnosis)}
+    return Answer(_report(diagnosis), record, 0 if diagnosis.works else NOT_ALL_WORKS)
 
 
 def _report(diagnosis: Diagnosis) -> str:

@@ -7,10 +7,7 @@ import importlib.util
 import json
 from pathlib import Path
 
-from sr_hooks.core.registry import check_name, registry
 from sr_hooks.errors import OptionError, PluginError
-from sr_hooks.results.result import RESULT_FILE
-from sr_hooks.results.writing import write_folder
 
 __all__ = ["add_new_plugin_arguments", "add_plugins_arguments", "new_plugin"]
 
@@ -25,6 +22,7 @@ def add_plugins_arguments(command: argparse.ArgumentParser) -> None:
 
 def _plugins(arguments: argparse.Namespace) -> None:
     from sr_hooks.cli.analysis import usable_analyses
+    from sr_hooks.core.registry import registry
 
     usable_analyses()  # an analysis whose options cannot be flags is disabled here, and listed so
     listing = registry().listing()
@@ -67,6 +65,10 @@ def new_plugin(name: str, folder: str | Path = ".") -> Path:
         OptionError: the name is not valid or is taken, or the package's folder exists.
         ResultError: the package cannot be written; then nothing is left.
     """
+    from sr_hooks.core.registry import check_name, registry
+    from sr_hooks.results.result import RESULT_FILE
+    from sr_hooks.results.writing import write_folder
+
     name = name.removeprefix("sr-hooks-")
     try:
         check_name(name)

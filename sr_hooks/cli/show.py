@@ -1,109 +1,158 @@
-"""The commands `show`, which prints a saved result or a watched run, and `demo`; and the flag `--figure` of many."""
+"""The commands `show`, which prints a saved result or a watched run, and `demo`, which makes results to look at."""
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import torch
-
+from sr_hooks.cli.terminal.answer import Answer, add_answer_flags, add_out_flags
+from sr_hooks.cli.terminal.figure import add_figure_flag, figure_options
 from sr_hooks.core.text import label, text_table
-from sr_hooks.errors import OptionError, nearest
-from sr_hooks.figures.options import FigureOptions, parse_pairs
+from sr_hooks.errors import OptionError, ResultError, nearest
 from sr_hooks.files import is_file
-from sr_hooks.results.drawing import save_beside, set_options, stated_options
-from sr_hooks.results.result import Result, read_result
-from sr_hooks.results.run_index import read_index
 
-__all__ = ["add_demo_arguments", "add_figure_flag", "add_show_arguments", "figure_options", "print_result"]
+if TYPE_CHECKING:
+    from sr_hooks.results.result import Result
+
+__all__ = ["add_demo_arguments", "add_show_arguments", "result_text"]
+
+_RUN, _RESULT = "index.json", "result.json"
 
 
 def add_show_arguments(command: argparse.ArgumentParser) -> None:
     """The arguments of `sr-hooks show`."""
-    command.add_argument("folder", type=Path, help="folder with a result.json, or with a watched run's index.json")
+    command.add_argument(
+        "folder", type=Path, help="a result's folder, a folder of several, a watched run's, or the experiment's"
+    )
     command.add_argument("--gif", type=Path, metavar="FILE", help="of a watched run: write its pictures as a GIF")
     command.add_argument("--analysis", metavar="NAME", help="of a watched run: which of its analyses")
     add_figure_flag(command)
+    add_answer_flags(command)
     command.set_defaults(command=_show)
-
-
-def add_figure_flag(command: argparse.ArgumentParser) -> None:
-    """Add `--figure`, which may be repeated."""
-    names = ", ".join(f.name for f in dataclasses.fields(FigureOptions) if f.metadata.get("flag", True))
-    command.add_argument(
-        "--figure",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help=f"change the figure, and write it as PDF too; repeat for more: {names}; for instance width=double",
-    )
-
-
-def figure_options(arguments: argparse.Namespace) -> FigureOptions:
-    """The figure options that the flags state.
-
-    Raises:
-        OptionError: an unknown key, or a value that does not fit.
-    """
-    return parse_pairs(arguments.figure)
 
 
 def add_demo_arguments(command: argparse.ArgumentParser) -> None:
     """The arguments of `sr-hooks demo`."""
-    command.add_argument("--out", type=Path, default=Path("sr_hooks_demo"), help="folder (default: sr_hooks_demo)")
+    add_out_flags(command, "sr_hooks_demo")
+    command.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, ..., auto (default: cpu)")
+    add_answer_flags(command)
     command.set_defaults(command=_demo)
 
 
-def _show(arguments: argparse.Namespace) -> None:
+def _show(arguments: argparse.Namespace) -> Answer:
+    from sr_hooks.cli.terminal.saving import record_of
+    from sr_hooks.results.result import read_result
+
+    folder = _shown_folder(arguments.folder)
     if arguments.gif is not None:
         from sr_hooks.results.animation import film
 
-        count = film(arguments.folder, arguments.gif, analysis=arguments.analysis)
-        print(f"{count} pictures in {arguments.gif}")
-    elif is_file(arguments.folder / "index.json"):
-        _print_run(arguments.folder, arguments.analysis)
-    else:
-        result = read_result(arguments.folder)
-        options = figure_options(arguments)
-        print_result(result, arguments.folder)
-        if options.stated():
-            set_options(result, options.over(stated_options(result.provenance)))
-            if (figure := result.figure()) is None:
-                raise OptionError(f"{result.analysis} draws no figure")
-            save_beside(figure, arguments.folder / "figure.png", result.provenance)
-            print(f"{'figure':20s} {arguments.folder / 'figure.pdf'}")
+        count = film(folder, arguments.gif, analysis=arguments.analysis)
+        record = {"command": "show", "file": str(arguments.gif.absolute()), "pictures": count}
+        return Answer(f"{count} pictures in {arguments.gif}", record)
+    if is_file(folder / _RUN):
+        return _run(folder, arguments.analysis)
+    several = [] if is_file(folder / _RESULT) else _results_below(folder)
+    if several:
+        results = {path.name: read_result(path) for path in several}
+        rows = [{"result": name, **result.headline()} for name, result in results.items()]
+        records = [{"name": path.name, **record_of(results[path.name], path)} for path in several]
+        return Answer(text_table(rows), {"command": "show", "folder": str(folder.absolute()), "results": records})
+    result = read_result(folder)
+    text = "\n".join([result_text(result, folder), *_drawn_anew(result, folder, arguments)])
+    record = {"name": folder.name, **record_of(result, folder)}
+    return Answer(text, {"command": "show", "folder": str(folder.absolute()), "results": [record]})
 
 
-def print_result(result: Result, folder: Path) -> None:
-    """Print a result's numbers, verdict and checks, and the folder where it is."""
+def _drawn_anew(result: Result, folder: Path, arguments: argparse.Namespace) -> list[str]:
+    """Draw the figure as `--figure` says, and save it in the folder; the line that says where."""
+    from sr_hooks.results.drawing import save_beside, set_options, stated_options
+
+    options = figure_options(arguments)
+    if not options.stated():
+        return []
+    set_options(result, options.over(stated_options(result.provenance)))
+    if (figure := result.figure()) is None:
+        raise OptionError(f"{result.analysis} draws no figure")
+    save_beside(figure, folder / "figure.png", result.provenance)
+    return [f"{'figure':20s} {folder / 'figure.pdf'}"]
+
+
+def _shown_folder(folder: Path) -> Path:
+    """The folder itself, or its `sr_hooks`, where a watched run of BasicSR writes.
+
+    Raises:
+        ResultError: there is neither, but there are watched runs below; the message names them.
+    """
+    inside = folder / "sr_hooks"
+    if any(is_file(folder / name) for name in (_RUN, _RESULT)) or _results_below(folder):
+        return folder
+    if is_file(inside / _RUN) or _results_below(inside):
+        return inside
+    runs = [path for path in _folders(folder) if is_file(path / _RUN) or is_file(path / "sr_hooks" / _RUN)]
+    if runs:
+        raise ResultError(f"{folder} holds several watched runs: show one of {', '.join(map(str, runs[:5]))}")
+    return folder
+
+
+def _results_below(folder: Path) -> list[Path]:
+    return [path for path in _folders(folder) if is_file(path / _RESULT)]
+
+
+def _folders(folder: Path) -> list[Path]:
+    try:
+        return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    except (OSError, ValueError):
+        return []
+
+
+def result_text(result: Result, folder: str | Path) -> str:
+    """A result's numbers, verdict and checks, and the folder where it is, one a line."""
+    lines = []
     for key, value in result.headline().items():
-        print(f"{label(key):20s} {value:.4g}" if isinstance(value, float) else f"{label(key):20s} {value}")
-    print(f"{'verdict':20s} {result.verdict}")
+        lines.append(f"{label(key):20s} {value:.4g}" if isinstance(value, float) else f"{label(key):20s} {value}")
+    lines.append(f"{'verdict':20s} {result.verdict}")
     for verdict in result.card.verdicts if result.card is not None else ():
-        print(f"{verdict.name:20s} {verdict.word}: {verdict.sentence}")
+        lines.append(f"{verdict.name:20s} {verdict.word}: {verdict.sentence}")
     if result.card is not None:
-        print(f"{'checks':20s} {result.card.overall}")
-    print(f"{'folder':20s} {folder}")
+        lines.append(f"{'checks':20s} {result.card.overall}")
+    lines.append(f"{'folder':20s} {folder}")
+    return "\n".join(lines)
 
 
-def _print_run(folder: Path, analysis: str | None) -> None:
-    """Print a table for each analysis of a watched run, one row an iteration."""
+def _run(folder: Path, analysis: str | None) -> Answer:
+    """A table for each analysis of a watched run, one row an iteration."""
+    from sr_hooks.results.run_index import read_index
+
     entries = read_index(folder)
     names = list(dict.fromkeys(entry["analysis"] for entry in entries))
     if analysis is not None and analysis not in names:
         raise OptionError(f"the run has no results of {analysis!r}; {nearest(analysis, names)}")
+    tables: list[str] = []
+    listed: list[dict[str, Any]] = []
     for name in names if analysis is None else [analysis]:
-        rows = [
-            {"iteration": entry["iteration"], "folder": entry["folder"], **entry["headline"]}
-            for entry in sorted(entries, key=lambda entry: entry["iteration"])
-            if entry["analysis"] == name
-        ]
-        print(text_table(rows))
+        of_name = sorted((e for e in entries if e["analysis"] == name), key=lambda entry: entry["iteration"])
+        listed += of_name
+        rows = [{"iteration": e["iteration"], "folder": e["folder"], **e["headline"]} for e in of_name]
+        tables.append(text_table(rows))
+    record = {"command": "show", "folder": str(folder.absolute()), "entries": listed}
+    return Answer("\n".join(tables), record)
 
 
-def _demo(arguments: argparse.Namespace) -> None:
-    from sr_hooks.demo.show import run_demo
+def _demo(arguments: argparse.Namespace) -> Answer:
+    import torch
+
+    from sr_hooks.cli.networks import device_of
+    from sr_hooks.cli.terminal.saving import free_folder, record_of, where
+    from sr_hooks.demo.show import TABLE, run_demo
 
     torch.set_num_threads(1)  # the network is small, and a second thread on a busy machine makes it slower
-    run_demo(arguments.out)
+    out = free_folder(arguments.out, overwrite=arguments.overwrite, marker=TABLE)
+    table, results = run_demo(out, device=device_of(arguments.device))
+    lines = [table, *(f"{name}: {result.verdict}" for name, result in results.items())]
+    lines.append(f"figures: {out / '*' / 'figure.png'}")
+    if out != arguments.out:
+        lines.append(f"folder: {where(out, arguments.out)}")
+    records = [{"name": name, **record_of(result, out / name)} for name, result in results.items()]
+    return Answer("\n".join(lines), {"command": "demo", "folder": str(out.absolute()), "results": records})

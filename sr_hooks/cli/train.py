@@ -36,6 +36,10 @@ _USAGE = f"""usage: sr-hooks train [SCRIPT] -opt FILE [flags of BasicSR]
 
   --force_yml sr_hooks:lam:every=5000 changes the block, and makes keys that the file lacks.
   Several GPUs: torchrun --nproc_per_node=N -m sr_hooks train -opt FILE --launcher pytorch
+
+examples:
+  sr-hooks train -opt options/train/mine.yml --auto_resume
+  sr-hooks train path/to/train.py -opt mine.yml --force_yml sr_hooks:lam:every=5000
 """
 
 

@@ -8,8 +8,9 @@ import functools
 import inspect
 import math
 import textwrap
+import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
 from sr_hooks.core.yaml_files import value_or_text
@@ -224,20 +225,12 @@ def add_flags(parser: argparse.ArgumentParser, options_type: type) -> None:
         if not required and field.default not in (None, dataclasses.MISSING):
             text += f" (default: {field.default})"
         name = "--" + field.name.replace("_", "-")
+        facts: dict[str, Any] = {"dest": f"option_{field.name}", "default": None, "help": text}
         if hints[field.name] is bool:
-            group.add_argument(
-                name, dest=f"option_{field.name}", action=argparse.BooleanOptionalAction, default=None, help=text
-            )
+            group.add_argument(name, action=argparse.BooleanOptionalAction, **facts)
         else:
-            group.add_argument(
-                name,
-                dest=f"option_{field.name}",
-                nargs="+",
-                required=required,
-                default=None,
-                metavar=field.metavar if hasattr(field, "metavar") else field.name.upper(),
-                help=text,
-            )
+            several = "+" if _takes_several(hints[field.name]) else None
+            group.add_argument(name, nargs=several, required=required, metavar=field.name.upper(), **facts)
 
 
 def from_flags(options_type: type[T], arguments: argparse.Namespace) -> T:
@@ -252,11 +245,23 @@ def from_flags(options_type: type[T], arguments: argparse.Namespace) -> T:
             value = [_token(token) for token in value]
             if len(value) == 1 and not _takes_many(hints[field.name]):
                 value = value[0]
+        elif isinstance(value, str):
+            value = _token(value)
         values[field.name] = value
     try:
         return from_mapping(options_type, values, where="command line")
     except OptionError as error:
         raise OptionError(str(error).replace("command line: ", "", 1)) from None
+
+
+def _takes_several(hint: Any) -> bool:
+    """Whether a value of this type can be several: a sequence, or a union with one, or anything at all."""
+    members = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+    return any(
+        member is Any or (isinstance(kind, type) and issubclass(kind, Collection) and kind is not str)
+        for member in members
+        for kind in (typing.get_origin(member) or member,)
+    )
 
 
 def _takes_many(hint: Any) -> bool:

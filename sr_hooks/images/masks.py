@@ -14,7 +14,7 @@ import torch
 from sr_hooks.errors import ImageError, WindowError, shortened
 from sr_hooks.images.decoding import IMAGE_SUFFIXES, decode_labels
 from sr_hooks.images.regions import region_of_mask, region_of_polygons
-from sr_hooks.images.windows import MOST_WINDOWS, Window, parse_window
+from sr_hooks.images.windows import MOST_WINDOWS, Window, parse_window, split_windows
 
 __all__ = ["AUTO", "parse_regions"]
 
@@ -44,8 +44,7 @@ def parse_regions(value: Any, *, base: Path | None = None) -> tuple[list[Window 
     Raises:
         WindowError: one that is not understood, cannot be read, or is empty.
     """
-    if isinstance(value, str) and ";" in value:
-        value = [part.strip() for part in value.split(";") if part.strip()]
+    value = split_windows(value)
     if isinstance(value, torch.Tensor):
         value = value.detach().cpu().numpy()
     if isinstance(value, np.ndarray) and value.ndim == 3:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -12,12 +13,13 @@ from torch.nn import functional as F
 from sr_hooks.errors import WindowError, shortened
 from sr_hooks.images.image import blur
 
-__all__ = ["MOST_WINDOWS", "Box", "Window", "parse_window", "parse_windows", "window_with_most_edges"]
+__all__ = ["MOST_WINDOWS", "Box", "Window", "parse_window", "parse_windows", "split_windows", "window_with_most_edges"]
 
 _GREY = (0.299, 0.587, 0.114)
 _SIDE = 32  # pixels for every 256 of the shorter side
 
 MOST_WINDOWS = 1000  # windows of one request
+_ONE_WORD = re.compile(r"-?\d+(,-?\d+){2,3}")
 
 
 @dataclass(frozen=True)
@@ -88,14 +90,35 @@ def parse_window(value: Any) -> Window:
 
 
 def parse_windows(value: Any) -> tuple[list[Window], bool]:
-    """One window or a sequence of them; the second value says whether a sequence was given."""
-    if isinstance(value, str) and ";" in value:
-        value = [part for part in value.split(";") if part.strip()]
+    """One window or several; the second value says whether several can be meant: a sequence, or a text with ";".
+
+    One grammar for Python, option files and the command line: (top, left, size), "96,120,16", "96,120,16;0,0,32", and
+    sequences of these.
+    """
+    value = split_windows(value)
     if isinstance(value, Sequence) and not isinstance(value, str) and value and all(map(_is_window, value)):
         if len(value) > MOST_WINDOWS:
             raise WindowError(f"{len(value)} windows are given: at most {MOST_WINDOWS} are explained at once")
         return [parse_window(v) for v in value], True
     return [parse_window(value)], False
+
+
+def split_windows(value: Any) -> Any:
+    """A list of windows where a text, or a text in a sequence, holds several: "96,120,16;0,0,32"; else the value."""
+    if isinstance(value, str):
+        parts = _parts(value)
+        return parts if ";" in value or len(parts) > 1 else value
+    if isinstance(value, (list, tuple)) and any(isinstance(item, str) and _is_window(item) for item in value):
+        return [part for item in value for part in (_parts(item) if isinstance(item, str) else [item])]
+    return value
+
+
+def _parts(text: str) -> list[str]:
+    """The windows of a text: what ";" divides, or spaces between windows that are written with commas alone."""
+    parts = [part.strip() for part in text.split(";") if part.strip()]
+    return [
+        window for part in parts for window in (part.split() if all(map(_ONE_WORD.fullmatch, part.split())) else [part])
+    ]
 
 
 def _is_window(value: Any) -> bool:

@@ -123,7 +123,7 @@ def test_a_mistake_is_one_line_and_status_2(tmp_path, lr_file, capsys, monkeypat
 
 
 def test_a_fault_of_ours_is_status_1_with_its_traceback(lr_file, capsys, monkeypatch):
-    monkeypatch.setattr(analysis, "read_input", lambda *a: 1 / 0)
+    monkeypatch.setattr(analysis, "read_input", lambda *a, **k: 1 / 0)
     status = main(["lam", "--model", "demo", "--image", str(lr_file), "--window", "0", "0", "16"])
     printed = capsys.readouterr()
     assert status == 1 and "ZeroDivisionError" in printed.err and "fault of ours" in printed.err

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from sr_hooks.errors import TapError, nearest
+from sr_hooks.hooks.firing import check_reachable, firing, root_of
 from sr_hooks.hooks.taps import Tap, module_named, parse_tap, tensor_of
 
 __all__ = ["Captured", "capture", "features", "intervene"]
@@ -44,6 +45,9 @@ def _attach(
     root: nn.Module, taps: Iterable[Tap], act: Callable[[Tap, torch.Tensor], torch.Tensor | None], stack: ExitStack
 ) -> None:
     """Call act(tap, tensor) wherever a tap fires; a tensor that act returns replaces the one that passes."""
+    taps = list(taps)
+    check_reachable(root, taps)
+    stack.enter_context(firing(root))
     counter = _Counter(root, stack)
     for tap in taps:
         stack.callback(_hook(module_named(root, tap.name), tap, counter, act).remove)
@@ -97,18 +101,23 @@ class Captured(dict[str, torch.Tensor]):
 
 @contextmanager
 def capture(
-    module: nn.Module, taps: Iterable[str | Tap], *, keep_graph: bool = False, stop: bool = False
+    module: Any, taps: Iterable[str | Tap], *, keep_graph: bool = False, stop: bool = False
 ) -> Iterator[Captured]:
-    """Capture what passes each tap while the context lasts.
+    """Capture what passes each tap while the context lasts. Compiled modules run uncompiled meanwhile.
 
     Args:
+        module: a torch.nn.Module, or a `Network`, whose module is meant.
         taps: as written, or Tap.
         keep_graph: keep the tensors in the autograd graph, for gradients with respect to features.
         stop: end the forward pass once every tap has fired; `features` does this and catches the end.
 
     Yields:
         A mapping from tap to tensor, cloned: a later in-place operation does not change it.
+
+    Raises:
+        TapError: no such layer, or one in which hooks do not fire.
     """
+    root = root_of(module)
     parsed = [parse_tap(tap) for tap in taps]
     captured = Captured()
     left: set[str] = set()
@@ -132,13 +141,13 @@ def capture(
             left.update(map(str, parsed))
 
     with ExitStack() as stack:
-        stack.callback(module.register_forward_pre_hook(begin).remove)
-        _attach(module, parsed, act, stack)
+        stack.callback(root.register_forward_pre_hook(begin).remove)
+        _attach(root, parsed, act, stack)
         yield captured
 
 
 def features(
-    module: nn.Module, forward: Callable[[], Any], taps: Iterable[str | Tap], *, keep_graph: bool = False
+    module: Any, forward: Callable[[], Any], taps: Iterable[str | Tap], *, keep_graph: bool = False
 ) -> Captured:
     """Run forward() only as far as the deepest tap and return what passed each.
 
@@ -155,12 +164,30 @@ def features(
 
 
 @contextmanager
-def intervene(module: nn.Module, changes: Mapping[str | Tap, Callable[[torch.Tensor], torch.Tensor]]) -> Iterator[None]:
-    """Replace what passes each tap by change(tensor) while the context lasts.
+def intervene(module: Any, changes: Mapping[str | Tap, Callable[[torch.Tensor], torch.Tensor]]) -> Iterator[None]:
+    """Replace what passes each tap by change(tensor) while the context lasts; compiled modules run uncompiled.
 
     For instance {"body.3": lambda f: f * 0} silences a block and {"body.3#0:in": ...} changes its input.
+
+    Args:
+        module: a torch.nn.Module, or a `Network`, whose module is meant.
+
+    Raises:
+        TapError: no such layer, or one in which hooks do not fire; at the end, a tap that never fired in the forward
+            passes that were made, so that its change was not made.
     """
+    root = root_of(module)
     functions = {parse_tap(tap): change for tap, change in changes.items()}
+    silent, complete = set(functions), []
+
+    def act(tap: Tap, tensor: torch.Tensor) -> torch.Tensor:
+        silent.discard(tap)
+        return functions[tap](tensor.clone())
+
     with ExitStack() as stack:
-        _attach(module, functions, lambda tap, tensor: functions[tap](tensor.clone()), stack)
+        stack.callback(root.register_forward_hook(lambda *_: complete.append(True)).remove)
+        _attach(root, functions, act, stack)
         yield
+    if silent and complete:
+        names = ", ".join(sorted(map(str, silent)))
+        raise TapError(f"{names} did not fire in the forward pass, so nothing was changed there")

@@ -17,7 +17,8 @@ from torch import nn
 
 from sr_hooks.errors import OptionError, TapError
 from sr_hooks.hooks.activations import intervene
-from sr_hooks.hooks.taps import module_named, tensor_of
+from sr_hooks.hooks.firing import check_reachable, firing, root_of
+from sr_hooks.hooks.taps import Tap, module_named, tensor_of
 
 __all__ = ["Change", "Stand", "bypass", "cloning_outputs", "drop", "drop_each", "intervene", "replace", "scale"]
 
@@ -94,10 +95,11 @@ def _channels(channels: Sequence[int], passing: torch.Tensor) -> torch.Tensor:
 
 
 @contextmanager
-def bypass(module: nn.Module, names: Iterable[str], *, stand: Stand = "input") -> Iterator[None]:
+def bypass(module: Any, names: Iterable[str], *, stand: Stand = "input") -> Iterator[None]:
     """While the context lasts, named modules return something else than what they compute, in all their runs.
 
     Args:
+        module: a torch.nn.Module, or a `Network`, whose module is meant.
         names: of modules, as `sr-hooks layers` lists them.
         stand: "input": its first tensor as it came in, for a module inside a chain that keeps the shape (RCAN's
             channel attention); "zero": a branch that is added; "one": a gate that is multiplied; "mean": the output's
@@ -108,8 +110,11 @@ def bypass(module: nn.Module, names: Iterable[str], *, stand: Stand = "input") -
     """
     if stand not in get_args(Stand):
         raise OptionError(f"stand is {stand!r}: {', '.join(get_args(Stand))}")
-    parts = [(name, module_named(module, name)) for name in names]
+    root = root_of(module)
+    parts = [(name, module_named(root, name)) for name in names]
+    check_reachable(root, (Tap(name) for name, _ in parts))
     with ExitStack() as stack:
+        stack.enter_context(firing(root))
         for name, part in parts:
             stack.callback(part.register_forward_hook(_bypass_hook(name, stand), with_kwargs=True).remove)
         yield

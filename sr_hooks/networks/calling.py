@@ -18,7 +18,7 @@ from sr_hooks.core.options import as_plain
 from sr_hooks.core.torch_errors import hint, is_out_of_memory, one_line, wants_cuda, without_cuda
 from sr_hooks.errors import ForwardError, NetworkError, SRHooksError
 from sr_hooks.hooks import activations, interventions, layer_list
-from sr_hooks.networks.unwrap import compiled_parts
+from sr_hooks.hooks.firing import compiled_parts
 
 __all__ = [
     "IMAGE",

@@ -13,8 +13,9 @@ from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
 from sr_hooks.errors import NetworkError
+from sr_hooks.hooks.firing import compiled_parts
 
-__all__ = ["as_module", "compiled_parts", "deep_copy", "derived_weights", "fold_weights", "plain_copy", "unwrap"]
+__all__ = ["as_module", "deep_copy", "derived_weights", "fold_weights", "plain_copy", "unwrap"]
 
 
 def unwrap(module: Any, *, like: nn.Module | None = None) -> Any:
@@ -139,15 +140,6 @@ def _fold(part: nn.Module) -> None:
 def _old_norms(part: nn.Module) -> list[Any]:
     """The hooks of the older torch functions nn.utils.weight_norm and nn.utils.spectral_norm."""
     return [hook for hook in part._forward_pre_hooks.values() if isinstance(hook, (WeightNorm, SpectralNorm))]
-
-
-def compiled_parts(module: nn.Module) -> list[str]:
-    """Names of the parts that torch.compile has compiled; "" names the whole module."""
-    return [
-        name
-        for name, part in module.named_modules()
-        if "_orig_mod" in part._modules or getattr(part, "_compiled_call_impl", None) is not None
-    ]
 
 
 def as_module(module: Any) -> nn.Module:

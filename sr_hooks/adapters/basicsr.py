@@ -21,6 +21,7 @@ from typing import Any
 import torch
 
 from sr_hooks.adapters.loop import trains
+from sr_hooks.adapters.silence import leaving_alone
 from sr_hooks.errors import ImageError, NetworkError
 from sr_hooks.networks.unwrap import unwrap
 from sr_hooks.training.config import WatchPlan, setting
@@ -79,13 +80,15 @@ class Attached:
         """The first event of BasicSR's loop: all is built and, on resume, loaded; nothing is trained yet."""
         self._unwrap("update_learning_rate")
         if self.session is None:
-            self._begin((_iteration(args, kwargs) or 1) - 1)
+            self._try_to_begin((_iteration(args, kwargs) or 1) - 1)
         return original(*args, **kwargs)
 
     def _optimize_parameters(self, original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         self._unwrap("update_learning_rate")
         current = _iteration(args, kwargs)
-        session = self.session or self._begin(self._done_before(original, current, args, kwargs))
+        session = self.session or self._try_to_begin(self._done_before(original, current, args, kwargs))
+        if session is None:
+            return original(*args, **kwargs)
         iteration = session.iteration + 1 if current is None else current // self._accumulated
         if self._untold is not None and iteration > self._untold:
             self._tell()
@@ -131,6 +134,13 @@ class Attached:
         return result
 
     # -- the session -------------------------------------------------------------------------------
+
+    def _try_to_begin(self, done: int) -> Session | None:
+        """The session; None, and nothing of ours left on the model, where the host is not understood."""
+        with leaving_alone(f"the model {type(self.model).__name__}"):
+            return self._begin(done)
+        self.close()
+        return None
 
     def _begin(self, done: int) -> Session:
         networks = {"raw": unwrap(self.model.net_g)}

@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from sr_hooks.adapters.basicsr import BASE_NAMES, Attached, host_package
+from sr_hooks.adapters.silence import leaving_alone, note
 from sr_hooks.training.config import WatchPlan, setting
 from sr_hooks.training.distributed import stopping
 
@@ -62,10 +63,11 @@ class _Search:
             plan = self.planner(options)
         if plan.analyses:
             self.attached = Attached(model, options, plan, self.writers)
-        else:
-            logging.getLogger(host_package(model)).info(
-                "sr_hooks: %s asks for no analysis, so nothing is watched", plan.where
-            )
+            return
+        note(f"{plan.where} asks for no analysis")
+        logging.getLogger(host_package(model)).info(
+            "sr_hooks: %s asks for no analysis, so nothing is watched", plan.where
+        )
 
 
 _searches: list[_Search] = []
@@ -101,10 +103,12 @@ def _reporting_models(cls: type) -> Iterator[None]:
     original = cls.__init__  # type: ignore[misc]
 
     @functools.wraps(original)
-    def init(self: Any, opt: Any, *args: Any, **kwargs: Any) -> None:
-        original(self, opt, *args, **kwargs)
+    def init(self: Any, *args: Any, **kwargs: Any) -> None:
+        original(self, *args, **kwargs)
         if _searches:
-            _searches[-1].report(self, opt)
+            with leaving_alone(f"the model {type(self).__name__}"):
+                options = args[0] if args else kwargs.get("opt", getattr(self, "opt", None))
+                _searches[-1].report(self, options)
 
     cls.__init__ = init  # type: ignore[misc]
     try:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
 
@@ -13,11 +14,15 @@ import torch
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
+from sr_hooks.adapters.silence import Request, leaving_alone
 from sr_hooks.errors import NetworkError, OptionError, nearest
 from sr_hooks.networks.unwrap import unwrap
+from sr_hooks.training.config import BLOCK, WatchPlan
+from sr_hooks.training.distributed import stopping
 from sr_hooks.training.session import Session
+from sr_hooks.training.watch_images import image_source
 
-__all__ = ["Watch", "first_step", "torch_optimizer", "trained_variable", "trains", "variable"]
+__all__ = ["Watch", "first_step", "torch_optimizer", "trained_variable", "trains", "variable", "waiting", "watch_loop"]
 
 
 class Watch:
@@ -183,3 +188,78 @@ def variable(name: str, frame: FrameType | None, until: CodeType | None, *, call
             break
         frame = frame.f_back
     raise OptionError(f"{called}={name!r}: {function}() has no such variable; {nearest(name, networks)}")
+
+
+def watch_loop(
+    network: Any,
+    optimizer: Any,
+    plan: WatchPlan,
+    *,
+    ema: nn.Module | None = None,
+    folder: str | Path | None = None,
+    name: str | None = None,
+    tensorboard: Any = None,
+    start: int = 0,
+) -> Watch:
+    """Begin to watch a plain loop; see `sr_hooks.watch`."""
+    if not plan.analyses:
+        raise OptionError("nothing to watch: name an analysis, e.g. lam={'windows': [[96, 120, 16]], 'every': 1000}")
+    module = unwrap(network)
+    if not isinstance(module, nn.Module):
+        raise NetworkError(f"watch takes a torch.nn.Module, not a {type(module).__name__}")
+    optimizer = torch_optimizer(optimizer)
+    if not isinstance(optimizer, torch.optim.Optimizer) or not trains(optimizer, module):
+        raise OptionError("give the optimizer that holds the network's weights: watch(network, optimizer, ...)")
+    networks = {"raw": module} if ema is None else {"raw": module, "ema": unwrap(ema, like=module)}
+    name = name or type(module).__name__
+    session = Session(
+        plan,
+        networks,
+        image_source(plan.base, None),
+        folder=Path(folder or Path("experiments") / name / BLOCK),
+        tensorboard=lambda: tensorboard,
+        log=logging.getLogger("sr_hooks.watch"),
+        run=name,
+        seed=plan.seed or 0,
+        saves_when_due=True,
+    )
+    return Watch(session, optimizer, start=start)
+
+
+@contextmanager
+def waiting(
+    code: Any, network: str | None, plan: Callable[[], WatchPlan], loop: dict[str, Any], request: Request
+) -> Iterator[Callable[[], None]]:
+    """Wait for the first step of an optimizer that holds the network's weights, and watch from there."""
+    watches: list[Watch] = []
+    is_off: list[bool] = []
+
+    def begin(optimizer: torch.optim.Optimizer, frame: FrameType) -> bool:
+        with leaving_alone("the training loop"), stopping():
+            module = variable(network, frame, code) if network else trained_variable(optimizer, frame, code)
+            if module is None or not trains(optimizer, unwrap(module)):
+                return False
+            keywords = dict(loop)
+            for key in ("ema", "tensorboard"):
+                if isinstance(keywords.get(key), str):
+                    keywords[key] = variable(keywords[key], frame, code, called=key)
+            watches.append(watch_loop(module, optimizer, plan(), **keywords))
+        return True
+
+    with ExitStack() as stack:
+        call_off = stack.enter_context(first_step(begin))
+
+        def off() -> None:
+            is_off.append(True)
+            call_off()
+
+        try:
+            yield off
+            for each in watches:
+                each.end()
+            if not watches and not is_off:
+                what = f"the weights of {network}" if network else "a network in its variables: analyze(network='net')"
+                request.reason = f"no optimizer stepped {what}"
+        finally:
+            for each in watches:
+                each.close()

@@ -21,6 +21,7 @@ from sr_hooks.adapters.mmengine_runner import (
     optimizer_of,
     validation_images,
 )
+from sr_hooks.adapters.silence import leaving_alone, note
 from sr_hooks.training.config import BLOCK, WatchPlan, merge, network_part, parse_block
 from sr_hooks.training.distributed import stopping
 from sr_hooks.training.session import Session
@@ -65,10 +66,11 @@ class SRHooks(Hook):  # type: ignore[misc]  # mmengine is untyped
 
     def before_train(self, runner: Any) -> None:
         """Start the session: all is built and, on resume, loaded; nothing is trained yet."""
-        with stopping():
+        with leaving_alone("the Runner"), stopping():
             plan, path, facts = self._plan(runner.cfg)
             if not plan.analyses:
                 runner.logger.info("sr_hooks: %s asks for no analysis, so nothing is watched", plan.where)
+                note(f"{plan.where} asks for no analysis")
                 return
             check_order(runner, self)
             networks = networks_of(runner, path, facts)
@@ -86,8 +88,8 @@ class SRHooks(Hook):  # type: ignore[misc]  # mmengine is untyped
             session.start(runner.iter)
             if session.wants_steps:
                 session.attach(optimizer_of(runner, networks["raw"].module))
-        self.session = session
-        self._wrap(runner, "save_checkpoint", self._saving)
+            self.session = session
+            self._wrap(runner, "save_checkpoint", self._saving)
 
     def after_train_iter(self, runner: Any, *_: Any, **__: Any) -> None:
         if self.session is not None:

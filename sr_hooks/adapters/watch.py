@@ -6,11 +6,9 @@ import contextlib
 import functools
 import importlib.util
 import inspect
-import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -19,15 +17,13 @@ from torch import nn
 from sr_hooks.adapters import basicsr_search, mmengine_search
 from sr_hooks.adapters.basicsr import Attached, is_model
 from sr_hooks.adapters.basicsr_force_yml import without_missing_keys
-from sr_hooks.adapters.loop import Watch, first_step, torch_optimizer, trained_variable, trains, variable
-from sr_hooks.errors import NetworkError, OptionError, SRHooksError
+from sr_hooks.adapters.loop import Watch, waiting, watch_loop
+from sr_hooks.adapters.silence import Request
+from sr_hooks.errors import OptionError, SRHooksError
 from sr_hooks.networks.loading.loaders import import_basicsr
-from sr_hooks.networks.unwrap import unwrap
 from sr_hooks.training.config import BLOCK, WatchPlan, block_file_beside, merge, option_file, parse_block, read_block
 from sr_hooks.training.config import setting as host_setting
 from sr_hooks.training.distributed import stopping
-from sr_hooks.training.session import Session
-from sr_hooks.training.watch_images import image_source
 
 __all__ = ["Watch", "analyze", "watch", "watched_run"]
 
@@ -86,14 +82,17 @@ def watched_run(
     config: Any = None,
     network: str | None = None,
     file: Path | None = None,
+    is_told: bool = True,
     **options: Any,
-) -> Iterator[None]:
-    """`analyze` as a context manager.
+) -> Iterator[Request]:
+    """`analyze` as a context manager, which yields the request.
 
     Args:
         code: of the function in whose variables a plain loop's network is sought.
         file: the option file, where it is not among the process's arguments.
+        is_told: warn at the end if no watch has begun.
     """
+    request = Request()
     loop = {key: options.pop(key) for key in _LOOP_KEYS if key in options}
     forced: dict[str, Any] = {}  # filled below, before any host asks for a plan
     file = file or option_file()
@@ -109,7 +108,7 @@ def watched_run(
             if network is not None:
                 _plan(config, options)  # else they may lie on top of an option file's block, and not be whole
         if network is not None or config is not None or options:
-            call_off = stack.enter_context(_plain_loop(code, network, lambda: _plan(config, options), loop))
+            call_off = stack.enter_context(waiting(code, network, lambda: _plan(config, options), loop, request))
         if network is None:
             if importlib.util.find_spec("basicsr") is not None and not basicsr_search.model_classes():
                 with contextlib.suppress(SRHooksError):
@@ -122,7 +121,14 @@ def watched_run(
             stack.callback(_outer_blocks.pop)
             stack.enter_context(basicsr_search.searching(planner, call_off))
             stack.enter_context(mmengine_search.searching(block, base, where, call_off))
-        yield
+        try:
+            yield request
+        except SystemExit as error:
+            if error.code in (None, 0) and is_told:
+                request.tell()
+            raise
+    if is_told:
+        request.tell()
 
 
 def watch(
@@ -165,83 +171,7 @@ def watch(
         host = getattr(network, "opt", None)
         return Attached(network, host, _plan(config, options, host=host, file=option_file()))
     plan = _plan(config, options)
-    return _watch_loop(
-        network, optimizer, plan, ema=ema, folder=folder, name=name, tensorboard=tensorboard, start=start
-    )
-
-
-def _watch_loop(
-    network: Any,
-    optimizer: Any,
-    plan: WatchPlan,
-    *,
-    ema: nn.Module | None = None,
-    folder: str | Path | None = None,
-    name: str | None = None,
-    tensorboard: Any = None,
-    start: int = 0,
-) -> Watch:
-    if not plan.analyses:
-        raise OptionError("nothing to watch: name an analysis, e.g. lam={'windows': [[96, 120, 16]], 'every': 1000}")
-    module = unwrap(network)
-    if not isinstance(module, nn.Module):
-        raise NetworkError(f"watch takes a torch.nn.Module, not a {type(module).__name__}")
-    optimizer = torch_optimizer(optimizer)
-    if not isinstance(optimizer, torch.optim.Optimizer) or not trains(optimizer, module):
-        raise OptionError("give the optimizer that holds the network's weights: watch(network, optimizer, ...)")
-    networks = {"raw": module} if ema is None else {"raw": module, "ema": unwrap(ema, like=module)}
-    name = name or type(module).__name__
-    session = Session(
-        plan,
-        networks,
-        image_source(plan.base, None),
-        folder=Path(folder or Path("experiments") / name / BLOCK),
-        tensorboard=lambda: tensorboard,
-        log=logging.getLogger("sr_hooks.watch"),
-        run=name,
-        seed=plan.seed or 0,
-        saves_when_due=True,
-    )
-    return Watch(session, optimizer, start=start)
-
-
-@contextmanager
-def _plain_loop(
-    code: Any, network: str | None, plan: Callable[[], WatchPlan], loop: dict[str, Any]
-) -> Iterator[Callable[[], None]]:
-    """Wait for the first step of an optimizer that holds the network's weights, and watch from there."""
-    watches: list[Watch] = []
-    is_off: list[bool] = []
-
-    def begin(optimizer: torch.optim.Optimizer, frame: FrameType) -> bool:
-        with stopping():
-            module = variable(network, frame, code) if network else trained_variable(optimizer, frame, code)
-            if module is None or not trains(optimizer, unwrap(module)):
-                return False
-            keywords = dict(loop)
-            for key in ("ema", "tensorboard"):
-                if isinstance(keywords.get(key), str):
-                    keywords[key] = variable(keywords[key], frame, code, called=key)
-            watches.append(_watch_loop(module, optimizer, plan(), **keywords))
-            return True
-
-    with ExitStack() as stack:
-        call_off = stack.enter_context(first_step(begin))
-
-        def off() -> None:
-            is_off.append(True)
-            call_off()
-
-        try:
-            yield off
-            for each in watches:
-                each.end()
-            if not watches and not is_off:
-                what = f"the weights of {network}" if network else "a network in its variables: analyze(network='net')"
-                logging.getLogger("sr_hooks.watch").warning("sr_hooks: nothing watched, no optimizer stepped %s", what)
-        finally:
-            for each in watches:
-                each.close()
+    return watch_loop(network, optimizer, plan, ema=ema, folder=folder, name=name, tensorboard=tensorboard, start=start)
 
 
 def _plan(

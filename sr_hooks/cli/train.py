@@ -82,13 +82,25 @@ def _train(script: str | None, flags: list[str]) -> None:
     elif Path("basicsr").is_dir():
         sys.path.insert(0, str(Path.cwd()))  # inside a clone of BasicSR, that one, as with python -m
     try:
-        with _outputs_here(), watched_run(file=file):
+        with _outputs_here(), watched_run(file=file, is_told=False) as request, _ending_well():
             if script is not None:
                 runpy.run_path(script, run_name="__main__")
             else:
                 _pipeline()(str(Path.cwd()))
+        if not request.is_met:
+            raise OptionError(request.message)
     finally:
         sys.argv, sys.path[:] = before
+
+
+@contextmanager
+def _ending_well() -> Iterator[None]:
+    """A script that ends by sys.exit() or sys.exit(0) has ended well; what follows it still runs."""
+    try:
+        yield
+    except SystemExit as error:
+        if error.code not in (None, 0):
+            raise
 
 
 def _pipeline() -> Any:

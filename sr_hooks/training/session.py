@@ -26,10 +26,10 @@ from sr_hooks.training.config import AnalysisPlan, WatchPlan
 from sr_hooks.training.distributed import Ranks, time_limit
 from sr_hooks.training.guard.preserved import plain_modes, preserved
 from sr_hooks.training.guard.wholeness import check_whole
-from sr_hooks.training.habits import Habits
+from sr_hooks.training.notices import SESSIONS, Habits, tell_of_silence
 from sr_hooks.training.schedule import Budget, RunClock
 from sr_hooks.training.sinks import SinkContext, Sinks
-from sr_hooks.training.watched_analysis import Event, WatchedAnalysis, logged, results_of, tell_of_silence
+from sr_hooks.training.watched_analysis import Event, WatchedAnalysis, logged, results_of
 
 __all__ = ["Session"]
 
@@ -37,7 +37,7 @@ _DISTRIBUTED_LIMIT = 300.0
 _NEVER = 1 << 62
 
 
-@dataclass
+@dataclass(eq=False)
 class Session:
     """A watched run.
 
@@ -66,6 +66,7 @@ class Session:
     saves_when_due: bool = False
 
     iteration: int = field(default=0, init=False)
+    started_at: int = field(default=0, init=False)
     next_due: int = field(default=_NEVER, init=False)
     index: RunIndex | None = field(default=None, init=False)
 
@@ -76,7 +77,6 @@ class Session:
         self._networks: dict[str, Network] = {}
         self._sinks = Sinks()
         self._handles: list[Any] = []
-        self._start = 0
         self._clock = RunClock()
         self._habits = Habits(self.log)
         self._ended = self._closed = False
@@ -89,7 +89,7 @@ class Session:
         Raises:
             SRHooksError: an analysis of the plan cannot be done; nothing has been written or changed.
         """
-        self.iteration = self._start = iteration
+        self.iteration = self.started_at = iteration
         check_whole(dict(zip(self.networks, self._modules, strict=True)))
         with preserved(*self._modules, report=self._habits.add, report_state=self._habits.add):
             self._networks = {which: Network.of(item) for which, item in self.networks.items()}
@@ -106,6 +106,7 @@ class Session:
                 watched.announce(self.folder)
             self._habits.announce(self._modules)
         self._plan_next()
+        SESSIONS.add(self)
         self._clock.start()
 
     def _watch(self, plan: AnalysisPlan) -> WatchedAnalysis:
@@ -197,8 +198,7 @@ class Session:
         if self.index is not None:
             self.index.end()
         self._record_time()
-        if self.ranks.is_first:
-            tell_of_silence(self.log, self.watched, self._start, self.iteration)
+        tell_of_silence(self)
 
     @property
     def training(self) -> float:
@@ -255,7 +255,7 @@ class Session:
                 if self.ranks.is_first:
                     self._run(watched)
             elif self.ranks.is_first and not affords and not watched.is_disabled:
-                pace = self.training / max(self.iteration - self._start, 1)
+                pace = self.training / max(self.iteration - self.started_at, 1)
                 watched.postpone(self.iteration, self.training, pace)
 
     def _run(self, watched: WatchedAnalysis) -> None:

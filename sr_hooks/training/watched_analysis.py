@@ -22,7 +22,7 @@ from sr_hooks.results.result import Result
 from sr_hooks.training.config import AnalysisPlan
 from sr_hooks.training.schedule import Budget
 
-__all__ = ["Event", "WatchedAnalysis", "logged", "results_of", "tell_of_silence"]
+__all__ = ["Event", "WatchedAnalysis", "logged", "results_of"]
 
 Event = Literal["step", "validation", "end"]
 
@@ -164,16 +164,6 @@ def logged(log: logging.Logger, what: str) -> Iterator[None]:
         if is_stop(error):
             raise
         log.error("sr_hooks: %s: %s: %s", what, type(error).__name__, error)
-
-
-def tell_of_silence(log: logging.Logger, analyses: Sequence[WatchedAnalysis], start: int, end: int) -> None:
-    """Log which analyses have never run between two iterations, and why: their results would be missed otherwise."""
-    silent = [watched for watched in analyses if watched.last < 0]
-    if silent and end == start:
-        log.warning("sr_hooks: nothing was watched: no training step was seen")
-        return
-    for watched in silent:
-        log.warning("sr_hooks: %s never ran: %s", watched.name, watched.why_silent(end))
 
 
 def results_of(plan: AnalysisPlan, answer: Any) -> list[Result]:

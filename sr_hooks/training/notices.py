@@ -1,16 +1,18 @@
-"""What the forward passes of a network change beside its output, and which hooks rest meanwhile: told once."""
+"""What a watched run tells besides its results: traces of forward passes, and analyses that have never run."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from typing import Any
+from weakref import WeakSet
 
 from torch import nn
 
 from sr_hooks.core.seeds import other_threads_may_draw
 from sr_hooks.training.guard.hook_tables import UsersHooks
 
-__all__ = ["Habits"]
+__all__ = ["SESSIONS", "Habits", "tell_of_silence"]
 
 _SHOWN = 6
 
@@ -54,6 +56,31 @@ class Habits:
             self._log.info("%sforward passes of an analysis have traces, which are undone: %s", begin, _list(habits))
         if lost:
             self._log.warning("%sthe run differs from one without analyses: %s", begin, _list(lost))
+
+
+def tell_of_silence(session: Any) -> None:
+    """Log which analyses of a session that ends have never run, and why: their results would be missed otherwise."""
+    SESSIONS.discard(session)
+    silent = [watched for watched in session.watched if watched.last < 0] if session.ranks.is_first else []
+    if silent and session.iteration == session.started_at:
+        session.log.warning("sr_hooks: nothing was watched: no training step was seen")
+        return
+    for watched in silent:
+        session.log.warning("sr_hooks: %s never ran: %s", watched.name, watched.why_silent(session.iteration))
+
+
+class Sessions(WeakSet[Any]):
+    """The sessions that are open, and the number of those that ever were: whether a watch has begun at all."""
+
+    count = 0
+
+    def add(self, item: Any) -> None:
+        """Take a session that has begun."""
+        self.count += 1
+        super().add(item)
+
+
+SESSIONS = Sessions()
 
 
 def _list(items: Iterable[str]) -> str:

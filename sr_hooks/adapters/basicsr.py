@@ -21,11 +21,11 @@ from typing import Any
 import torch
 
 from sr_hooks.adapters.loop import trains
-from sr_hooks.adapters.silence import leaving_alone
 from sr_hooks.errors import ImageError, NetworkError
 from sr_hooks.networks.unwrap import unwrap
 from sr_hooks.training.config import WatchPlan, setting
 from sr_hooks.training.distributed import stopping
+from sr_hooks.training.notices import leaving_alone
 from sr_hooks.training.session import Session
 from sr_hooks.training.watch_images import image_source
 

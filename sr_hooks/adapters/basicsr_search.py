@@ -16,9 +16,9 @@ from types import ModuleType
 from typing import Any
 
 from sr_hooks.adapters.basicsr import BASE_NAMES, Attached, host_package
-from sr_hooks.adapters.silence import leaving_alone, note
 from sr_hooks.training.config import WatchPlan, setting
 from sr_hooks.training.distributed import stopping
+from sr_hooks.training.notices import leaving_alone, note
 
 __all__ = ["Planner", "model_classes", "searching"]
 

@@ -14,11 +14,11 @@ import torch
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from sr_hooks.adapters.silence import Request, leaving_alone
 from sr_hooks.errors import NetworkError, OptionError, nearest
 from sr_hooks.networks.unwrap import unwrap
 from sr_hooks.training.config import BLOCK, WatchPlan
 from sr_hooks.training.distributed import stopping
+from sr_hooks.training.notices import Request, leaving_alone
 from sr_hooks.training.session import Session
 from sr_hooks.training.watch_images import image_source
 

@@ -21,9 +21,9 @@ from sr_hooks.adapters.mmengine_runner import (
     optimizer_of,
     validation_images,
 )
-from sr_hooks.adapters.silence import leaving_alone, note
 from sr_hooks.training.config import BLOCK, WatchPlan, merge, network_part, parse_block
 from sr_hooks.training.distributed import stopping
+from sr_hooks.training.notices import leaving_alone, note
 from sr_hooks.training.session import Session
 from sr_hooks.training.watch_images import image_source
 

@@ -18,12 +18,12 @@ from sr_hooks.adapters import basicsr_search, mmengine_search
 from sr_hooks.adapters.basicsr import Attached, is_model
 from sr_hooks.adapters.basicsr_force_yml import without_missing_keys
 from sr_hooks.adapters.loop import Watch, waiting, watch_loop
-from sr_hooks.adapters.silence import Request
 from sr_hooks.errors import OptionError, SRHooksError
 from sr_hooks.networks.loading.loaders import import_basicsr
 from sr_hooks.training.config import BLOCK, WatchPlan, block_file_beside, merge, option_file, parse_block, read_block
 from sr_hooks.training.config import setting as host_setting
 from sr_hooks.training.distributed import stopping
+from sr_hooks.training.notices import Request
 
 __all__ = ["Watch", "analyze", "watch", "watched_run"]
 

@@ -1,18 +1,25 @@
-"""What a watched run tells besides its results: traces of forward passes, and analyses that have never run."""
+"""What a watched run tells besides its results: traces of forward passes, and why nothing was watched."""
 
 from __future__ import annotations
 
+import atexit
 import logging
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 from weakref import WeakSet
 
 from torch import nn
 
 from sr_hooks.core.seeds import other_threads_may_draw
+from sr_hooks.errors import SRHooksError, is_stop
 from sr_hooks.training.guard.hook_tables import UsersHooks
 
-__all__ = ["SESSIONS", "Habits", "tell_of_silence"]
+__all__ = ["SESSIONS", "Habits", "Request", "leaving_alone", "note", "tell_of_silence"]
+
+_log = logging.getLogger("sr_hooks.watch")
+_reasons: list[str] = []  # why hosts were left alone, in order
 
 _SHOWN = 6
 
@@ -86,3 +93,68 @@ SESSIONS = Sessions()
 def _list(items: Iterable[str]) -> str:
     texts = list(items)
     return ", ".join(texts[:_SHOWN]) + (f" and {len(texts) - _SHOWN} more" if len(texts) > _SHOWN else "")
+
+
+class Request:
+    """A request for a watch: whether one has begun since, and if not, why."""
+
+    def __init__(self) -> None:
+        self._before = SESSIONS.count
+        self._known = len(_reasons)
+        self.reason = ""
+
+    @property
+    def is_met(self) -> bool:
+        """Whether a watch has begun since the request."""
+        return SESSIONS.count > self._before
+
+    @property
+    def message(self) -> str:
+        """What is told where no watch has begun."""
+        reasons = [*_reasons[self._known :], *([self.reason] if self.reason else [])]
+        return "nothing was watched: " + ("; ".join(reasons) or _NOTHING_MET)
+
+    def tell(self) -> None:
+        """Warn where no watch has begun; on standard error where the program logs no warnings."""
+        if self.is_met:
+            return
+        if _log.isEnabledFor(logging.WARNING):
+            _log.warning("sr_hooks: %s", self.message)
+        else:
+            print(f"sr_hooks: {self.message}", file=sys.stderr)
+
+
+_NOTHING_MET = (
+    "no model of BasicSR and no Runner of mmengine began to train. For a plain loop name the network, "
+    'analyze(network="net", lam={...}), or use watch(net, optimizer, lam={...})'
+)
+
+
+def note(reason: str) -> None:
+    """Keep why a host is not watched, for the end of the run."""
+    _reasons.append(reason)
+
+
+@contextmanager
+def leaving_alone(host: str) -> Iterator[None]:
+    """Log an error of ours about a host that we do not understand, instead of raising it into the host.
+
+    A user's mistake, an SRHooksError, still stops the run before its first step.
+    """
+    try:
+        yield
+    except SRHooksError:
+        raise
+    except BaseException as error:
+        if is_stop(error):
+            raise
+        reason = f"{host} is not understood and was left alone ({type(error).__name__}: {error})"
+        note(reason)
+        _log.error("sr_hooks: %s", reason, exc_info=_log.isEnabledFor(logging.DEBUG))
+
+
+@atexit.register
+def _tell_of_open_sessions() -> None:
+    """At the end of the process: watches that were begun and never closed have told nothing yet."""
+    for session in list(SESSIONS):
+        tell_of_silence(session)

@@ -1,0 +1,1 @@
+"""The four attacks of `benchmarks/attack.py`."""

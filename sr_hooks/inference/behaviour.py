@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -17,7 +18,7 @@ from sr_hooks.networks.probing.trial_inputs import trial_sides
 __all__ = ["Behaviour", "observe", "observed", "observing"]
 
 _SIDES = (8, 16, 32, 64)  # of the small images; the first that the network takes
-_DRAWS = 4  # forwards of a network that draws random numbers: two may draw the same by chance
+_MORE = 6  # forwards of a network that draws random numbers or has noted something: two may be equal by chance
 _CLOSE = 1e-4  # relative difference that other batches and layouts explain by rounding
 _MIXED = 1e-3  # relative difference that they do not explain
 
@@ -57,7 +58,7 @@ class Behaviour:
             sentences.append(
                 f"not repeatable: {differ}, since the network draws random numbers of its own or keeps state"
             )
-        elif self.frozen:
+        elif self.frozen and self.difference:
             sentences.append(
                 f"random: the network draws random numbers, and {differ}; a seed froze torch's streams for "
                 "this answer, and another seed gives another answer"
@@ -120,19 +121,20 @@ def observe(network: Network) -> Behaviour:
 
 
 def _behaviour(network: Network, x: torch.Tensor, other: torch.Tensor) -> Behaviour:
+    before = _attributes(network.module)
     first = sign(network.module, network, x)
     output = first.output
     with torch.no_grad():
         one_at_a_time, row = "", output
         try:
-            row = network(torch.cat([x, other]))[:1]
+            row = network(torch.cat([(x > 0.5).float(), x, other, other]))[1:2]
         except Exception as error:
             one_at_a_time = one_line(error)
         apart = _distance(row, output)
-        doubtful = bool(one_at_a_time) or apart > _CLOSE
-        others = [network(x) for _ in range(_DRAWS if first.draws else int(doubtful))]
+        doubtful = bool(one_at_a_time) or apart > _CLOSE or first.draws or _attributes(network.module) != before
+        others = [network(x) for _ in range(_MORE if doubtful else 0)]
         again = max((_distance(value, output) for value in others), default=0.0)
-        frozen = again > _CLOSE and first.draws and _distance(*_seeded(network, x)) <= _CLOSE
+        frozen = first.draws and _distance(*_seeded(network, x)) <= _CLOSE
     cuts = sign(network.module, network, x, located=True).cuts if first.cuts else ()
     return Behaviour(
         signature=f"{first.digest} {network.dtype} {network.device}",
@@ -145,6 +147,21 @@ def _behaviour(network: Network, x: torch.Tensor, other: torch.Tensor) -> Behavi
         leaves_torch=first.may_leave_torch and _reads_values(network, first, other),
         custom=first.custom,
     )
+
+
+def _attributes(module: torch.nn.Module) -> list[Any]:
+    """What the parts of a module hold, at a glance: another object or number shows, a change deep inside does not."""
+    return [(key, _glance(value)) for part in module.modules() for key, value in vars(part).items()]
+
+
+def _glance(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        return id(value), 0 if value.is_inference() else value._version
+    if isinstance(value, dict):
+        return [(key, _glance(item)) for key, item in value.items()]
+    if isinstance(value, (list, tuple)):
+        return [item if isinstance(item, (bool, int, float, str)) else id(item) for item in value]
+    return value if isinstance(value, (bool, int, float, str, type(None))) else id(value)
 
 
 def _seeded(network: Network, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

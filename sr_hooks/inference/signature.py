@@ -10,12 +10,12 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-__all__ = ["Signature", "content_of", "sign"]
+from sr_hooks.inference.gradient_cuts import Differences, blocked, has_no_slope
 
-_SHAPE_ALONE = ("zeros_like", "ones_like", "full_like", "empty_like", "rand_like", "randn_like", "new_")
-"""Operations whose values do not depend on the values of their argument."""
+__all__ = ["Signature", "content_of", "sign"]
 
 
 @dataclass
@@ -57,7 +57,7 @@ def sign(
     states = _random_states(x.device)
     watcher = _Watcher(module)
     leaf = x.detach().clone().requires_grad_()
-    with torch.enable_grad(), watcher.located(module) if located else nullcontext(), watcher:
+    with torch.enable_grad(), watcher.located(module) if located else nullcontext(), _Lists(watcher), watcher:
         watcher.begin(leaf)
         output = run(leaf)
         watcher.end(output)
@@ -66,8 +66,8 @@ def sign(
         output.detach(),
         _digest(watcher.lines),
         _digest([line[0] for line in watcher.lines]),
-        watcher.cuts_of_output,
-        watcher.numbers_read or (watcher.detached and watcher.constants > 0),
+        tuple(dict.fromkeys([*watcher.cuts_of_output, *blocked(watcher.custom_nodes)])),
+        watcher.listed or watcher.numbers_read or (watcher.detached and watcher.constants > 0),
         draws,
         watcher.custom,
     )
@@ -91,6 +91,18 @@ class _Value:
     cuts: tuple[str, ...] = field(default=())
 
 
+class _Lists(TorchFunctionMode):
+    """Notes that a tensor was made a list of Python numbers, which no operation shows."""
+
+    def __init__(self, watcher: _Watcher) -> None:
+        super().__init__()
+        self.watcher = watcher
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.watcher.listed |= function is torch.Tensor.tolist
+        return function(*args, **(kwargs or {}))
+
+
 class _Watcher(TorchDispatchMode):
     """Follows by memory which values depend on the input, and writes down each operation."""
 
@@ -98,13 +110,17 @@ class _Watcher(TorchDispatchMode):
         super().__init__()  # type: ignore[no-untyped-call]
         self.lines: list[tuple[Any, ...]] = []
         self.cuts_of_output: tuple[str, ...] = ()
-        self.numbers_read = self.detached = self.custom = False
+        self.numbers_read = self.listed = self.detached = self.custom = False
+        self.custom_nodes: list[tuple[Any, torch.Tensor, str]] = []
         self.constants = 0  # tensors that are no weights and were not computed in this run
         self._names = {id(t): name for name, t in [*module.named_parameters(), *module.named_buffers()]}
         self._numbers: dict[int, int] = {}
         self._alive: list[torch.Tensor] = []  # an id belongs to a tensor only while the tensor lives
         self._values: dict[int, _Value] = {}  # by memory, of what depends on the input
+        self._cuts_of_views: dict[int, tuple[str, ...]] = {}  # of a detached view, whose memory has its gradient
+        self._differences = Differences()
         self._inside: list[str] = []
+        self._leaf = 0
 
     # -- where an operation runs -----------------------------------------------------------------
 
@@ -126,11 +142,12 @@ class _Watcher(TorchDispatchMode):
 
     def begin(self, x: torch.Tensor) -> None:
         self._number(x)
+        self._leaf = id(x)
         self._values[_memory(x)] = _Value()
 
     def end(self, output: torch.Tensor) -> None:
         value = self._values.get(_memory(output))
-        cuts = value.cuts if value is not None else ()
+        cuts = (*value.cuts, *self._cuts_of_views.get(id(output), ())) if value is not None else ()
         if value is not None and not output.requires_grad:
             cuts = (*cuts, "")
         self.cuts_of_output = cuts
@@ -148,24 +165,38 @@ class _Watcher(TorchDispatchMode):
             for tensor in _tensors(out):
                 self._number(tensor, new=True)
             return out
-        cuts = self._cuts(inputs)
+        cuts = self._cuts(self._differences.without_straight_through(line[0], tensors, inputs))
         self.numbers_read |= line[0] == "aten._local_scalar_dense.default"
         self.detached |= line[0] == "aten.detach.default"
         out = function(*args, **kwargs)
-        by_shape = any(part in line[0] for part in _SHAPE_ALONE)
+        constant = has_no_slope(line[0])
+        seen = set() if function._schema.is_mutable else {_memory(tensor) for tensor, _ in inputs}
         for tensor in _tensors(out):
             self._number(tensor, new=True)
-            if not by_shape and _is_float(tensor):
-                value = self._values.setdefault(_memory(tensor), _Value())
-                value.cuts = tuple(dict.fromkeys((*value.cuts, *cuts))) if cuts else value.cuts
+            if constant or not _is_float(tensor):
+                continue
+            value = self._values.setdefault(_memory(tensor), _Value())
+            if cuts and _memory(tensor) in seen:
+                self._cuts_of_views[id(tensor)] = cuts
+            elif cuts:
+                value.cuts = tuple(dict.fromkeys((*value.cuts, *cuts)))
+        self._differences.follow(line[0], tensors, out, lambda t: _memory(t) in self._values)
         return out
 
     def _cuts(self, known: Sequence[tuple[torch.Tensor, _Value]]) -> tuple[str, ...]:
         """Cuts that the arguments carry, and this operation's place where it takes a value without its gradient."""
-        cuts = [cut for tensor, value in known if _is_float(tensor) for cut in value.cuts]
-        if torch.is_grad_enabled() and any(_is_float(t) and not t.requires_grad for t, _ in known):
+        cuts = [
+            cut
+            for tensor, value in known
+            if _is_float(tensor)
+            for cut in (*value.cuts, *self._cuts_of_views.get(id(tensor), ()))
+        ]
+        if torch.is_grad_enabled() and any(_is_float(t) and not self._has_gradient(t) for t, _ in known):
             cuts.append(self._inside[-1] if self._inside else "")
         return tuple(dict.fromkeys(cuts))
+
+    def _has_gradient(self, tensor: torch.Tensor) -> bool:
+        return tensor.requires_grad and (tensor.grad_fn is not None or id(tensor) == self._leaf)
 
     # -- writing down ----------------------------------------------------------------------------
 
@@ -185,6 +216,9 @@ class _Watcher(TorchDispatchMode):
             return "leaf" if tensor.requires_grad else ""
         if isinstance(node, torch.autograd.function.BackwardCFunction) or tensor._backward_hooks:
             self.custom = True
+            forward = getattr(type(node), "_forward_cls", None)
+            if forward is not None and not forward.__module__.startswith("torch."):
+                self.custom_nodes.append((node, tensor, self._inside[-1] if self._inside else ""))
             return f"{type(node).__name__} {bool(tensor._backward_hooks)}"
         return type(node).__name__
 

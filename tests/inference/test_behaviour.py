@@ -58,13 +58,59 @@ def written_into_a_buffer(net: Odd, y: torch.Tensor) -> torch.Tensor:
     return y + z
 
 
+class Blocking(torch.autograd.Function):
+    """A sine without a gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        return torch.sin(x)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> None:
+        return None
+
+
+def every(period: int) -> Any:
+    def changed(net: Odd, y: torch.Tensor) -> torch.Tensor:
+        net.calls += 1
+        return y * (1.3 if net.calls % period == 0 else 1)
+
+    return changed
+
+
+def remembering(net: Odd, y: torch.Tensor) -> torch.Tensor:
+    last, net.last = getattr(net, "last", y), y.detach()
+    return y + 0.5 * last if last.shape == y.shape else y
+
+
+def scaled_by_a_list(net: Odd, y: torch.Tensor) -> torch.Tensor:
+    return torch.stack([y[:, i] * mean for i, mean in enumerate(y[0].mean((1, 2)).tolist())], 1)
+
+
+def codebook(net: Odd, y: torch.Tensor) -> torch.Tensor:
+    rows = y.permute(0, 2, 3, 1)
+    nearest = net.head.weight.flatten(1)[torch.cdist(rows.reshape(-1, 6), net.inner.weight[:, :, 1, 1]).argmin(1)]
+    nearest = nearest[:, :6].view_as(rows)
+    return (rows + (nearest - rows).detach()).permute(0, 3, 1, 2)
+
+
+def note_features(net: Odd, y: torch.Tensor) -> torch.Tensor:
+    net.seen = y.detach().flatten(2)
+    return y * 2
+
+
 UNREPEATABLE = {
+    "every second call": every(2),
+    "every third call": every(3),
+    "every fifth call": every(5),
+    "the last features": remembering,
     "a generator of its own": lambda net, y: y + 0.2 * torch.randn(y.shape, generator=net.noise),
     "a counter": counted,
     "numpy's random numbers": lambda net, y: y + float(np.random.rand()),
     "an exponential average": averaged,
 }
 RANDOM = {
+    "now and then": lambda net, y: y * (1.5 if torch.rand(()) < 0.4 else 1.0),
     "dropout left on": lambda net, y: F.dropout(y, 0.3, training=True),
     "noise of the global stream": lambda net, y: y + 0.2 * torch.randn_like(y),
     "a random shift": lambda net, y: torch.roll(y, int(torch.randint(0, 5, ())), 2),
@@ -76,18 +122,31 @@ CUT = {
     "a buffer written without gradient": written_into_a_buffer,
     "a Python number": lambda net, y: y / y.abs().max().item(),
     "numpy": through_numpy,
+    "a new leaf": lambda net, y: y + torch.sin(net.inner(y.detach().requires_grad_())),
+    "a function without gradient": lambda net, y: y + Blocking.apply(y),
+    "a list of numbers with gradients on": scaled_by_a_list,
     "a list of numbers": lambda net, y: y * torch.tensor(y.mean((0, 2, 3)).tolist())[:, None, None],
 }
 MIXING = {
     "a mean over the batch": lambda net, y: y - y.mean((0, 2, 3), keepdim=True),
     "the largest of the batch": lambda net, y: y / y.abs().amax(),
     "the next image": lambda net, y: y + 0.5 * y.roll(1, 0),
+    "the first image": lambda net, y: y + y[:1],
+    "the last image": lambda net, y: y + y[-1:],
+    "the opposite image": lambda net, y: y + y.flip(0),
+    "a running sum": lambda net, y: y.cumsum(0),
+    "the largest value": lambda net, y: y / y.max(),
 }
 HARMLESS = {
     "nothing": lambda net, y: y,
     "a detached mask": lambda net, y: y * (y.detach() > 0),
     "a statistic aside": lambda net, y: (setattr(net, "seen", y.detach().mean()), y)[1],
     "rounding": lambda net, y: y + torch.round(y),
+    "a detached view aside": note_features,
+    "detached and rounded": lambda net, y: y + y.detach().floor(),
+    "a straight-through estimator": lambda net, y: y + (torch.round(8 * y) / 8 - y).detach(),
+    "another one": lambda net, y: torch.sign(y) - y.detach() + y,
+    "a codebook": codebook,
     "an index": lambda net, y: y.gather(1, y.argsort(1)),
     "zeros like a detached tensor": lambda net, y: y + torch.zeros_like(y.detach()),
     "a constant from numpy": lambda net, y: y * torch.from_numpy(np.full((6, 1, 1), 2, dtype=np.float32)),

@@ -12,13 +12,13 @@ from torch import nn
 
 from sr_hooks.attribution.objectives import GradientMagnitude, Objective
 from sr_hooks.attribution.receptive_field.cone import Cone
-from sr_hooks.attribution.receptive_field.trace import Trace, Untraceable, check_hooks, record, sharing_copy
+from sr_hooks.attribution.receptive_field.recording import recorded
+from sr_hooks.attribution.receptive_field.trace import Trace, Untraceable, check_hooks, record
 from sr_hooks.errors import SRHooksError
 from sr_hooks.images.windows import Box, Window
 from sr_hooks.inference.behaviour import observed
 from sr_hooks.inference.calibration import ExecutionPlan, reduced
 from sr_hooks.inference.signature import content_of
-from sr_hooks.networks.backward import Backward
 from sr_hooks.networks.network import Network
 from sr_hooks.networks.unwrap import derived_weights, plain_copy
 
@@ -164,18 +164,8 @@ def _trace_of(network: Network, shape: Sequence[int], precision: str) -> Trace:
     """The network's own operations."""
     memory, key = _memory(network), (tuple(shape), precision)
     if key not in memory:
-        twin = network.with_module(sharing_copy(network.module))
-        twin.backward = Backward()  # a recording writes nothing in place
-
-        def compute(x: torch.Tensor) -> list[torch.Tensor]:
-            with reduced(twin, precision):
-                return [twin(x).float()]
-
         memory["recorded"] = observed(network)
-        try:
-            memory[key] = record(compute, twin.module, [shape], network.device)
-        except Untraceable as error:
-            memory[key] = error
+        memory[key] = recorded(network, shape, precision)
     trace: Trace | Untraceable = memory[key]
     if isinstance(trace, Untraceable):
         raise trace

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
+from weakref import ref
 
 import torch
 from torch import nn
@@ -132,11 +133,13 @@ def record(
     module: nn.Module,
     shapes: Sequence[Sequence[int]],
     device: torch.device,
+    stand_ins: list[ref[torch.Tensor]] | None = None,
 ) -> Trace:
     """The operations of `compute` on float32 inputs of these shapes.
 
     `module` is what `compute` runs, if any; it is called once with tensors that hold no data (torch's fake tensors), in
-    which operations that write in place are turned into ones that do not.
+    which operations that write in place are turned into ones that do not. References to these tensors are added to
+    `stand_ins`.
 
     Raises:
         Untraceable: what runs next depends on values, random numbers are drawn, or the operations leave torch.
@@ -145,7 +148,7 @@ def record(
     from torch.func import functionalize
 
     names = {id(tensor): name for name, tensor in [*module.named_parameters(), *module.named_buffers()]}
-    recorder = _recorder(names)
+    recorder = _recorder(names, [] if stand_ins is None else stand_ins)
     try:
         with (
             torch.no_grad(),
@@ -177,7 +180,7 @@ def _unlogged() -> Iterator[None]:
         log.disabled = before
 
 
-def _recorder(names: dict[int, str]) -> Any:
+def _recorder(names: dict[int, str], stand_ins: list[ref[torch.Tensor]]) -> Any:
     """The mode is a class made on first use: its base is not among what `import torch` brings in."""
     from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -200,6 +203,7 @@ def _recorder(names: dict[int, str]) -> Any:
 
         def _new(self, tensor: torch.Tensor) -> int:
             number = len(self.trace.shapes)
+            stand_ins.append(ref(tensor))
             self._numbers[id(tensor)] = number
             self._alive.append(tensor)
             self.trace.shapes.append(tuple(int(side) for side in tensor.shape))
@@ -209,6 +213,7 @@ def _recorder(names: dict[int, str]) -> Any:
             if id(tensor) in self._numbers:
                 return self._numbers[id(tensor)]
             number = self._new(tensor)
+            stand_ins.pop()  # the module's own, or a constant
             self._settled.add(_memory(tensor))
             if id(tensor) in names:
                 self.trace.weights[number] = names[id(tensor)]

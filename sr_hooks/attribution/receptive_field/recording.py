@@ -1,0 +1,91 @@
+"""A network's operations, recorded on a copy of it; nothing of the recording stays behind in the program."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Sequence
+from types import FrameType
+from typing import Any
+from weakref import ref
+
+import torch
+
+from sr_hooks.attribution.receptive_field.trace import Trace, Untraceable, record, sharing_copy
+from sr_hooks.inference.calibration import reduced
+from sr_hooks.networks.backward import Backward
+from sr_hooks.networks.network import Network
+
+__all__ = ["recorded"]
+
+_DEEP = 4  # containers in containers that are looked through
+
+
+def recorded(network: Network, shape: Sequence[int], precision: str) -> Trace | Untraceable:
+    """A network's operations for a batch of this shape, or why they cannot be written down."""
+    stand_ins: list[ref[torch.Tensor]] = []
+    trace = _on_a_copy(network, shape, precision, stand_ins)
+    if _taken_out(stand_ins):
+        return Untraceable("it keeps tensors outside of itself, as an lru_cache or a global dict does")
+    return trace
+
+
+def _on_a_copy(
+    network: Network, shape: Sequence[int], precision: str, stand_ins: list[ref[torch.Tensor]]
+) -> Trace | Untraceable:
+    """The refusal comes without the frames of its error, which hold stand-ins."""
+    try:
+        twin = network.with_module(sharing_copy(network.module))
+        twin.backward = Backward()  # a recording writes nothing in place
+
+        def compute(x: torch.Tensor) -> list[torch.Tensor]:
+            with reduced(twin, precision):
+                return [twin(x).float()]
+
+        return record(compute, twin.module, [shape], network.device, stand_ins)
+    except Untraceable as error:
+        return Untraceable(str(error))
+
+
+def _taken_out(stand_ins: Sequence[ref[torch.Tensor]]) -> bool:
+    """Whether stand-ins outlived their recording; they are taken out of what holds them.
+
+    A function with `functools.lru_cache` or a dict of the whole program keeps what it was given. The next forward on
+    real images would take the stand-in, which holds no data. Such a cache is emptied, and such an entry is deleted.
+
+    Args:
+        stand_ins: weak references to the tensors of a recording that has ended, and that nothing else should hold.
+    """
+    from torch._subclasses.fake_tensor import FakeTensor
+
+    if all(reference() is None for reference in stand_ins):
+        return False
+    gc.collect()  # a copy of the module may hold them in a circle
+    if all(reference() is None for reference in stand_ins):
+        return False
+    known = {id(tensor) for reference in stand_ins if (tensor := reference()) is not None}
+    held = [value for value in gc.get_objects() if type(value) in (torch.Tensor, FakeTensor) and _core(value) in known]
+    for value in held:
+        _take_out(value, _DEEP, {id(held)})
+    return True
+
+
+def _core(tensor: torch.Tensor) -> int:
+    """What a tensor is; `torch.func.functionalize` wraps one tensor in another."""
+    return id(torch._from_functional_tensor(tensor) if torch._is_functional_tensor(tensor) else tensor)
+
+
+def _take_out(value: Any, deep: int, passed: set[int]) -> None:
+    holders = gc.get_referrers(value)
+    passed = passed | {id(holders), id(value)}
+    for holder in holders:
+        if id(holder) in passed or isinstance(holder, FrameType):
+            continue
+        if hasattr(holder, "cache_clear"):
+            holder.cache_clear()
+        elif type(holder) is list:
+            holder[:] = [item for item in holder if item is not value]
+        elif isinstance(holder, dict):
+            for key in [key for key, item in list(holder.items()) if item is value]:
+                del holder[key]
+        elif type(holder) in (tuple, set, frozenset) and deep:
+            _take_out(holder, deep - 1, passed)

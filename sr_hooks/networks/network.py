@@ -14,7 +14,7 @@ from sr_hooks.networks.calling import Forward, check_forward, describe_forward, 
 from sr_hooks.networks.facts import StatedFacts
 from sr_hooks.networks.forward_pass import Selector
 from sr_hooks.networks.image_to_image import ImageToImage
-from sr_hooks.networks.loading import loaders, mmagic
+from sr_hooks.networks.loading import hugging_face, loaders, mmagic
 from sr_hooks.networks.loading.checkpoint_files.weights import CHECKPOINT_SUFFIXES, named_weights
 from sr_hooks.networks.loading.checkpoints import Weights, save_weights, sha256_of_weights
 from sr_hooks.networks.loading.sources import from_plugins, source_of
@@ -181,6 +181,8 @@ class Network(ImageToImage):
     ) -> Self:
         """What a person types: a checkpoint, an option file, a config, an import path, an architecture's name.
 
+        Or a folder that `save_pretrained` of transformers wrote; nothing is fetched.
+
         Plugins' loaders are asked first; each returns None for what is not its own.
 
         Args:
@@ -195,6 +197,10 @@ class Network(ImageToImage):
             network = cls.of(of_plugin)
         elif spec.endswith(".py"):
             network = cls.from_mmagic(spec, weights, arguments=arguments, **facts)
+        elif hugging_face.is_saved_folder(spec):
+            if arguments or weights:
+                raise NetworkError(f"{spec} holds its own arguments and weights: give neither beside it")
+            network = cls._of(hugging_face.from_folder(spec), facts)
         else:
             network = cls._of(loaders.from_spec(spec, arguments, weights=weights), facts)
         network.source = source_of(spec, arguments, weights=weights, facts=facts)

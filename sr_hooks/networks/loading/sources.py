@@ -41,7 +41,9 @@ def source_of(
 
 
 def _absolute(spec: str | Path) -> str:
-    """A file by its full path, also that of `path/to/file.py:Class`; a name as it is."""
+    """A file or a saved folder by its full path, also that of `path/to/file.py:Class`; a name as it is."""
+    if (Path(spec) / "config.json").is_file():
+        return str(Path(spec).resolve())
     between = ":" if ".py:" in str(spec) else "::"
     file, colon, name = str(spec).partition(between) if between in str(spec) else (str(spec), "", "")
     return f"{Path(file).resolve()}{colon}{name}" if Path(file).is_file() else str(spec)

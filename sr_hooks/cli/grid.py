@@ -35,16 +35,15 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         metavar="YAML",
         help="of the architectures, e.g. '{num_feat: 64, upscale: 2}': one a network, in order, or one for all",
     )
-    request.add_argument(
-        "--image", nargs="+", metavar="FILE", help="8-bit image files, or folders of them: ground truth"
-    )
+    request.add_argument("--image", nargs="+", metavar="FILE", help="image files, or folders of them: ground truth")
     request.add_argument("--lr", action="store_true", help="the images are network inputs, not ground truth")
     request.add_argument(
         "--window",
         nargs="+",
         metavar="T,L,SIZE",
-        help="windows, in output pixels, e.g. '96,120,16;0,0,32' (default: where most edges are)",
+        help="windows or masks, in output pixels, e.g. '96,120,16;0,0,32' (default: where most edges are)",
     )
+    request.add_argument("--background", metavar="COLOUR", help="the colour below transparent pixels: white, #808080")
     request.add_argument("--analyses", nargs="+", metavar="NAME", help="which (default: lam)")
     how = command.add_argument_group("how")
     how.add_argument("--check", action="store_true", help="check the faithfulness of every map")
@@ -129,6 +128,7 @@ def _request(arguments: argparse.Namespace) -> GridRequest:
         "networks": _networks(arguments),
         "images": arguments.image,
         "windows": arguments.window,
+        "background": arguments.background,
         "hr": not arguments.lr,
         "analyses": arguments.analyses,
         "check": arguments.check,

@@ -76,9 +76,9 @@ class CellComputer:
         plan, analysis, network = self.plan, find_analysis(cell.analysis), self._network(cell.network)
         numbers = [cell.image] if cell.image is not None else list(range(len(plan.request.images)))
         for number in numbers:
-            file = plan.request.images[number].file
-            if sha256_of(read_cached_image(file)) != plan.hashes[number]:
-                raise ImageError(f"{file} has changed while the grid was running: run it again")
+            image = plan.request.images[number]
+            if sha256_of(read_cached_image(image)) != plan.hashes[number]:
+                raise ImageError(f"{image.file} has changed while the grid was running: run it again")
         images = [network_input(plan.request, number, network, analysis.takes) for number in numbers]
         options: Any = from_mapping(analysis.options_type, cell.options, where=cell.analysis)
         result = execute(analysis, network, images[0] if cell.image is not None else joined(images), options)

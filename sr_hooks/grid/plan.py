@@ -17,7 +17,7 @@ from sr_hooks.core import registry as plugins
 from sr_hooks.core.options import from_mapping
 from sr_hooks.errors import ImageError, NetworkError, OptionError, SRHooksError
 from sr_hooks.files import is_file, is_folder, read_bytes
-from sr_hooks.grid.request import GridRequest, NetworkRequest
+from sr_hooks.grid.request import GridRequest, ImageRequest, NetworkRequest
 from sr_hooks.images.image import downsample, read_image, sha256_of, upsample
 from sr_hooks.images.regions import Region
 from sr_hooks.images.windows import Window, window_with_most_edges
@@ -83,7 +83,7 @@ def make_plan(request: GridRequest, *, device: str, threads: int) -> GridPlan:
     Raises:
         SRHooksError: a network, image, window or option is wrong; the message names it.
     """
-    images = [read_cached_image(image.file) for image in request.images]
+    images = [read_cached_image(image) for image in request.images]
     hashes = tuple(map(sha256_of, images))
     cells: list[Cell] = []
     facts: list[Mapping[str, Any]] = []
@@ -121,7 +121,7 @@ def _windows_of(request: GridRequest, number: int, network: Network) -> list[Win
     if image.windows is None:
         return [
             window_with_most_edges(
-                read_cached_image(image.file)[..., : size[0], : size[1]] if request.hr else upsample(lr, size)
+                read_cached_image(image)[..., : size[0], : size[1]] if request.hr else upsample(lr, size)
             )
         ]
     windows = [window if isinstance(window, Region) else Window(*window) for window in image.windows]
@@ -194,23 +194,24 @@ def load_network(entry: NetworkRequest, device: str) -> Network:
     return network
 
 
-def read_cached_image(file: Path) -> torch.Tensor:
-    """Read an image as (1,C,H,W) in [0, 1]. The last eight images stay in memory while their files do not change."""
+def read_cached_image(request: ImageRequest) -> torch.Tensor:
+    """Read an image of a request as (1,C,H,W) in [0, 1]. The last eight stay in memory while no file changes."""
+    file, background = request.file, request.background
     try:
         state = file.stat()
     except (OSError, ValueError):
         return read_image(file)  # its error names what is wrong
-    return _read(file, state.st_mtime_ns, state.st_size)
+    return _read(file, background, state.st_mtime_ns, state.st_size)
 
 
 @lru_cache(maxsize=8)
-def _read(file: Path, changed: int, size: int) -> torch.Tensor:
-    return read_image(file)
+def _read(file: Path, background: str | None, changed: int, size: int) -> torch.Tensor:
+    return read_image(file, background=background)
 
 
 def network_input(request: GridRequest, number: int, network: Network, takes: str = "lr") -> torch.Tensor:
     """(1,C,h,w): the network's input for an image, or the ground truth itself if `takes` is "hr"."""
-    image = read_cached_image(request.images[number].file)
+    image = read_cached_image(request.images[number])
     if takes == "hr":
         return image
     try:

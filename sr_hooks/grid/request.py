@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,8 @@ __all__ = ["GridRequest", "ImageRequest", "NetworkRequest", "Windows", "parse_re
 Windows = tuple[tuple[int, int, int, int] | Region, ...] | None
 """Each (top, left, height, width) in output pixels, or a mask; None for the square with most edges."""
 
-_KEYS = ("networks", "images", "windows", "hr", "analyses", "check", "figure")
+_KEYS = ("networks", "images", "windows", "hr", "analyses", "check", "figure", "background")
+_IMAGE_KEYS = ("file", "windows", "background")
 _FACTS = ("scale", "input_range", "mean", "std", "bgr", "multiple", "weights_key", "weights_prefix")
 _NETWORK_KEYS = ("model", "arguments", "weights", *_FACTS, "analyses")
 
@@ -47,6 +48,7 @@ class ImageRequest:
     name: str
     file: Path
     windows: Windows = None
+    background: str | None = None
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,13 @@ def parse_request(content: Any, *, where: str = "grid", base: Path | None = None
     analyses = _analyses(content.get("analyses"), where, base, hr=hr)
     networks = _networks(content.get("networks"), where, base, analyses)
     figure = read_figure_options(content.get("figure"), where=f"{where}: figure").stated()
-    images = _images(content.get("images"), _windows(content.get("windows"), f"{where}: windows", base), where, base)
+    images = _images(
+        content.get("images"),
+        _windows(content.get("windows"), f"{where}: windows", base),
+        content.get("background"),
+        where,
+        base,
+    )
     return GridRequest(networks, images, hr, analyses, bool(content.get("check", False)), figure)
 
 
@@ -185,14 +193,12 @@ def _networks(value: Any, where: str, base: Path, analyses: Mapping[str, Any]) -
     )
 
 
-def _images(value: Any, windows: Windows, where: str, base: Path) -> tuple[ImageRequest, ...]:
+def _images(value: Any, windows: Windows, background: Any, where: str, base: Path) -> tuple[ImageRequest, ...]:
     requests = []
     for name, entry in _entries(value, "images", where, "file"):
         for key in entry:
-            if key not in ("file", "windows"):
-                raise OptionError(
-                    f"{where}: image {name!r}: unknown key {key!r}; {nearest(str(key), ('file', 'windows'))}"
-                )
+            if key not in _IMAGE_KEYS:
+                raise OptionError(f"{where}: image {name!r}: unknown key {key!r}; {nearest(str(key), _IMAGE_KEYS)}")
         if not isinstance(entry.get("file"), str):
             raise OptionError(f"{where}: image {name!r}: file must be given")
         path = _existing_path(entry["file"], base)
@@ -204,9 +210,10 @@ def _images(value: Any, windows: Windows, where: str, base: Path) -> tuple[Image
         own_windows = (
             _windows(entry["windows"], f"{where}: image {name!r}: windows", base) if "windows" in entry else windows
         )
-        requests += [ImageRequest(name if len(files) == 1 else "", file, own_windows) for file in files]
+        colour = entry.get("background", background)
+        requests += [ImageRequest(name if len(files) == 1 else "", file, own_windows, colour) for file in files]
     names = _unique_names([i.name for i in requests], [str(i.file) for i in requests], f"{where}: images")
-    return tuple(ImageRequest(name, i.file, i.windows) for name, i in zip(names, requests, strict=True))
+    return tuple(replace(i, name=name) for name, i in zip(names, requests, strict=True))
 
 
 def _entries(value: Any, what: str, where: str, key: str) -> list[tuple[str, Mapping[str, Any]]]:

@@ -107,7 +107,10 @@ def _of_text(text: str, base: Path | None) -> Window:
         path, number = _existing(text, base), None
     if not _is_file(path):
         if path.suffix.lower() not in {*IMAGE_SUFFIXES, ".npy", ".gif"}:
-            parse_window(text)  # raises: no file, and no numbers
+            raise WindowError(
+                f"window {shortened(repr(text), 200)} is not understood: give (top, left, size), (top, left, height, "
+                "width), the file of a mask, or auto"
+            )
         raise WindowError(f"there is no mask file {shortened(str(path), 200)}")
     try:
         data = path.read_bytes()

@@ -68,7 +68,7 @@ def without_alpha(array: np.ndarray, alpha: np.ndarray, name: str | Path, backgr
 
     try:
         colour = np.array(ImageColor.getrgb(background)[:3]) / 255
-    except ValueError:
+    except (ValueError, AttributeError, TypeError):
         raise OptionError(f"background {background!r} is no colour: white, black, #808080, rgb(0, 128, 0)") from None
     if array.shape[-1] == 1 and len(set(colour.tolist())) == 1:
         colour = colour[:1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -71,6 +71,7 @@ def parse_window(value: Any) -> Window:
         if not value.is_rectangle:
             raise WindowError(f"window {value}: only rectangles can be used here: top, left, height, width")
         return value
+    is_mask = isinstance(value, (str, Mapping)) or getattr(value, "ndim", 0) > 1
     if isinstance(value, str):
         value = value.replace(",", " ").split()
     try:
@@ -79,9 +80,10 @@ def parse_window(value: Any) -> Window:
         numbers = []
     if len(numbers) not in (3, 4):
         text = shortened(" ".join(repr(value).split()), 200)
+        masks = "; a mask can be given to analyses that take one, as lam does" if is_mask else ""
         raise WindowError(
             f"window {text} is not understood: give (top, left, size) or (top, left, height, width), whole numbers of "
-            "output pixels"
+            f"output pixels{masks}"
         )
     top, left, height, width = (*numbers, numbers[2]) if len(numbers) == 3 else numbers
     if height < 1 or width < 1:

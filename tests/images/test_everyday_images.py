@@ -15,6 +15,7 @@ from PIL import Image, ImageCms
 
 import sr_hooks
 from sr_hooks.errors import ImageError, OptionError
+from sr_hooks.grid.request import parse_request
 from sr_hooks.images import read_clip, read_image, single_images
 from sr_hooks.results import read_result
 from tests.support.networks import Tiny
@@ -226,6 +227,8 @@ def test_transparent_pixels_are_composed_on_a_named_colour(tmp_path: Path):
     assert np.allclose(image[0].permute(1, 2, 0).numpy(), expected, atol=1e-6)
     with pytest.raises(OptionError, match="'whit' is no colour"):
         read_image(tmp_path / "logo.png", background="whit")
+    with pytest.raises(OptionError, match="is no colour"):
+        read_image(tmp_path / "logo.png", background=0)  # type: ignore[arg-type]
     half = Image.fromarray(np.dstack([GREY, np.full((H, W), 51, np.uint8)]))
     half.save(tmp_path / "half.png")
     assert np.allclose(read_image(tmp_path / "half.png", background="white")[0, 0], GREY / 255 * 0.2 + 0.8, atol=1e-6)
@@ -264,6 +267,32 @@ def test_grey_is_repeated_for_a_network_of_rgb_and_said(tmp_path: Path, caplog: 
     rgb_input = torch.cat([read_image(tmp_path / "grey.png")] * 3, 1)
     same = sr_hooks.lam(network, rgb_input, window=(8, 8, 8), steps=3)
     assert np.array_equal(result.attribution, same.attribution) and "input_notes" not in same.provenance
+
+
+def test_a_grid_composes_transparent_pixels_on_its_background(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from sr_hooks.cli.app import main
+
+    monkeypatch.chdir(tmp_path)
+    holed.save("logo.png")
+    command = [
+        "grid",
+        "--model",
+        "tests.support.networks:Tiny",
+        "--image",
+        "logo.png",
+        "--window",
+        "8,8,8",
+        "--jobs",
+        "1",
+    ]
+    assert main([*command, "--lr", "--out", "refused"]) != 0 and not list(tmp_path.rglob("result.json"))
+    assert main([*command, "--lr", "--background", "white"]) in (0, None)
+    (file,) = tmp_path.rglob("result.json")
+    lr = torch.from_numpy(read_result(file.parent).arrays["lr"])
+    assert torch.equal(lr, read_image("logo.png", background="white")[0])
+    entries = {"a": {"file": "logo.png", "background": "black"}, "b": "logo.png"}
+    images = parse_request({"networks": ["x"], "images": entries, "background": "white"}).images
+    assert [image.background for image in images] == ["black", "white"]
 
 
 def test_the_command_line_reads_them(

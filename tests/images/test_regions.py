@@ -161,6 +161,9 @@ def test_a_mask_is_of_the_outputs_size_and_no_rectangle_where_only_rectangles_ar
         one(DISK).check(48, 60)
     with pytest.raises(WindowError, match="only rectangles"):
         parse_windows(one(DISK))
+    for value in ("mask.png", DISK, "auto"):
+        with pytest.raises(WindowError, match="a mask can be given to analyses that take one, as lam does"):
+            parse_windows(value)
     assert parse_windows(one(RECTANGLE))[0][0].as_tuple() == (4, 7, 6, 13)
 
 

@@ -72,7 +72,7 @@ def pages(plan: GridPlan) -> list[Page]:
     matrix = _matrix(plan)
     most = matrix.most if matrix else _MOST_ROWS
     for (image, window), cells in sorted(positions.items(), key=lambda position: position[0][0]):
-        rows, columns = read_cached_image(plan.request.images[image].file).shape[-2:]
+        rows, columns = read_cached_image(plan.request.images[image]).shape[-2:]
         aspect = min(max(rows / columns, 0.5), 1.5)
         if crop := plan.request.figure.get("crop"):
             aspect = min(max(crop[2] / crop[3], 0.5), 1.5)

@@ -88,7 +88,7 @@ class GridRows:
         """(1,C,H,W) ground truth of the cell's image; None if the images are network inputs."""
         if cell.image is None or not self.plan.request.hr:
             return None
-        return read_cached_image(self.plan.request.images[cell.image].file)
+        return read_cached_image(self.plan.request.images[cell.image])
 
     def _read(self, key: str) -> Result | None:
         result = self.folder.cache.get(key)

@@ -137,6 +137,9 @@ def compose(
     for number, row in enumerate(rows):
         empty = len(rows[0]) - len(row) if _are_alike(chosen) else 0  # the last row has columns as wide as the others
         weights = [*(panel.weight for panel in row), *[row[0].weight] * empty]
+        if len(weights) == 1:  # axes of rows of one panel are aligned with each other
+            row[0].draw(Slot(figure, outer[number], look, look.width))
+            continue
         inner = outer[number].subgridspec(1, len(weights), width_ratios=weights)
         for column, panel in enumerate(row):
             panel.draw(Slot(figure, inner[column], look, look.width * panel.weight / sum(weights)))

@@ -118,7 +118,7 @@ def test_crop_and_zoom_are_limits_of_the_axes(result):
     wide = result.figure(zoom=True)
     (found,) = (
         axes for axes in wide.axes if "around the window" in " ".join(axes.get_title().split())
-    )  # the box holds the window and 99 % of the map
+    )
     (left, right), (bottom, top) = found.get_xlim(), found.get_ylim()
     inside = result.map[round(top + 0.5) : round(bottom + 0.5), round(left + 0.5) : round(right + 0.5)]
     assert inside.sum() > 0.97 * result.map.sum() and right - left < 64

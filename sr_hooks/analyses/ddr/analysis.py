@@ -13,6 +13,7 @@ from sr_hooks.analyses.ddr.samples import draw_samples
 from sr_hooks.analyses.ddr.watcher import DdrWatcher
 from sr_hooks.core.options import with_options
 from sr_hooks.degradations.parsing import parse_degradations
+from sr_hooks.figures.options import FigureOptions
 from sr_hooks.hookspecs import hookimpl
 from sr_hooks.images.image_sets import parse_folders
 from sr_hooks.networks.network import Network
@@ -47,10 +48,10 @@ class Ddr(Analysis[DdrOptions]):
         return measure(network, samples, options)
 
     @classmethod
-    def figure(cls, result: Result) -> Any:
+    def figure(cls, result: Result, *, options: FigureOptions | None = None) -> Any:
         from sr_hooks.analyses.ddr.figure import ddr_figure
 
-        return ddr_figure(cast("DdrResult", result))
+        return ddr_figure(cast("DdrResult", result), options)
 
     @classmethod
     def film(cls, results: list[Result]) -> list[Any]:

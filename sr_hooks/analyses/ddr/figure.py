@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from sr_hooks.figures.style import INK, caption, image_of, new_figure, panel, pixels, plain
+from sr_hooks.figures.options import FigureOptions
+from sr_hooks.figures.panels import Panel, Slot, compose
+from sr_hooks.figures.style import INK, image_of, new_figure, pixels, plain
 from sr_hooks.results.result import iteration_of
 from sr_hooks.statistics.random_projection import principal_frame
 
@@ -26,43 +29,52 @@ _FEW = 4  # classes, up to which there is room for filled hulls and a legend ins
 _LEAST = 1e-2  # where the axes of indices begin
 
 
-def ddr_figure(result: DdrResult) -> Any:
-    """One network input of each class, scatters, the index of every pair of classes; below, the index over depth."""
+def ddr_figure(result: DdrResult, options: FigureOptions | None = None) -> Any:
+    """One network input of each class, scatters, the index of every pair of classes; below, the index over depth.
+
+    The panels are called examples, scatter_1, scatter_2, ..., pairs and depth.
+    """
     layers = result.layers
     best = max(range(len(layers)), key=lambda i: (layers[i].chi or 0.0, i))
     others = [i for i in range(len(layers)) if i != best]
     spread = {others[round(i)] for i in np.linspace(0, len(others) - 1, min(len(others), _MOST - 1))}
     shown = sorted({best, *spread})
-    deep = len(layers) > 1
-    figure = new_figure(3.2 + 3.3 * len(shown) + 3.4, 7.0 if deep else 4.2)
-    rows = figure.subfigures(2, 1, height_ratios=[4.2, 2.8]) if deep else [figure]
-    widths = [1.2, *[3.3] * len(shown), 3.0]
-    parts = rows[0].subfigures(1, len(widths), width_ratios=widths)
-    _examples(parts[0], result)
-    for part, index in zip(parts[1:-1], shown, strict=True):
-        axes = part.subplots()
-        scatter(axes, result, index)
-        if index == shown[0]:
-            below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.15), "ncols": 3, "frameon": False}
-            axes.legend(fontsize=7, **(below if len(result.classes) > _FEW else {"loc": "best", "framealpha": 0.8}))
-    _pairs(parts[-1].subplots(), layers[best])
-    if deep:
-        _depth(rows[1].subplots(), layers)
-    name = result.provenance["network"]["name"]
-    figure.suptitle(plain(f"{name}: do features cluster by degradation?"), fontsize=11, color=INK, x=0.01, ha="left")
-    caption(figure, result.verdict, width=150 if deep else 120)
-    return figure
-
-
-def _examples(part: Any, result: DdrResult) -> None:
     columns = 1 + (len(result.classes) > _FEW)
-    axes = np.atleast_1d(part.subplots(-(-len(result.classes) // columns), columns)).flatten()
+    rows = -(-len(result.classes) // columns)
+    aspect = 1.1 * rows / columns
+    panels = [Panel("examples", partial(_examples, result), aspect=aspect, least=1.1, weight=1.2, most=3.6)]
+    panels += [
+        Panel(f"scatter_{number}", partial(_layer, result, index, first=number == 1), least=2.3, weight=3.3, most=3.6)
+        for number, index in enumerate(shown, 1)
+    ]
+    panels.append(Panel("pairs", partial(_pairs, layers[best]), least=2.4, weight=3.0, most=3.6, extra=0.5))
+    width = 3.2 + 3.3 * len(shown) + 3.4
+    if len(layers) > 1:
+        room = (options.inches if options else None) or width
+        panels.append(Panel("depth", partial(_depth, layers), aspect=2.0 / room, least=room, extra=0.7))
+    name = result.provenance["network"]["name"]
+    title = f"{name}: do features cluster by degradation?"
+    return compose(panels, options, title=title, notes=result.verdict, width=width)
+
+
+def _layer(result: DdrResult, index: int, slot: Slot, *, first: bool) -> None:
+    scatter(slot.axes, result, index, points=slot.look.small)
+    slot.axes.title.set_fontsize(slot.look.text)
+    if first:
+        below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.2), "ncols": 3, "frameon": False}
+        few = len(result.classes) <= _FEW
+        slot.axes.legend(fontsize=slot.look.small, **({"loc": "best", "framealpha": 0.8} if few else below))
+
+
+def _examples(result: DdrResult, slot: Slot) -> None:
+    columns = 1 + (len(result.classes) > _FEW)
+    axes = slot.grid(-(-len(result.classes) // columns), columns).ravel()
     for unused in axes[len(result.classes) :]:
         unused.set_axis_off()
     for k, (name, image) in enumerate(zip(result.classes, result.arrays["examples"], strict=True)):
         axes[k].imshow(image_of(image), interpolation="nearest")
-        panel(axes[k], plain(name))
-        axes[k].title.set_fontsize(7 if columns == 1 else 5)
+        slot.title(plain(name), axes[k])
+        axes[k].title.set_fontsize(slot.look.small)
         for spine in axes[k].spines.values():
             spine.set(color=CLASS_COLOURS[k % len(CLASS_COLOURS)], linewidth=2)
 
@@ -87,12 +99,14 @@ def _turn(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> float:
     return float((b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0]))
 
 
-def scatter(axes: Any, result: DdrResult, index: int, coordinates: np.ndarray | None = None) -> None:
+def scatter(
+    axes: Any, result: DdrResult, index: int, coordinates: np.ndarray | None = None, *, points: float = 7
+) -> None:
     """One layer's points by class, with hulls, and its index in the title."""
     layer = result.layers[index]
-    points = result.coordinates(layer.layer) if coordinates is None else coordinates
+    places = result.coordinates(layer.layer) if coordinates is None else coordinates
     for k, name in enumerate(result.classes):
-        points_of_class = points[result.arrays["labels"] == k]
+        points_of_class = places[result.arrays["labels"] == k]
         colour = CLASS_COLOURS[k % len(CLASS_COLOURS)]
         corners = hull(points_of_class)
         if len(corners):
@@ -114,9 +128,9 @@ def scatter(axes: Any, result: DdrResult, index: int, coordinates: np.ndarray | 
     for number, write in enumerate((axes.set_xlabel, axes.set_ylabel)):
         share = f", {layer.explained[number]:.0%} of variance" if len(layer.explained) > number else ""
         text = f"axis {number + 1} of the run" if framed else f"component {number + 1}{share}"
-        write(f"t-SNE {number + 1}, no unit" if embedded and coordinates is None else text, fontsize=7)
+        write(f"t-SNE {number + 1}, no unit" if embedded and coordinates is None else text, fontsize=points)
     axes.set_title(_title(layer), fontsize=9, color=INK)
-    axes.tick_params(labelsize=6)
+    axes.tick_params(labelsize=max(points - 1, 6))
     axes.margins(0.06)
 
 
@@ -129,9 +143,11 @@ def _title(layer: LayerSeparability) -> str:
     return f"{name}\nCHI {layer.chi:.3g}{interval}{chance}"
 
 
-def _pairs(axes: Any, layer: LayerSeparability) -> None:
+def _pairs(layer: LayerSeparability, slot: Slot) -> None:
     """A layer's index for all classes and every two of them, on a logarithmic axis, against the null."""
     from matplotlib.ticker import NullFormatter
+
+    axes, small = slot.axes, slot.look.small
 
     rows = [(plain(key.replace("|", " / ")), pair["chi"]) for key, pair in (layer.pairs or {}).items()]
     if len(rows) > _MOST_PAIRS:  # then the first class, usually clean, against each other: they come first
@@ -140,32 +156,33 @@ def _pairs(axes: Any, layer: LayerSeparability) -> None:
     rows = [("all", layer.chi), *rows] if len(rows) > 1 else rows
     for at, (_, value) in enumerate(rows):
         if value is None:
-            axes.text(0.02, at, "undefined", fontsize=7, va="center", transform=axes.get_yaxis_transform())
+            axes.text(0.02, at, "undefined", fontsize=small, va="center", transform=axes.get_yaxis_transform())
             continue
         position = max(value, _LEAST)
         axes.plot([position], [at], "o", color=INK, markersize=5)
-        axes.annotate(f"{value:.3g}", (position, at), (0, 5), textcoords="offset points", fontsize=7, ha="center")
+        axes.annotate(f"{value:.3g}", (position, at), (0, 5), textcoords="offset points", fontsize=small, ha="center")
     if layer.low is not None and layer.high is not None:
         axes.plot([max(layer.low, _LEAST), max(layer.high, _LEAST)], [0, 0], color=INK, linewidth=1.5)
     if layer.null_95 is not None:
         axes.axvline(layer.null_95, color="#D55E00", linestyle="--", linewidth=1, label="95 % of shuffled labels")
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), fontsize=6.5, frameon=False)
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), fontsize=small, frameon=False)
     known = [max(value, _LEAST) for value in (layer.low, layer.null_95, *(v for _, v in rows)) if value is not None]
     axes.set_xscale("log")
     ends = min(known, default=1) / 1.3, max(known, default=1) * 2
     axes.set_xlim(10 ** np.floor(np.log10(ends[0])), 10 ** np.ceil(np.log10(ends[1])))  # whole decades, so labelled
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.margins(y=0.12)
-    axes.set_yticks(range(len(rows)), [name for name, _ in rows], fontsize=7)
+    axes.set_yticks(range(len(rows)), [name for name, _ in rows], fontsize=small)
     axes.invert_yaxis()
-    axes.set_xlabel("CHI on principal components", fontsize=7)
-    axes.tick_params(labelsize=6.5)
+    axes.set_xlabel("CHI on principal components", fontsize=small)
+    axes.tick_params(labelsize=small)
     axes.grid(axis="x", linewidth=0.4, alpha=0.5)
-    axes.set_title(f"which differ?\n{plain(layer.layer)}", fontsize=9, color=INK)
+    axes.set_title(f"which differ?\n{plain(layer.layer)}", fontsize=slot.look.text, color=INK)
 
 
-def _depth(axes: Any, layers: tuple[LayerSeparability, ...]) -> None:
+def _depth(layers: tuple[LayerSeparability, ...], slot: Slot) -> None:
     """CHI layer by layer in the order of the network, with interval and null."""
+    axes, small = slot.axes, slot.look.small
     at = np.arange(len(layers))
 
     def column(name: str) -> np.ndarray:
@@ -177,13 +194,14 @@ def _depth(axes: Any, layers: tuple[LayerSeparability, ...]) -> None:
     axes.plot(at, column("null_95"), "--", color="#D55E00", linewidth=1, label="95 % of shuffled labels")
     axes.set_yscale("log")
     axes.set_xlim(-0.5, len(layers) - 0.5)
-    step = max(len(layers) // 48 + (len(layers) % 48 > 0), 1)
-    axes.set_xticks(at[::step], [plain(layer.layer) for layer in layers[::step]], rotation=60, ha="right", fontsize=6.5)
-    axes.set_ylabel("Calinski-Harabasz index", fontsize=8)
-    axes.set_xlabel("layer, in the order in which they run", fontsize=8)
-    axes.tick_params(axis="y", labelsize=7)
+    step = max(-(-len(layers) // max(int(4.5 * slot.look.width), 1)), 1)
+    names = [plain(layer.layer) for layer in layers[::step]]
+    axes.set_xticks(at[::step], names, rotation=60, ha="right", fontsize=small)
+    axes.set_ylabel("Calinski-Harabasz index", fontsize=slot.look.text)
+    axes.set_xlabel("layer, in the order in which they run", fontsize=slot.look.text)
+    axes.tick_params(axis="y", labelsize=small)
     axes.grid(linewidth=0.4, alpha=0.5)
-    axes.legend(fontsize=7, loc="best", framealpha=0.8)
+    axes.legend(fontsize=small, loc="best", framealpha=0.8)
 
 
 def common_frame(results: Sequence[DdrResult], index: int) -> list[np.ndarray]:

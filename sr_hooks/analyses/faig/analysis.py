@@ -21,6 +21,7 @@ from sr_hooks.core.options import option, with_options
 from sr_hooks.core.progress import progress_bar
 from sr_hooks.degradations.parsing import parse_degradations
 from sr_hooks.errors import OptionError
+from sr_hooks.figures.options import FigureOptions
 from sr_hooks.hookspecs import hookimpl
 from sr_hooks.networks.network import Network
 from sr_hooks.networks.unwrap import derived_weights, fold_weights
@@ -125,10 +126,10 @@ class Faig(Analysis[FaigOptions]):
         return _result(network, baseline, path, filters, inputs, integral, options, derived)
 
     @classmethod
-    def figure(cls, result: Result) -> Any:
+    def figure(cls, result: Result, *, options: FigureOptions | None = None) -> Any:
         from sr_hooks.analyses.faig.figure import faig_figure
 
-        return faig_figure(cast("FaigResult", result))
+        return faig_figure(cast("FaigResult", result), options)
 
 
 def _settled(network: Network) -> Network:

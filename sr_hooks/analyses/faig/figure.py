@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sr_hooks.figures.style import COLOURS, HATCHES, INK, caption, image_of, new_figure, panel, plain
+from sr_hooks.figures.look import Look
+from sr_hooks.figures.options import FigureOptions
+from sr_hooks.figures.panels import Panel, Slot, compose, open_axes
+from sr_hooks.figures.style import COLOURS, HATCHES, INK, image_of, plain
 
 if TYPE_CHECKING:
     from sr_hooks.analyses.faig.result import FaigResult
@@ -18,56 +23,71 @@ _TOP = 0.01
 _LABELS = 48  # layers that can be named below the axis before names run into each other
 
 
-def faig_figure(result: FaigResult) -> Any:
-    """Layer by layer: how many of each degradation's top 1 % of filters it holds, and its share of all scores."""
-    layers = result.filters.layers
-    names = result.degradations
-    figure = new_figure(11, 6.6)
-    upper, lower = figure.subplots(2, 1, sharex=True)
-    positions = np.arange(len(layers))
-    width = 0.84 / len(names)
+def faig_figure(result: FaigResult, options: FigureOptions | None = None) -> Any:
+    """Layer by layer: how many of each degradation's top 1 % of filters it holds, and its share of all scores.
+
+    The panels are called top and scores.
+    """
+    width = 11.0
+    room = (options.inches if options else None) or width
+    aspect = min(2.3 / room, 0.8)
+    panels = [
+        Panel("top", partial(_bars, result, top=True), aspect=aspect, least=room, extra=0.1),
+        Panel("scores", partial(_bars, result, top=False), aspect=aspect, least=room, extra=1.0),
+    ]
+    title = f"{result.provenance['network']['name']}: which layers hold the filters for each degradation?"
+    return compose(panels, options, title=title, notes=result.verdict, width=width)
+
+
+def _bars(result: FaigResult, slot: Slot, *, top: bool) -> None:
+    """A bar for each layer and degradation: filters of the top 1 %, or the share in all scores."""
+    layers, names, axes, look = result.filters.layers, result.degradations, slot.axes, slot.look
+    positions, width = np.arange(len(layers)), 0.84 / len(names)
     for row, name in enumerate(names):
         scores = result.arrays["scores"][row].astype(np.float64)
-        top = np.zeros(len(scores))
-        top[result.ranking(name)[: max(1, round(_TOP * len(scores)))]] = 1
-        sums = np.array([[v[result.filters.span(layer)].sum() for layer in layers] for v in (top, scores)])
-        shares = np.divide(100 * sums[1], sums[1].sum(), out=np.zeros_like(sums[1]), where=sums[1].sum() > 0)
+        if top:
+            values = np.zeros(len(scores))
+            values[result.ranking(name)[: max(1, round(_TOP * len(scores)))]] = 1
+        else:
+            total = scores.sum()
+            values = 100 * scores / total if total > 0 else np.zeros_like(scores)
+        sums = np.array([values[result.filters.span(layer)].sum() for layer in layers])
         x = positions + (row - (len(names) - 1) / 2) * width
         style = {"color": COLOURS[row % 8], "hatch": HATCHES[row % 8], "edgecolor": "white", "linewidth": 0.3}
-        upper.bar(x, sums[0], width, label=plain(name), **style)
-        lower.bar(x, shares, width, label=plain(name), **style)
-    upper.set_ylabel("filters of the top 1 %", fontsize=9, color=INK)
-    lower.set_ylabel("share of the layer\nin all scores, %", fontsize=9, color=INK)
-    upper.legend(fontsize=8, frameon=False, title="degradation", title_fontsize=8)
-    _name_layers(lower, [layer.name for layer in layers])
-    for axes in (upper, lower):
-        axes.margins(x=0.01)
-        axes.tick_params(axis="y", labelsize=8)
-        for side in ("top", "right"):
-            axes.spines[side].set_visible(False)
-    network = result.provenance["network"]["name"]
-    title = f"{network}: which layers hold the filters for each degradation?"
-    figure.suptitle(
-        plain(title) if len(title) > 110 else title.replace("$", r"\$"), fontsize=11, color=INK, x=0.01, ha="left"
+        axes.bar(x, sums, width, label=plain(name), **style)
+    axes.set_ylabel(
+        "filters of the top 1 %" if top else "share of the layer\nin all scores, %", fontsize=look.text, color=INK
     )
-    caption(figure, result.verdict, width=165)
-    return figure
+    if top:
+        axes.legend(fontsize=look.small, frameon=False, title="degradation", title_fontsize=look.small)
+        axes.set_xticks(positions[:0])
+    else:
+        _name_layers(axes, [layer.name for layer in layers], look)
+    axes.margins(x=0.01)
+    open_axes(axes, look)
 
 
-def _name_layers(axes: Any, names: Sequence[str]) -> None:
-    every = -(-len(names) // _LABELS)
-    axes.set_xticks(np.arange(0, len(names), every), [plain(n) for n in names[::every]], rotation=90, fontsize=7)
+def _name_layers(axes: Any, names: Sequence[str], look: Look) -> None:
+    every = -(-len(names) // max(int(_LABELS * look.width / 11), 4))
+    axes.set_xticks(np.arange(0, len(names), every), [plain(n) for n in names[::every]], rotation=90)
     axes.set_xlabel(
-        "layer, from input to output" + (f"; every {every}th named" if every > 1 else ""), fontsize=9, color=INK
+        "layer, from input to output" + (f"; one in {every} named" if every > 1 else ""), fontsize=look.text, color=INK
     )
 
 
-def picture_grid(figure: Any, pictures: np.ndarray, rows: Sequence[str], columns: Sequence[str], title: str) -> None:
+def picture_grid(slot: Slot, pictures: np.ndarray, rows: Sequence[str], columns: Sequence[str], title: str) -> None:
     """(R,C,3,h,w) uint8 as a grid, rows named at the left and columns above."""
-    grid = figure.subplots(len(rows), len(columns), squeeze=False)
+    grid, look = slot.grid(len(rows), len(columns)), slot.look
+    narrow = look.width < 6
     for r, row in enumerate(rows):
         for c, column in enumerate(columns):
             grid[r][c].imshow(image_of(pictures[r, c] / 255.0), interpolation="nearest")
-            panel(grid[r][c], column if r == 0 else "")
-        grid[r][0].set_ylabel(row, fontsize=8, color=INK, rotation=0, ha="right", va="center")
-    figure.suptitle(title, fontsize=9, color=INK, x=0.01, ha="left")
+            slot.title(column if r == 0 else "", grid[r][c])
+            grid[r][c].title.set_fontsize(look.small)
+        how = {} if narrow else {"rotation": 0, "ha": "right", "va": "center"}
+        grid[r][0].set_ylabel(row, fontsize=look.small, color=INK, **how)
+    letters = int(look.width * 72 / (look.small * 0.55))
+    grid[-1][0].annotate(
+        textwrap.fill(title, letters), (0.01 * look.width * 72, 0), xycoords=("figure points", "axes fraction"),
+        xytext=(0, -4), textcoords="offset points", va="top", ha="left", fontsize=look.small, color=INK,
+    )  # fmt: skip

@@ -27,6 +27,7 @@ from sr_hooks.attribution.weight_paths import StraightPath
 from sr_hooks.core.options import as_plain, option, with_options
 from sr_hooks.core.progress import progress_bar
 from sr_hooks.errors import OptionError
+from sr_hooks.figures.options import FigureOptions
 from sr_hooks.hookspecs import hookimpl
 from sr_hooks.networks.network import Network
 from sr_hooks.results.result import Result, read_result
@@ -129,10 +130,10 @@ class FaigVerify(Analysis[VerifyOptions]):
         return result
 
     @classmethod
-    def figure(cls, result: Result) -> Any:
+    def figure(cls, result: Result, *, options: FigureOptions | None = None) -> Any:
         from sr_hooks.analyses.faig_verify.figure import verify_figure
 
-        return verify_figure(cast("VerifyResult", result))
+        return verify_figure(cast("VerifyResult", result), options)
 
 
 def _attached(options: VerifyOptions, network: Network) -> FaigResult:

@@ -116,9 +116,7 @@ def test_crop_and_zoom_are_limits_of_the_axes(result):
     assert lr.get_images()[0].get_array().shape[:2] == (32, 24) and shown.get_xlim() == (3.5, 27.5)
     assert zoom.get_xlim() == (7.5, 23.5) and zoom.get_ylim() == (27.5, 11.5)
     wide = result.figure(zoom=True)
-    (found,) = (
-        axes for axes in wide.axes if "around the window" in " ".join(axes.get_title().split())
-    )
+    (found,) = (axes for axes in wide.axes if "around the window" in " ".join(axes.get_title().split()))
     (left, right), (bottom, top) = found.get_xlim(), found.get_ylim()
     inside = result.map[round(top + 0.5) : round(bottom + 0.5), round(left + 0.5) : round(right + 0.5)]
     assert inside.sum() > 0.97 * result.map.sum() and right - left < 64

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import cv2
 import numpy as np
 
-__all__ = ["MOST_PIXELS", "show", "shrunk", "shrunk_map", "thinned"]
+__all__ = ["MOST_PIXELS", "rgb_of", "show", "showing_bands", "shrunk", "shrunk_map", "thinned"]
+
+_shown: ContextVar[tuple[int, ...] | None] = ContextVar("shown bands", default=None)
 
 MOST_PIXELS = 1280  # the largest longer side of a picture: a full page at 180 dots per inch
 
@@ -85,6 +90,23 @@ def _clipped(shape: tuple[int, ...], region: Region | None) -> tuple[int, int, i
 
 def _drawable(part: np.ndarray) -> np.ndarray:
     """(C,h,w) to (h,w,3) in [0, 1]."""
-    rgb = np.repeat(part, 3, axis=0) if part.shape[0] == 1 else part[:3]
-    image: np.ndarray = np.clip(rgb, 0, 1).transpose(1, 2, 0)
+    image: np.ndarray = np.clip(rgb_of(part), 0, 1).transpose(1, 2, 0)
     return image
+
+
+def rgb_of(image: np.ndarray) -> np.ndarray:
+    """(C,h,w) as (3,h,w): grey repeated, two bands as their mean, of more bands the chosen ones or the first three."""
+    if image.shape[0] < 3:
+        return np.repeat(image.mean(axis=0, keepdims=True), 3, axis=0)
+    bands = _shown.get()
+    return image[list(bands)] if bands and image.shape[0] > max(3, *bands) else image[:3]
+
+
+@contextmanager
+def showing_bands(bands: Sequence[int] | None) -> Iterator[None]:
+    """Show these bands of images with more than three as red, green and blue; None for the first three."""
+    token = _shown.set(None if bands is None else tuple(bands))
+    try:
+        yield
+    finally:
+        _shown.reset(token)

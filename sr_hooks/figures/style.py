@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from sr_hooks.figures.saved_figure import DPI, figure_class, new_figure
+from sr_hooks.figures.shrink import rgb_of
 from sr_hooks.images.regions import outline
 from sr_hooks.images.windows import Window
 
@@ -84,8 +85,7 @@ def caption(figure: Any, text: str, *, width: int = 150) -> None:
 
 def image_of(array: np.ndarray) -> np.ndarray:
     """Convert (C,h,w) in [0, 1] to the (h,w,3) array that imshow takes, clipped."""
-    rgb = np.repeat(array, 3, axis=0) if array.shape[0] == 1 else array
-    image: np.ndarray = np.clip(rgb, 0, 1).transpose(1, 2, 0)
+    image: np.ndarray = np.clip(rgb_of(array), 0, 1).transpose(1, 2, 0)
     return image
 
 

@@ -97,10 +97,13 @@ def to_numpy(image: torch.Tensor) -> np.ndarray:
     return image.detach().float().cpu().permute(1, 2, 0).numpy()
 
 
-def as_batch(image: Any, *, what: str = "the image") -> torch.Tensor:
+def as_batch(image: Any, *, what: str = "the image", bands: int | None = None) -> torch.Tensor:
     """A tensor, NumPy array, PIL image or file path as a checked float32 (N,C,H,W) in [0, 1].
 
     Tensors are float (N,C,H,W) or (C,H,W). Arrays may also be uint8, and (H,W), (H,W,C) or (N,H,W,C), in RGB order.
+
+    Args:
+        bands: a number of channels that is allowed beside 1 and 3, as of multispectral images and stereo pairs.
 
     Raises:
         ImageError: another shape, an integer type, NaN or infinity, or values outside [0, 1].
@@ -108,7 +111,7 @@ def as_batch(image: Any, *, what: str = "the image") -> torch.Tensor:
     if isinstance(image, (str, Path)):
         return read_image(image)
     if isinstance(image, np.ndarray):
-        image = from_array(image, what=what)
+        image = from_array(image, what=what, bands=bands)
     elif type(image).__module__.partition(".")[0] in ("PIL", "pillow_heif") and hasattr(image, "getexif"):
         return _as_tensor(decode_pil(image, what), what)
     if not isinstance(image, torch.Tensor):
@@ -125,7 +128,7 @@ def as_batch(image: Any, *, what: str = "the image") -> torch.Tensor:
         image = image[None]
     if image.ndim != 4 or 0 in image.shape:
         raise ImageError(f"{what} has shape {tuple(image.shape)}; give (N,C,H,W) or (C,H,W), none of them 0")
-    if image.shape[1] not in (1, 3):
+    if image.shape[1] not in (1, 3, bands):
         hint = "; it looks like (H,W,C): use image.permute(2, 0, 1)" if image.shape[-1] in (1, 3, 4) else ""
         if image.shape[1] in (2, 4):
             hint = "; remove the alpha channel: image[:, :-1]"
@@ -135,7 +138,7 @@ def as_batch(image: Any, *, what: str = "the image") -> torch.Tensor:
     return pixels
 
 
-def from_array(array: np.ndarray, *, what: str = "the image") -> torch.Tensor:
+def from_array(array: np.ndarray, *, what: str = "the image", bands: int | None = None) -> torch.Tensor:
     """A NumPy array (H,W), (...,H,W,C) or (...,C,H,W), RGB, as a tensor (...,C,H,W): uint8 divided by 255, floats as
     they are. An opaque alpha channel of uint8 is dropped.
 
@@ -148,7 +151,9 @@ def from_array(array: np.ndarray, *, what: str = "the image") -> torch.Tensor:
         )
     if array.ndim == 2:
         array = array[None]
-    elif array.ndim > 2 and array.shape[-3] not in (1, 3) and array.shape[-1] in (1, 2, 3, 4):
+    elif array.ndim > 2 and bands is not None and array.shape[-1] == bands != array.shape[-3]:
+        array = np.moveaxis(array, -1, -3)
+    elif array.ndim > 2 and array.shape[-3] not in (1, 3, bands) and array.shape[-1] in (1, 2, 3, 4):
         if array.dtype == np.uint8 and array.shape[-1] in (2, 4):
             array = without_alpha(array[..., :-1], array[..., -1], what, None)
         array = np.moveaxis(array, -1, -3)

@@ -147,7 +147,8 @@ def window_with_most_edges(image: torch.Tensor) -> Window:
     """
     height, width = image.shape[-2:]
     side = min(_SIDE * max(1, round(min(height, width) / 256)), height, width)
-    grey = image if image.shape[1] == 1 else (image * image.new_tensor(_GREY).view(1, 3, 1, 1)).sum(1, keepdim=True)
+    weights = image.new_tensor(_GREY) if image.shape[1] == 3 else image.new_ones(image.shape[1]) / image.shape[1]
+    grey = image if image.shape[1] == 1 else (image * weights.view(1, -1, 1, 1)).sum(1, keepdim=True)
     smooth = blur(grey, [1.0])
     dy, dx = smooth[..., 1:, :-1] - smooth[..., :-1, :-1], smooth[..., :-1, 1:] - smooth[..., :-1, :-1]
     edges = F.pad((dx.square() + dy.square()).sqrt(), (0, 1, 0, 1))

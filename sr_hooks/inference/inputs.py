@@ -194,6 +194,9 @@ def _read(network: Network, images: Any, what: str, *, one_batch: bool, clips: b
         )
     if noisy:
         return list(_noisy_batch(images, what).split(1))
+    if network.channels not in (1, 3):
+        several = list(images) if isinstance(images, (list, tuple)) else [images]
+        return [part for image in several for part in as_batch(image, what=what, bands=network.channels).split(1)]
     return list(as_batch(images, what=what).split(1)) if one_batch else single_images(images, what)
 
 

@@ -32,7 +32,7 @@ class NetworkFacts:
     Attributes:
         scale: output pixels per input pixel: a whole number, or a fraction, of networks that shrink or enlarge by 2.5.
         multiple: input height and width are padded to a multiple of this number.
-        channels: of the input, 1 or 3.
+        channels: of the input: 1 (grey), 3 (RGB), 6 (a stereo pair), or a number of bands.
         frames: 0 for a network of images; for a network over clips, a number of frames on which it runs.
         minimum: smaller inputs are padded to this height and width.
         square: whether inputs are padded to a square.
@@ -58,7 +58,11 @@ class NetworkFacts:
         if x.ndim == 5 and not self.frames:
             raise ImageError(f"{name} takes images, and this is a clip of {x.shape[1]} frames")
         if x.shape[-3] != self.channels:
-            remedy = "repeat it to 3 (image.expand(-1, 3, -1, -1))" if self.channels == 3 else "give a grey image"
+            remedy = {
+                1: "give a grey image",
+                3: "repeat it to 3 (image.expand(-1, 3, -1, -1))",
+                6: "give a pair of RGB images (stereo) as one, torch.cat([left, right], dim=1)",
+            }.get(self.channels, f"give all {self.channels} bands as one tensor (N,{self.channels},h,w)")
             raise ImageError(f"the image has {x.shape[-3]} channel(s) and {name} takes {self.channels}: {remedy}")
 
 

@@ -112,7 +112,7 @@ class ImageToImage:
 
     @property
     def channels(self) -> int:
-        """Input channels, 1 or 3."""
+        """Input channels: 1, 3, or a number of bands."""
         return self.facts.channels
 
     @property

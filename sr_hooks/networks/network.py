@@ -46,7 +46,8 @@ class Network(ImageToImage):
         multiple: input height and width are padded (mirrored) to a multiple of it.
         minimum: smaller inputs are padded (mirrored) to that height and width.
         square: they are padded to a square, for networks that take nothing else.
-        channels: of the input, 1 or 3.
+        channels: of the input: 1 (grey), 3 (RGB), 6 (a stereo pair), or a number of bands.
+        bands: of a network with more than 3, which are shown as red, green and blue, from 0; by default the first 3.
         frames: of a network over clips (N,T,C,h,w), how many it is first run on, and how many an image stands still
             for; 0 for a network of images, as one is taken to be whose scale, multiple and channels are all given.
         forward: how the module is called where that is not module(image): further keyword arguments, {"sigma": 0.1},
@@ -76,6 +77,7 @@ class Network(ImageToImage):
         minimum: int = 1,
         square: bool = False,
         channels: int | None = None,
+        bands: Sequence[int] | None = None,
         frames: int | None = None,
         forward: Forward | None = None,
         output: Selector | None = None,
@@ -101,6 +103,9 @@ class Network(ImageToImage):
             forward=check_forward(forward) or forward_of(module),
             output=output,
         )
+        if bands is not None and (len(bands) != 3 or not all(isinstance(band, int) and band >= 0 for band in bands)):
+            raise NetworkError(f"bands is {bands!r}; give three numbers from 0, those shown as red, green and blue")
+        self.bands = None if bands is None else tuple(bands)
         self.weights = weights
         self.source: dict[str, Any] | None = None
 
@@ -243,6 +248,7 @@ class Network(ImageToImage):
             "square": facts.square,
             "channels": facts.channels,
             **({"frames": facts.frames} if facts.frames else {}),
+            **({"bands": list(self.bands)} if self.bands else {}),
             "forward": describe_forward(self.forward),
         }
 

@@ -7,6 +7,7 @@ import logging
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import wraps
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -16,6 +17,7 @@ from sr_hooks.core.options import with_options
 from sr_hooks.core.text import label, one_line
 from sr_hooks.errors import ResultError
 from sr_hooks.figures.options import FigureOptions
+from sr_hooks.figures.shrink import showing_bands
 from sr_hooks.files import is_file, restored, to_json
 from sr_hooks.results.card import Card
 from sr_hooks.results.display import html_table, numbers_line, picture_html, shorten
@@ -134,7 +136,17 @@ class Result:
         from sr_hooks.core import registry as plugins
 
         known = plugins.contributions("register_analyses")
-        return getattr(known.get(self.analysis), "figure", None)
+        figure = getattr(known.get(self.analysis), "figure", None)
+        bands = (self.provenance.get("network") or {}).get("bands")
+        if figure is None or bands is None:
+            return figure
+
+        @wraps(figure)
+        def with_bands(*arguments: Any, **options: Any) -> Any:
+            with showing_bands(bands):
+                return figure(*arguments, **options)
+
+        return with_bands
 
     def _draw(self, path: Path) -> bool:
         from sr_hooks.core import registry as plugins

@@ -12,7 +12,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-__all__ = ["from_json", "is_disk_full", "is_file", "is_folder", "open_regular", "read_bytes", "restored", "to_json"]
+__all__ = [
+    "expanded",
+    "from_json",
+    "is_disk_full",
+    "is_file",
+    "is_folder",
+    "open_regular",
+    "read_bytes",
+    "restored",
+    "to_json",
+]
 
 _LARGEST = 2**31  # bytes of a file that is read whole, unless the caller has a lower limit
 _NUMBERS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
@@ -33,6 +43,14 @@ def is_folder(path: str | Path) -> bool:
         return stat.S_ISDIR(Path(path).stat().st_mode)
     except _UNUSABLE:
         return False
+
+
+def expanded(path: str | Path) -> Path:
+    """The path with the user's home for "~"; as it is where it names a user that there is not."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
 
 
 @contextmanager

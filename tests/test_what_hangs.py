@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import sr_hooks
-from sr_hooks.cli import networks, show
+from sr_hooks.cli import networks
 from sr_hooks.cli.app import main
 from sr_hooks.core.disk_cache import recall
 from sr_hooks.degradations.parsing import make_lr
@@ -20,6 +20,7 @@ from sr_hooks.errors import ImageError, OptionError, SRHooksError
 from sr_hooks.images.clips import read_input
 from sr_hooks.images.image import read_image
 from sr_hooks.images.image_sets import single_images
+from sr_hooks.results import result
 from tests.support.networks import Tiny
 
 
@@ -114,7 +115,7 @@ def test_what_is_no_fault_of_ours_ends_in_one_line(monkeypatch, capsys, error, w
     def fail(*_, **__):
         raise error
 
-    monkeypatch.setattr(show, "read_result", fail)
+    monkeypatch.setattr(result, "read_result", fail)
     assert main(["show", "folder"]) == 2
     printed = capsys.readouterr().err
     assert printed.count("\n") == 1 and len(printed) < 1000

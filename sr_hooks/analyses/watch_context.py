@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from sr_hooks.errors import OptionError
-from sr_hooks.files import is_file
+from sr_hooks.files import expanded, is_file
 
 __all__ = ["WatchContext"]
 
@@ -50,7 +50,7 @@ class WatchContext:
         Raises:
             OptionError: the file is in neither folder.
         """
-        path = Path(name).expanduser()
+        path = expanded(name)
         for candidate in (path, self.base / path):
             if is_file(candidate):
                 return candidate

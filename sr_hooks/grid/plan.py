@@ -15,7 +15,7 @@ import torch
 from sr_hooks.analyses.base import find_analysis
 from sr_hooks.core import registry as plugins
 from sr_hooks.core.options import from_mapping
-from sr_hooks.errors import ImageError, NetworkError, OptionError, SRHooksError
+from sr_hooks.errors import ImageError, NetworkError, OptionError, SRHooksError, shortened
 from sr_hooks.files import is_file, is_folder, read_bytes
 from sr_hooks.grid.request import GridRequest, ImageRequest, NetworkRequest
 from sr_hooks.images.image import downsample, read_image, sha256_of, upsample
@@ -81,19 +81,25 @@ def make_plan(request: GridRequest, *, device: str, threads: int) -> GridPlan:
     """Load every network and image once, and refuse what cannot be computed before anything is computed.
 
     Raises:
-        SRHooksError: a network, image, window or option is wrong; the message names it.
+        SRHooksError: a network, image, window or option is wrong; the message names each network that is.
     """
     images = [read_cached_image(image) for image in request.images]
     hashes = tuple(map(sha256_of, images))
     cells: list[Cell] = []
     facts: list[Mapping[str, Any]] = []
+    errors: dict[str, SRHooksError] = {}
     for row, entry in enumerate(request.networks):
         try:
             network = load_network(entry, device)
             facts.append(network.describe())
             cells += _cells_of(request, row, network, threads)
         except SRHooksError as error:
-            raise type(error)(f"network {entry.name}: {error}") from None
+            errors[entry.name] = error
+    if errors:
+        room = max(800 // len(errors) - 20, 60)  # characters of each reason: the message names all networks
+        reasons = "; ".join(f"network {name}: {shortened(str(error), room)}" for name, error in errors.items())
+        count = f"{len(errors)} of {len(request.networks)} networks cannot be used: " if len(errors) > 1 else ""
+        raise type(next(iter(errors.values())))(count + reasons)
     if not cells:
         raise OptionError("the grid has no cells: every analysis is left out for every network")
     return GridPlan(request, tuple(cells), tuple(facts), hashes, device, threads)

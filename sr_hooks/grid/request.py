@@ -11,7 +11,7 @@ from sr_hooks.analyses.base import find_analysis
 from sr_hooks.core.yaml_files import read_yaml
 from sr_hooks.errors import OptionError, WindowError, nearest
 from sr_hooks.figures.options import read_figure_options
-from sr_hooks.files import is_file, is_folder
+from sr_hooks.files import expanded, is_file, is_folder
 from sr_hooks.images.decoding import IMAGE_SUFFIXES
 from sr_hooks.images.masks import AUTO, parse_regions
 from sr_hooks.images.regions import Region
@@ -252,7 +252,7 @@ def _windows(value: Any, where: str, base: Path) -> Windows:
 
 def _existing_path(file: str, base: Path) -> Path:
     """The path of a file or folder: relative to the grid file's folder if it exists there, else as written."""
-    path = Path(file).expanduser()
+    path = expanded(file)
     exists = is_file(base / path) or is_folder(base / path) or is_file(base / split_name(path)[0])
     return base / path if exists else path
 
@@ -265,7 +265,7 @@ def _resolve_paths(value: Any, base: Path) -> Any:
         return value
     file, colon, rest = value.partition(".py:")
     written = file + ".py" if colon else value
-    path = base / Path(written).expanduser()
+    path = base / expanded(written)
     return str(path) + (f":{rest}" if colon else "") if is_file(path) or is_folder(path) else value
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from sr_hooks.errors import ImageError, OptionError
-from sr_hooks.files import is_file, is_folder
+from sr_hooks.files import expanded, is_file, is_folder
 from sr_hooks.images.clips import as_input, read_clip
 from sr_hooks.images.image import read_image
 from sr_hooks.images.image_sets import image_files
@@ -58,7 +58,7 @@ def named_clips(plan: AnalysisPlan, base: Path) -> Images | None:
     items = wanted if isinstance(wanted, (list, tuple)) else [wanted]
     if not items or not all(isinstance(item, (str, Path)) for item in items):
         return None
-    candidates = [next((p for p in (Path(i).expanduser(), base / i) if is_folder(p)), None) for i in items]
+    candidates = [next((p for p in (expanded(i), base / i) if is_folder(p)), None) for i in items]
     folders = [candidate for candidate in candidates if candidate is not None]
     if len(folders) < len(items):
         return None
@@ -81,7 +81,7 @@ def _read(wanted: Any, base: Path, where: str) -> Images:
 
 
 def _files(item: str | Path, base: Path, where: str) -> list[Path]:
-    path = Path(item).expanduser()
+    path = expanded(item)
     for candidate in (path, base / path):
         if is_file(candidate):
             return [candidate]

@@ -271,3 +271,20 @@ def test_the_window_nobody_named_is_where_the_edges_are():
     top, left, height, width = window_with_most_edges(image).as_tuple()
     assert height == width == 32 and top <= 100 and top + 32 >= 120 and left <= 180 and left + 32 >= 200
     assert window_with_most_edges(torch.full((1, 1, 20, 9), 0.3)).as_tuple()[2:] == (9, 9)
+
+
+def test_every_network_that_cannot_be_used_is_named(tmp_path):
+    networks = {f"net {n}": {"model": f"{tmp_path}/none_{n}.py:Net"} for n in range(6)}
+    request = parse_request(
+        {"networks": {**networks, "good": "demo:target"}, "images": [str(write_images(tmp_path, 1)[0])]}
+    )
+    with pytest.raises(SRHooksError, match="6 of 7 networks cannot be used") as caught:
+        make_plan(request, device="cpu", threads=1)
+    assert all(f"network net {n}: " in str(caught.value) for n in range(6)) and len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize("name", ["~nobody-of-this-name/x.png", "x" * 5000, "a\0b.png"])
+def test_names_of_images_that_no_file_can_have(tmp_path, name):
+    request = parse_request({"networks": ["demo:target"], "images": [name]})
+    with pytest.raises(SRHooksError, match="cannot read the image"):
+        make_plan(request, device="cpu", threads=1)

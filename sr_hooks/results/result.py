@@ -14,7 +14,7 @@ from typing import Any, Literal, cast
 import numpy as np
 
 from sr_hooks.core.options import with_options
-from sr_hooks.core.text import label, one_line
+from sr_hooks.core.text import one_line
 from sr_hooks.errors import ResultError
 from sr_hooks.figures.options import FigureOptions
 from sr_hooks.figures.shrink import showing_bands
@@ -182,7 +182,7 @@ class Result:
         return f"{type(self).__name__}({numbers_line(self.headline())}; {shorten(self.verdict, _LONGEST_VERDICT)})"
 
     def _repr_html_(self) -> str:
-        numbers = html_table([{"": label(k), " ": v} for k, v in self.headline().items()], heads=False)
+        numbers = html_table([{"": k, " ": v} for k, v in self.headline().items()], heads=False)
         card = "" if self.card is None else f"<p>{html.escape(self.card.overall)}</p>"
         return f"{picture_html(self.figure, self.analysis)}{numbers}<p>{html.escape(self.verdict)}</p>{card}"
 

@@ -77,7 +77,7 @@ def test_a_result_is_one_line_and_a_picture(results):
     assert len(content["text/plain"]) < 500 and "\n" not in content["text/plain"]
     picture = re.search(r"base64,([^']+)'", content["text/html"])
     assert picture and base64.b64decode(picture[1]).startswith(PNG)
-    assert "diffusion index" in content["text/html"]
+    assert "diffusion_index" in content["text/html"]
 
 
 def test_a_verdict_without_end_stays_one_line(results):
@@ -91,7 +91,7 @@ def test_a_figure_that_fails_costs_the_picture_alone(results, monkeypatch):
     kind = registry().contributions("register_analyses")["lam"]
     monkeypatch.setattr(kind, "figure", classmethod(lambda cls, result: 1 / 0))
     page = shown(results[0])["text/html"]
-    assert "ZeroDivisionError" in page and "diffusion index" in page
+    assert "ZeroDivisionError" in page and "diffusion_index" in page
 
 
 def test_a_card_is_short_in_a_console_and_a_table_in_a_notebook():
@@ -125,5 +125,5 @@ def test_results_of_a_batch_are_such_a_list(lr):
 
 def test_a_comparison_shows_itself(results):
     content = shown(sr_hooks.compare(results[0], results[0]))
-    assert "di change" in content["text/html"] and "data:image/png" in content["text/html"]
+    assert "di_change" in content["text/html"] and "data:image/png" in content["text/html"]
     assert len(content["text/plain"]) < 500

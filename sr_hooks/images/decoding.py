@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,8 @@ _FOREIGN = (
 )
 _HEIF_BRANDS = frozenset(b"heic heix heim heis hevc hevx hevm hevs mif1 msf1".split())
 _ONE_PICTURE = frozenset({"MPO", "HEIF", "AVIF", "ICO"})  # further images are previews or depth, the first is meant
-_DNG_VERSION, _BITS, _ORIENTATION = 50706, 258, 274
+_PNM = re.compile(rb"P([2356])" + 3 * rb"\s+(?:#[^\n]*\n\s*)*(\d+)" + rb"\s")
+_DNG_VERSION, _BITS, _ORIENTATION, _SAMPLES, _PLANES = 50706, 258, 274, 277, 284
 
 
 def decode(data: bytes, path: str | Path, *, background: str | None = None) -> np.ndarray:
@@ -70,13 +72,21 @@ def decode(data: bytes, path: str | Path, *, background: str | None = None) -> n
         warnings.simplefilter("ignore")  # Pillow's, of large images and odd EXIF entries
         image = _open(data, path)
         if image is None:
+            _refuse_planes(_tags(data), path)
             return _finished(_by_opencv(data, path), 1, path, background)
         depth = _bits(image, data)
+        if 8 < depth < 16 and image.format != "PPM":
+            raise ImageError(f"{path} has {depth} bits a channel: save it with 8 or 16 bits")
+        if depth > 8 and image.format == "TIFF":
+            _refuse_planes(image.tag_v2, path)
         if depth > 8 and image.mode not in ("I;16", "I;16B", "I;16L", "F"):
+            if image.format == "PPM":
+                return checked(_deep_pnm(data, path), path)
             array = _by_opencv(data, path)
             if image.format != "TIFF":  # OpenCV turns TIFF itself
                 array = oriented(array, image.getexif().get(_ORIENTATION, 1))
-            return _finished(array, 2 if image.mode.startswith("LA") else 1, path, background)
+            is_grey_with_alpha = image.format == "PNG" and data[25] == 4
+            return _finished(array, 2 if is_grey_with_alpha else 1, path, background)
         return decode_pil(image, path, background=background)
 
 
@@ -148,6 +158,26 @@ def _open(data: bytes, path: str | Path) -> Any:
     return image
 
 
+def _tags(data: bytes) -> Any:
+    """The tags of a TIFF that Pillow does not open."""
+    from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+    tags = ImageFileDirectory_v2(data[:8])
+    try:
+        file = io.BytesIO(data)
+        file.seek(tags.next)
+        tags.load(file)
+    except (OSError, SyntaxError, ValueError, TypeError, OverflowError):
+        return {}
+    return tags
+
+
+def _refuse_planes(tags: Any, path: str | Path) -> None:
+    """Refuse what OpenCV would read wrongly."""
+    if tags.get(_PLANES) == 2 and tags.get(_SAMPLES) != 1:
+        raise ImageError(f"{path} has its channels in separate planes: save it with interleaved channels")
+
+
 def _register_heif(path: str | Path) -> None:
     try:
         import pillow_heif
@@ -174,25 +204,44 @@ def _bits(image: Any, data: bytes) -> int:
     if image.format == "TIFF":
         return int(max(image.tag_v2.get(_BITS, (1,))))
     if image.format == "PPM":
-        return 8 if image.mode != "I" and not _deep_pnm(data) else 16
+        header = _PNM.match(data)
+        return 16 if header and int(header[4]) > 255 else 8
+    if image.format == "JPEG2000" and (start := data[:4096].find(b"ihdr")) >= 0:
+        return (data[start + 14] & 0x7F) + 1
     return 8
 
 
-def _deep_pnm(data: bytes) -> bool:
-    """Whether a PGM or PPM has two bytes a value."""
-    lines = [line.partition(b"#")[0] for line in data[:512].splitlines()]
-    numbers = b" ".join(lines).split()[1:4]
-    return len(numbers) == 3 and numbers[2].isdigit() and int(numbers[2]) > 255
+def _deep_pnm(data: bytes, path: str | Path) -> np.ndarray:
+    """(H,W,C) float32 of a PGM or PPM with more than 8 bits; OpenCV stumbles over its comments."""
+    header = _PNM.match(data)
+    assert header is not None
+    kind, width, height, white = (int(number) for number in header.groups())
+    body, count = data[header.end() :], height * width * (3 if kind in (3, 6) else 1)
+    try:
+        text = kind in (2, 3)
+        values = np.array(body.split(), dtype=np.int64) if text else np.frombuffer(body, ">u2", count)
+        shaped: np.ndarray = (values[:count].reshape(height, width, -1) / white).astype(np.float32)
+    except (ValueError, OverflowError):
+        raise ImageError(f"{path} is truncated or damaged") from None
+    return shaped
 
 
 def _by_opencv(data: bytes, path: str | Path) -> np.ndarray:
     """(H,W,C), C from 1 on, RGB: what Pillow cannot hold, 16-bit colours and colours of floats."""
     import cv2  # `sr_hooks.images.image` says what to do where it cannot be loaded
 
+    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
         array = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error:
-        raise _unreadable(path) from None
+        array = None
+    finally:
+        cv2.utils.logging.setLogLevel(level)
+    if array is None and data[:4] in (b"II*\0", b"MM\0*"):
+        raise ImageError(
+            f"{path} is damaged, or a TIFF of an unusual kind (more than 4 bands, other numbers): save it as RGB or "
+            "grey, with 8 or 16 bits or 32-bit floats"
+        )
     if array is None:
         raise _unreadable(path)
     array = array[:, :, None] if array.ndim == 2 else array

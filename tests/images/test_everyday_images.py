@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import struct
 import sys
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -109,6 +111,7 @@ saved("lossless.jp2", rgb, RGB)
 saved("plain.ppm", rgb, RGB)
 saved("plain.pgm", grey, GREY)
 by_opencv("deep.ppm", DEEP, DEEP)
+by_opencv("deep.jp2", DEEP, DEEP)
 saved("plain.tga", rgb, RGB)
 
 
@@ -118,6 +121,25 @@ def case(name: str) -> Callable[[Callable[[Path], Written]], Callable[[Path], Wr
         return write
 
     return register
+
+
+@case("ten_bits.pgm")
+def ten_bits(path: Path) -> Written:
+    values = GREY.astype(">u2") * 4 + 3
+    path.write_bytes(b"P5\n# of a camera\n%d %d\n1023\n" % (W, H) + values.tobytes())
+    return values / 1023, 1e-7
+
+
+@case("deep_grey_opaque.png")
+def deep_grey_opaque(path: Path) -> Written:
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    pairs = np.dstack([DEEP[:, :, 0], np.full((H, W), 65535)]).astype(">u2").reshape(H, -1)
+    header = struct.pack(">IIBBBBB", W, H, 16, 4, 0, 0, 0)
+    rows = zlib.compress(b"".join(b"\0" + row.tobytes() for row in pairs))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b""))
+    return unit(DEEP[:, :, 0]), 0
 
 
 @case("phone.heic")
@@ -161,6 +183,8 @@ REFUSED |= {
     "pages.tif": (lambda p: rgb.save(p, save_all=True, append_images=[rgb, rgb]), "3 images.*TIFF"),
     "whole.tif": (lambda p: Image.fromarray(GREY.astype(np.int32) * 9000).save(p), "whole numbers of 32 bits"),
     "bright.tif": (lambda p: Image.fromarray(GREY.astype(np.float32)).save(p), "values from 0 to 220"),
+    "planes.tif": (lambda p: _in_planes(DEEP, p), "separate planes"),
+    "float_planes.tif": (lambda p: _in_planes(RGB.astype(np.float32) / 255, p), "separate planes"),
     "photo.jxl": (lambda p: p.write_bytes(b"\xff\x0a" + bytes(50)), "JPEG XL"),
     "photo.nef": (lambda p: p.write_bytes(b"II*\0" + bytes(50)), "raw file"),
     "light.exr": (lambda p: p.write_bytes(b"\x76\x2f\x31\x01" + bytes(50)), "OpenEXR"),
@@ -173,6 +197,15 @@ REFUSED |= {
     "short.tif": (lambda p: _cut(rgb, p), "damaged|truncated"),
     "short.jp2": (lambda p: _cut(rgb, p), "damaged|truncated"),
 }
+
+
+def _in_planes(array: np.ndarray, path: Path) -> None:
+    """A TIFF that says that its channels are in separate planes, which OpenCV does not heed."""
+    cv2.imwrite(str(path), array)
+    entry = struct.pack("<HHIH", 284, 3, 1, 1)
+    data = path.read_bytes()
+    assert data.count(entry) == 1
+    path.write_bytes(data.replace(entry, struct.pack("<HHIH", 284, 3, 1, 2)))
 
 
 def _cut(image: Image.Image, path: Path) -> None:

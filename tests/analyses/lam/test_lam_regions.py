@@ -128,6 +128,7 @@ def test_what_cannot_follow_refuses_in_one_line(lr: torch.Tensor):
         sr_hooks.lam(Tiny(), lr, window=OBJECT[:64], **STEPS)
 
 
+@pytest.mark.slow
 def test_the_doors_agree(photo: torch.Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Python, the command line, a grid's file and a watched run, of a mask's file."""
     from sr_hooks.cli.app import main

@@ -140,6 +140,20 @@ LAYOUTS: dict[str, Callable[[], Any]] = {
         "step": torch.tensor(9),
         **prefixed(W, "ema_model."),
     },
+    "LitEma": lambda: {
+        "state_dict": {
+            **prefixed(OTHER, "model."),
+            **{f"model_ema.{name.replace('.', '')}": value for name, value in W.items()},
+            "model_ema.decay": torch.tensor(0.9),
+            "model_ema.num_updates": torch.tensor(3),
+        }
+    },
+    "average as a list": lambda: {"model": W, "ema": {"decay": 0.9, "shadow_params": list(OTHER.values())}},
+    "random stream": lambda: {"params": W, "rng": torch.get_rng_state()},
+    "checkpoint wrapper and FSDP": lambda: prefixed(
+        {name.replace("body.0.", "body.0._checkpoint_wrapped_module."): value for name, value in W.items()},
+        "_fsdp_wrapped_module.",
+    ),
     "thop": lambda: counted(W),
     "thop in params": lambda: {"params": counted(prefixed(W, "module."))},
     "Namespace": lambda: {"model": W, "args": argparse.Namespace(lr=0.1, data=Path("a/b"))},

@@ -115,7 +115,17 @@ def choose_state(content: Any, path: Path, requested: str | None) -> Candidate:
             f"{path} holds several weights, under {', '.join(c.key for c in likely[:6])}: say which by weights_key "
             f"(--weights-key, or {path.name}::{likely[0].key})"
         )
-    return _complete(chosen, likely, content, ())
+    return _complete(chosen, likely, content, _averages_without_names(content))
+
+
+def _averages_without_names(content: Any) -> tuple[str, ...]:
+    """A sentence where an average stands in the file as a list of tensors, as diffusers and torch_ema have it."""
+    if not isinstance(content, Mapping):
+        return ()
+    keys = [key for key, value in content.items() if isinstance(value, Mapping) and "shadow_params" in value]
+    if not keys:
+        return ()
+    return (f"the average under {keys[0]} is a list without names (shadow_params) and is not taken",)
 
 
 def _states(content: Any, keys: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], dict[str, torch.Tensor]]]:
@@ -138,8 +148,8 @@ def _inside(inside: Mapping[str, Any], keys: tuple[str, ...]) -> Iterator[Any]:
 
 
 def _is_record(tensors: Mapping[str, torch.Tensor]) -> bool:
-    """Whether tensors beside mappings are records of a run (a loss, an epoch) and no weights."""
-    return all(value.layout == torch.strided and value.numel() <= 1 for value in tensors.values())
+    """Whether tensors beside mappings are records of a run (a loss, the state of a random stream) and no weights."""
+    return not any("." in name for name in tensors)
 
 
 def _likeliest(candidates: Sequence[Candidate]) -> Candidate | None:

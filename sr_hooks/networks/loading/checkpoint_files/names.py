@@ -15,6 +15,7 @@ from sr_hooks.networks.loading.checkpoint_files.layouts import COUNTERS, OF_AVER
 __all__ = ["Named", "alternatives", "name_weights", "plain_name"]
 
 _WRAPPERS = ("module.", "_orig_mod.")
+_COMPILED = re.compile(r"(?<![^.])(_orig_mod|_checkpoint_wrapped_module|_fsdp_wrapped_module)\.")
 _NETWORKS = re.compile(
     r"^(online_model|ema_model|averaged_model|net_?g|generator|generator_ema|g_ema|net_?g_ema|gen|gen_ema|model_ema|"
     r"model_g|model|model_state|ema|net)$",
@@ -72,8 +73,8 @@ class Named:
 
 
 def plain_name(name: str) -> str:
-    """A name without the parts that torch.compile adds to it."""
-    return name.replace("_orig_mod.", "")
+    """A name without the parts that torch.compile, checkpointing and FSDP add to it."""
+    return _COMPILED.sub("", name)
 
 
 def name_weights(
@@ -100,7 +101,7 @@ def name_weights(
     compiled = {name: plain_name(name) for name in named.state}
     while (wrapper := _common(named.state, _WRAPPERS)) is not None:
         named = named.without(wrapper)
-    if any("_orig_mod." in name for name in named.state) and len(set(compiled.values())) == len(compiled):
+    if any(_COMPILED.search(name) for name in named.state) and len(set(compiled.values())) == len(compiled):
         named = Named(
             {plain_name(name): value for name, value in named.state.items()},
             {plain_name(name): original for name, original in named.names.items()},
@@ -183,4 +184,16 @@ def _network_of_several(named: Named) -> Named:
     if not beside and not others:
         return named
     remarks = [f"of the networks in the file {chosen} is taken, and not {', '.join([*beside, *others])}"]
-    return named._of(chosen + ".", beside, remarks)
+    part = named._of(chosen + ".", beside, remarks)
+    trained = [name.partition(".")[2] for name in named.state if beside and name.startswith(beside[0] + ".")]
+    by_short = {name.replace(".", ""): name for name in trained}  # LitEma takes the dots out of the names
+    if any("." in name for name in part.state) or not part.state.keys() <= by_short.keys():
+        return part
+    return Named(
+        {by_short[name]: value for name, value in part.state.items()},
+        {by_short[name]: original for name, original in part.names.items()},
+        part.prefix,
+        part.left_out,
+        part.beside,
+        part.remarks,
+    )

@@ -80,9 +80,9 @@ def decode(data: bytes, path: str | Path, *, background: str | None = None) -> n
         if depth > 8 and image.format == "TIFF":
             _refuse_planes(image.tag_v2, path)
         if depth > 8 and image.mode not in ("I;16", "I;16B", "I;16L", "F"):
-            if image.format == "PPM":
-                return checked(_deep_pnm(data, path), path)
             array = _by_opencv(data, path)
+            if image.format == "PPM":
+                array = (array / _white_of_pnm(data)).astype(np.float32)  # OpenCV leaves values as they are stored
             if image.format != "TIFF":  # OpenCV turns TIFF itself
                 array = oriented(array, image.getexif().get(_ORIENTATION, 1))
             is_grey_with_alpha = image.format == "PNG" and data[25] == 4
@@ -204,26 +204,16 @@ def _bits(image: Any, data: bytes) -> int:
     if image.format == "TIFF":
         return int(max(image.tag_v2.get(_BITS, (1,))))
     if image.format == "PPM":
-        header = _PNM.match(data)
-        return 16 if header and int(header[4]) > 255 else 8
+        return 16 if _white_of_pnm(data) > 255 else 8
     if image.format == "JPEG2000" and (start := data[:4096].find(b"ihdr")) >= 0:
         return (data[start + 14] & 0x7F) + 1
     return 8
 
 
-def _deep_pnm(data: bytes, path: str | Path) -> np.ndarray:
-    """(H,W,C) float32 of a PGM or PPM with more than 8 bits; OpenCV stumbles over its comments."""
+def _white_of_pnm(data: bytes) -> int:
+    """The largest value that a PGM or PPM can have, as its header says; 1 of a PBM."""
     header = _PNM.match(data)
-    assert header is not None
-    kind, width, height, white = (int(number) for number in header.groups())
-    body, count = data[header.end() :], height * width * (3 if kind in (3, 6) else 1)
-    try:
-        text = kind in (2, 3)
-        values = np.array(body.split(), dtype=np.int64) if text else np.frombuffer(body, ">u2", count)
-        shaped: np.ndarray = (values[:count].reshape(height, width, -1) / white).astype(np.float32)
-    except (ValueError, OverflowError):
-        raise ImageError(f"{path} is truncated or damaged") from None
-    return shaped
+    return int(header[4]) if header else 1
 
 
 def _by_opencv(data: bytes, path: str | Path) -> np.ndarray:

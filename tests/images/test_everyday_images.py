@@ -125,7 +125,7 @@ def case(name: str) -> Callable[[Callable[[Path], Written]], Callable[[Path], Wr
 
 @case("ten_bits.pgm")
 def ten_bits(path: Path) -> Written:
-    values = GREY.astype(">u2") * 4 + 3
+    values = (GREY.astype(np.uint16) * 4 + 3).astype(">u2")
     path.write_bytes(b"P5\n# of a camera\n%d %d\n1023\n" % (W, H) + values.tobytes())
     return values / 1023, 1e-7
 

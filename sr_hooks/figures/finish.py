@@ -101,7 +101,7 @@ def fit_texts(figure: Any) -> None:
     figure.draw_without_rendering()
     for axes in figure.axes:
         if axes.get_title() and not hasattr(axes, "_colorbar"):
-            _wrap(axes.title, 1.04 * axes.get_position(original=True).width * axes.figure.bbox.width, renderer, 4)
+            _wrap(axes.title, 0.99 * axes.get_position(original=True).width * axes.figure.bbox.width, renderer, 4)
 
 
 def _renderer(figure: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -71,6 +72,23 @@ class Slot:
             made[r, c] = self.figure.add_subplot(grid[r, c])
         return made
 
+    def captioned_grid(self, rows: int, columns: int, text: str) -> np.ndarray:
+        """`grid`, with a text over the slot's width below it."""
+        if self._axes is not None:
+            return self.grid(rows, columns)
+        letters = int(self.look.width * 72 / (self.look.small * 0.55))
+        lines = textwrap.wrap(text, letters)
+        parts = self._spec.subgridspec(2, 1, height_ratios=[rows * 4, 1.2 * len(lines)], hspace=0)
+        below = self.figure.add_subplot(parts[1])
+        below.set_axis_off()
+        words = below.text(
+            0.5, 1, "\n".join(lines), fontsize=self.look.small, color=INK, ha="center", va="top",
+            transform=below.transAxes,
+        )  # fmt: skip
+        words.set_in_layout(False)
+        self._spec = parts[0]
+        return self.grid(rows, columns)
+
     def title(self, text: str, axes: Any = None) -> None:
         """Prepare the axes of an image: a title, a thin frame, no ticks."""
         axes = self.axes if axes is None else axes
@@ -85,9 +103,9 @@ class Slot:
         """Draw a narrow colour bar: beside the axes, or below if the panel is narrow."""
         below = below or self.width < _BAR_BELOW
         axes = self.axes if axes is None else axes
-        how: dict[str, Any] = {"fraction": 0.046, "pad": 0.02}
+        how: dict[str, Any] = {"fraction": 0.046, "pad": 0.02, "panchor": False}
         if below:
-            how = {"location": "bottom", "fraction": 0.05, "pad": 0.03, "aspect": 25}
+            how = {"location": "bottom", "fraction": 0.05, "pad": 0.03, "aspect": 25, "panchor": False}
         from matplotlib.cm import ScalarMappable
 
         opaque = ScalarMappable(shown.norm, shown.get_cmap())  # colours of an overlay without the image below

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -77,7 +76,7 @@ def _name_layers(axes: Any, names: Sequence[str], look: Look) -> None:
 
 def picture_grid(slot: Slot, pictures: np.ndarray, rows: Sequence[str], columns: Sequence[str], title: str) -> None:
     """(R,C,3,h,w) uint8 as a grid, rows named at the left and columns above."""
-    grid, look = slot.grid(len(rows), len(columns)), slot.look
+    grid, look = slot.captioned_grid(len(rows), len(columns), title), slot.look
     narrow = look.width < 6
     for r, row in enumerate(rows):
         for c, column in enumerate(columns):
@@ -86,8 +85,3 @@ def picture_grid(slot: Slot, pictures: np.ndarray, rows: Sequence[str], columns:
             grid[r][c].title.set_fontsize(look.small)
         how = {} if narrow else {"rotation": 0, "ha": "right", "va": "center"}
         grid[r][0].set_ylabel(row, fontsize=look.small, color=INK, **how)
-    letters = int(look.width * 72 / (look.small * 0.55))
-    grid[-1][0].annotate(
-        textwrap.fill(title, letters), (0.01 * look.width * 72, 0), xycoords=("figure points", "axes fraction"),
-        xytext=(0, -4), textcoords="offset points", va="top", ha="left", fontsize=look.small, color=INK,
-    )  # fmt: skip

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import sr_hooks
+from sr_hooks.cli import analysis
 from sr_hooks.cli.app import main
 from sr_hooks.cli.terminal.saving import free_folder, save_results
 from sr_hooks.errors import ResultError
@@ -110,7 +111,8 @@ def test_several_results_appear_together_or_not_at_all(tmp_path):
     assert folders(tmp_path) == ["old"] and sr_hooks.load(tmp_path / "old/x").scalars == {"number": 0.0}
 
 
-def test_two_images_of_one_name_are_refused_before_the_work(ask, tmp_path):
+def test_two_images_of_one_name_are_refused_before_the_work(ask, tmp_path, monkeypatch):
+    monkeypatch.setattr(analysis, "execute", lambda *arguments: pytest.fail("it was computed"))
     (tmp_path / "d").mkdir()
     (tmp_path / "d/a.png").write_bytes((tmp_path / "a.png").read_bytes())
     status, printed = ask(images=("a.png", "d/a.png"))

@@ -212,3 +212,12 @@ def test_show_draws_a_saved_result_again(result, tmp_path, capsys):
 
 def test_an_analysis_without_a_figure_has_none():
     assert Result("count", {}, {"n": 1}).figure(look="paper") is None
+
+
+def test_the_best_is_marked_within_one_scale_only():
+    from sr_hooks.grid.report.tables import _best, _Column
+
+    column = _Column("PSNR-Y, dB", "higher", [], "psnr_y")
+    assert _best(column, [40.0, 28.0, 29.0], ["", "", ""], [1, 4, 4]) == {4: 29.0}
+    assert _best(column, [40.0, 28.0], ["", ""], [1, 4]) == {}
+    assert _best(column, [30.0, 29.0, 31.0], ["", "", "a"], [2, 2, 2]) == {2: 30.0}

@@ -231,3 +231,22 @@ def test_two_processes(basicsr, tmp_path):
     found = [sr_hooks.load(place / entry["folder"]) for entry in read_index(place)]
     assert [r.steps for r in found if r.degradations == ["training loss"]] == [3, 6]
     assert all(np.isfinite(r.arrays["scores"]).all() and r.arrays["scores"].any() for r in found)
+
+
+def test_tensorboard_shows_answers(gt):
+    """For each degradation the share of filters with half of the score, the top layer, and the dB lost when masked."""
+    module = Tiny(2)
+    network, watch = Network(module), watcher(gt)
+    watch.check(network)
+    for _ in steps(module, gt, 8):
+        pass
+    (result,) = watch.due(network, 8)
+    answers = result.answers()
+    for row, name in enumerate(PROBES):
+        scores = np.sort(result.arrays["scores"][row].astype(np.float64))[::-1]
+        count = round(answers[f"filters_with_half_of_the_score_%/{name}"] * len(scores) / 100)
+        assert scores[:count].sum() >= scores.sum() / 2 > scores[: count - 1].sum()
+        assert answers[f"top_layer/{name}"].split(",")[0] in ("head", "tail")
+        assert answers[f"dB_lost_when_masked/{name}"] == result.scalars["masked_db_lost"][row]
+    assert any(abs(lost) > 1e-4 for lost in result.scalars["masked_db_lost"])
+    assert "gradients" not in answers and "gradients" in result.headline()

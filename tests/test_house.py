@@ -17,7 +17,7 @@ PACKAGE, TESTS = REPOSITORY / "sr_hooks", REPOSITORY / "tests"
 CONTRACTS = REPOSITORY / ".importlinter"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 FOLDERS = sorted({module.parent for module in MODULES} - {PACKAGE})
-AT_THE_TOP = {"__init__", "__main__", "errors", "files", "hookspecs", "version"}
+AT_THE_TOP = {"__init__", "__main__", "errors", "hookspecs", "version"}
 
 MOST_LINES = 300
 MOST_MODULES = 9

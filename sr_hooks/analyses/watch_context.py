@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from sr_hooks.errors import OptionError
-from sr_hooks.files import expanded, is_file
+from sr_hooks.files.regular_files import expanded, is_file
 
 __all__ = ["WatchContext"]
 

@@ -9,7 +9,7 @@ from sr_hooks.cli.networks import add_device_flag, device_of, mapping_of
 from sr_hooks.cli.terminal.answer import Answer, add_answer_flags, add_out_flags
 from sr_hooks.core.text import cell, label
 from sr_hooks.errors import OptionError
-from sr_hooks.files import is_folder
+from sr_hooks.files.regular_files import is_folder
 
 if TYPE_CHECKING:
     from sr_hooks.networks.network import Network

@@ -10,7 +10,7 @@ from sr_hooks.cli.terminal.answer import Answer, add_answer_flags, add_out_flags
 from sr_hooks.cli.terminal.figure import add_figure_flag, figure_options
 from sr_hooks.core.text import label, text_table
 from sr_hooks.errors import OptionError, ResultError, nearest
-from sr_hooks.files import is_file
+from sr_hooks.files.regular_files import is_file
 
 if TYPE_CHECKING:
     from sr_hooks.results.result import Result

@@ -16,7 +16,7 @@ from sr_hooks.adapters.watch import watched_run
 from sr_hooks.cli.command_list import COMMANDS
 from sr_hooks.core.yaml_files import read_options
 from sr_hooks.errors import OptionError, RunStopped, SRHooksError
-from sr_hooks.files import is_file
+from sr_hooks.files.regular_files import is_file
 from sr_hooks.networks.loading.loaders import import_basicsr
 from sr_hooks.training.config import BLOCK, block_file_beside, merge, option_file, parse_block, read_block
 

@@ -16,7 +16,7 @@ from sr_hooks.comparison.comparability import refuse_incomparable, reservations
 from sr_hooks.comparison.differences import TOPS, measure
 from sr_hooks.comparison.result import CompareResult
 from sr_hooks.errors import NetworkError, OptionError
-from sr_hooks.files import is_file, is_folder
+from sr_hooks.files.regular_files import is_file, is_folder
 from sr_hooks.networks.network import Network
 from sr_hooks.results.result import Result, read_result
 

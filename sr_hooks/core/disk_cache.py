@@ -9,7 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from sr_hooks.files import from_json, read_bytes, to_json
+from sr_hooks.files.regular_files import read_bytes
+from sr_hooks.files.strict_json import from_json, to_json
 
 __all__ = ["cache_folder", "recall", "remember"]
 

@@ -11,7 +11,7 @@ import yaml
 
 from sr_hooks.core.text import one_line
 from sr_hooks.errors import OptionError, SRHooksError
-from sr_hooks.files import read_bytes
+from sr_hooks.files.regular_files import read_bytes
 
 if sys.version_info >= (3, 11):
     import tomllib

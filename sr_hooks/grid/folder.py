@@ -14,7 +14,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from sr_hooks.errors import ResultError
-from sr_hooks.files import from_json, is_disk_full, read_bytes, to_json
+from sr_hooks.files.regular_files import is_disk_full, read_bytes
+from sr_hooks.files.strict_json import from_json, to_json
 from sr_hooks.results.cache import Cache
 from sr_hooks.results.reading import read_record
 from sr_hooks.results.writing import check_folder, sweep, write_file

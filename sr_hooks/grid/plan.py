@@ -16,7 +16,7 @@ from sr_hooks.analyses.base import find_analysis
 from sr_hooks.core import registry as plugins
 from sr_hooks.core.options import from_mapping
 from sr_hooks.errors import ImageError, NetworkError, OptionError, SRHooksError, shortened
-from sr_hooks.files import is_file, is_folder, read_bytes
+from sr_hooks.files.regular_files import is_file, is_folder, read_bytes
 from sr_hooks.grid.request import GridRequest, ImageRequest, NetworkRequest
 from sr_hooks.images.image import downsample, read_image, sha256_of, upsample
 from sr_hooks.images.regions import Region

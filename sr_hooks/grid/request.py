@@ -11,7 +11,7 @@ from sr_hooks.analyses.base import find_analysis
 from sr_hooks.core.yaml_files import read_yaml
 from sr_hooks.errors import OptionError, WindowError, nearest
 from sr_hooks.figures.options import read_figure_options
-from sr_hooks.files import expanded, is_file, is_folder
+from sr_hooks.files.regular_files import expanded, is_file, is_folder
 from sr_hooks.images.decoding import IMAGE_SUFFIXES
 from sr_hooks.images.masks import AUTO, parse_regions
 from sr_hooks.images.regions import Region

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from sr_hooks.errors import ImageError, NetworkError
-from sr_hooks.files import is_folder
+from sr_hooks.files.regular_files import is_folder
 from sr_hooks.images.image import as_batch, from_array, read_image
 from sr_hooks.images.image_sets import image_files
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from sr_hooks.errors import ImageError, OptionError
-from sr_hooks.files import is_folder
+from sr_hooks.files.regular_files import is_folder
 from sr_hooks.images.decoding import IMAGE_SUFFIXES, READ_FORMATS
 from sr_hooks.images.image import as_batch, read_image
 

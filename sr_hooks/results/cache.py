@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from sr_hooks.errors import OptionError, ResultError
-from sr_hooks.files import is_file
+from sr_hooks.files.regular_files import is_file
 from sr_hooks.networks.network import Network
 from sr_hooks.results.result import RESULT_FILE, Result, read_result
 from sr_hooks.results.writing import recover

@@ -14,7 +14,7 @@ import numpy as np
 
 from sr_hooks.errors import ResultError
 from sr_hooks.figures.style import INK, caption, new_figure, plain
-from sr_hooks.files import to_json
+from sr_hooks.files.strict_json import to_json
 from sr_hooks.results.display import html_table, picture_html, shorten
 from sr_hooks.results.reading import read_record
 

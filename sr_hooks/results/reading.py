@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from sr_hooks.errors import ResultError
-from sr_hooks.files import from_json, open_regular, read_bytes, to_json
+from sr_hooks.files.regular_files import open_regular, read_bytes
+from sr_hooks.files.strict_json import from_json, to_json
 
 __all__ = ["digest_of", "facts_of", "read_arrays", "read_record", "write_arrays"]
 

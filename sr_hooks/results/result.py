@@ -18,7 +18,8 @@ from sr_hooks.core.text import one_line
 from sr_hooks.errors import ResultError
 from sr_hooks.figures.options import FigureOptions
 from sr_hooks.figures.shrink import showing_bands
-from sr_hooks.files import is_file, restored, to_json
+from sr_hooks.files.regular_files import is_file
+from sr_hooks.files.strict_json import restored, to_json
 from sr_hooks.results.card import Card
 from sr_hooks.results.display import html_table, numbers_line, picture_html, shorten
 from sr_hooks.results.drawing import draw_figure, save_beside

@@ -10,7 +10,8 @@ import torch
 
 from sr_hooks.core.text import one_line
 from sr_hooks.errors import ResultError
-from sr_hooks.files import is_file, to_json
+from sr_hooks.files.regular_files import is_file
+from sr_hooks.files.strict_json import to_json
 from sr_hooks.results.reading import read_record
 from sr_hooks.results.writing import is_alive, owner, sweep, write_file
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from socket import gethostname
 
 from sr_hooks.errors import ResultError
-from sr_hooks.files import is_file, is_folder
+from sr_hooks.files.regular_files import is_file, is_folder
 
 __all__ = ["check_folder", "is_alive", "is_remains", "owner", "recover", "sweep", "write_file", "write_folder"]
 

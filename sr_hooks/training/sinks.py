@@ -18,7 +18,7 @@ from sr_hooks.core import registry as plugins
 from sr_hooks.core.text import cell, label
 from sr_hooks.errors import SRHooksError, is_stop
 from sr_hooks.figures.style import pixels
-from sr_hooks.files import is_disk_full
+from sr_hooks.files.regular_files import is_disk_full
 from sr_hooks.hookspecs import hookimpl
 from sr_hooks.results.result import Result
 from sr_hooks.results.run_index import RunIndex

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from sr_hooks.errors import ImageError, OptionError
-from sr_hooks.files import expanded, is_file, is_folder
+from sr_hooks.files.regular_files import expanded, is_file, is_folder
 from sr_hooks.images.clips import as_input, read_clip
 from sr_hooks.images.image import read_image
 from sr_hooks.images.image_sets import image_files

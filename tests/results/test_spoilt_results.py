@@ -19,7 +19,7 @@ import pytest
 import sr_hooks
 from sr_hooks.cli.app import main
 from sr_hooks.errors import ResultError
-from sr_hooks.files import from_json
+from sr_hooks.files.strict_json import from_json
 from sr_hooks.results.result import Result
 from tests.support.networks import Tiny
 

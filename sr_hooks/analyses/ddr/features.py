@@ -11,7 +11,8 @@ import torch
 from sr_hooks.analyses.ddr.samples import Samples
 from sr_hooks.core.torch_errors import is_out_of_memory
 from sr_hooks.errors import ForwardError, NetworkError, ResultError, TapError
-from sr_hooks.files import from_json, read_bytes, to_json
+from sr_hooks.files.regular_files import read_bytes
+from sr_hooks.files.strict_json import from_json, to_json
 from sr_hooks.hooks.activations import Captured, features
 from sr_hooks.hooks.taps import Tap
 from sr_hooks.inference.calibration import ExecutionPlan, calibrate

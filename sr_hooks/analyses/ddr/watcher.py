@@ -16,7 +16,7 @@ from sr_hooks.analyses.ddr.result import DdrResult
 from sr_hooks.analyses.ddr.samples import Samples, draw_samples
 from sr_hooks.analyses.watch_context import WatchContext
 from sr_hooks.degradations.parsing import parse_degradations
-from sr_hooks.files import is_folder
+from sr_hooks.files.regular_files import is_folder
 from sr_hooks.hooks.layer_list import resolve
 from sr_hooks.hooks.taps import parse_layers
 from sr_hooks.images.image_sets import parse_folders

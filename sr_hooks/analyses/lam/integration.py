@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import torch
 
-from sr_hooks.analyses.lam.precision import Deviation, deviation_of
 from sr_hooks.analyses.lam.published import integrate_as_published
 from sr_hooks.analyses.lam.question import Question
 from sr_hooks.analyses.lam.result import LamResult, Origin
-from sr_hooks.analyses.lam.verdict import clip_scalars, clip_words, judge
+from sr_hooks.analyses.lam.verdict import Deviation, clip_scalars, clip_words, deviation_of, judge
 from sr_hooks.attribution.image_paths import ImagePath, Within, arc_length
 from sr_hooks.attribution.input_gradients import Gradients, Sample, Tally
 from sr_hooks.attribution.quadrature import Bisection, Node

@@ -1,17 +1,21 @@
-"""A LAM's verdict in words: converged, degenerate, out of range or not; of a clip also the spread over time."""
+"""A LAM's verdict in words, the spread over time of a clip's map, and the error of a reduced precision."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
+from sr_hooks.attribution.input_gradients import Sample
+from sr_hooks.attribution.quadrature import Node
 from sr_hooks.images.clips import stands_still
 from sr_hooks.networks.network import Network
 from sr_hooks.statistics import measures
 
-__all__ = ["clip_scalars", "clip_words", "judge"]
+__all__ = ["Deviation", "clip_scalars", "clip_words", "deviation_of", "judge"]
 
 _SANE = (-0.5, 1.5)  # beyond, an output for images in [0, 1] has left its domain
 _GAP = 0.05
@@ -93,3 +97,28 @@ def clip_words(scalars: dict[str, Any]) -> str:
             sentence + f"; the clip's ends still hold some ({', '.join(cut)}), so a longer clip may show a wider use."
         )
     return sentence + "."
+
+
+@dataclass(frozen=True)
+class Deviation:
+    """From float32, of the part of the map that the weightiest node contributes.
+
+    Attributes:
+        map: relative L2 distance.
+        diffusion_index: the difference of that part's diffusion index.
+    """
+
+    map: float
+    diffusion_index: float
+
+
+def deviation_of(nodes: Sequence[Node], exactly: Callable[[torch.Tensor], Sample]) -> Deviation:
+    """Of nodes whose gradients were taken in a reduced precision; `exactly` takes one in float32."""
+    ends = zip([nodes[0], *nodes[:-1]], [*nodes[1:], nodes[-1]], strict=True)
+    strides = [after.point - before.point for before, after in ends]
+    shares = [node.gradient * stride for node, stride in zip(nodes, strides, strict=True)]
+    heaviest = max(range(len(nodes)), key=lambda i: float(shares[i].norm()))
+    share = exactly(nodes[heaviest].point).gradient * strides[heaviest]
+    size = float(share.norm())
+    ginis = [measures.gini(measures.attribution_map(part[0].numpy())) for part in (shares[heaviest], share)]
+    return Deviation(float((shares[heaviest] - share).norm()) / size if size > 0 else 0.0, 100 * (ginis[1] - ginis[0]))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sr_hooks.files import to_json
+from sr_hooks.files.strict_json import to_json
 
 __all__ = ["PERIODS", "Answer", "add_answer_flags", "add_out_flags", "speaking"]
 

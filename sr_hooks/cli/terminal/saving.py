@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sr_hooks.errors import ResultError
-from sr_hooks.files import is_file
+from sr_hooks.files.regular_files import is_file
 from sr_hooks.results.result import RESULT_FILE, Result
 from sr_hooks.results.writing import check_folder, write_folder
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from sr_hooks.core.seeds import own_streams
 from sr_hooks.errors import CheckpointError, NetworkError, nearest
-from sr_hooks.files import read_bytes
+from sr_hooks.files.regular_files import read_bytes
 from sr_hooks.networks.loading.checkpoints import Weights, read_weights
 from sr_hooks.networks.loading.loaders import Loaded
 

@@ -1,31 +1,18 @@
-"""Read regular files of a bounded size, and write and read strict JSON: no pipe, no device, no NaN."""
+"""Regular files of a bounded size, read without waiting for a pipe or a device; names that no file can have."""
 
 from __future__ import annotations
 
 import errno
-import json
-import math
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
-__all__ = [
-    "expanded",
-    "from_json",
-    "is_disk_full",
-    "is_file",
-    "is_folder",
-    "open_regular",
-    "read_bytes",
-    "restored",
-    "to_json",
-]
+__all__ = ["expanded", "is_disk_full", "is_file", "is_folder", "open_regular", "read_bytes"]
 
 _LARGEST = 2**31  # bytes of a file that is read whole, unless the caller has a lower limit
-_NUMBERS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _UNUSABLE = (OSError, ValueError)  # ValueError: a name with a null byte
 
 
@@ -92,45 +79,3 @@ def is_disk_full(error: BaseException | None) -> bool:
             return True
         error = error.__cause__
     return False
-
-
-def to_json(value: Any, *, indent: int | None = 1) -> str:
-    """Strict JSON of a value: NaN and infinities as the texts "NaN", "Infinity", "-Infinity"; `restored` undoes that.
-
-    NumPy's numbers and arrays are written as numbers and lists; anything else that JSON lacks, as its `str`.
-    """
-    text = json.dumps(_strict(value), indent=indent, ensure_ascii=False, allow_nan=False, default=str)
-    return text.encode("utf-8", "backslashreplace").decode()  # halves of characters, in names of files, are escaped
-
-
-def from_json(text: str | bytes) -> Any:
-    """The value of a JSON text.
-
-    Raises:
-        ValueError: no JSON, or JSON that is nested too deeply.
-    """
-    try:
-        return json.loads(text)
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
-
-
-def restored(value: Any) -> Any:
-    """The value with the texts "NaN", "Infinity" and "-Infinity" as the numbers that they stand for."""
-    if isinstance(value, str):
-        return _NUMBERS.get(value, value)
-    if isinstance(value, Mapping):
-        return {key: restored(inner) for key, inner in value.items()}
-    return [restored(inner) for inner in value] if isinstance(value, list) else value
-
-
-def _strict(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-    if isinstance(value, Mapping):
-        return {str(key): _strict(inner) for key, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_strict(inner) for inner in value]
-    if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
-        return _strict(value.tolist())
-    return value

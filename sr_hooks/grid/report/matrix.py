@@ -71,7 +71,7 @@ class Matrix:
         """Width of a picture."""
         columns = len(self.names) if self.turned else networks + 1
         unit = (self.width - 2 * _MARGIN - (columns - 1) * _GAP - (self.line * 1.4 if self.turned else 0)) / columns
-        return min(unit, 2.3)
+        return min(unit, 1.68)  # two blocks of squares fit on a page
 
     def heights(self, block: MapsOfWindow) -> list[float]:
         """Of the lines of pictures, each with its text below: a line for each panel, or for each network."""

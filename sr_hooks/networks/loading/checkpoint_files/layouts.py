@@ -103,8 +103,9 @@ def choose_state(content: Any, path: Path, requested: str | None) -> Candidate:
         raise CheckpointError(
             f"{path} holds no weights under params_ema, params, state_dict or at the top; {_inventory(content, [])}"
         )
-    averages = [c for c in likely if any(map(is_average, c.keys)) and not _is_raw_of_mmengine(c, content)]
-    others = [c for c in likely if not any(c is average for average in averages)]
+    usable = [c for c in likely if not _is_raw_of_mmengine(c, content)]
+    averages = [c for c in usable if any(map(is_average, c.keys))]
+    others = [c for c in usable if not any(c is average for average in averages)]
     raw = _likeliest(others)
     average = _likeliest([c for c in averages if raw is None or _is_average_of(c, raw)])
     if average is not None and raw is not None:

@@ -211,9 +211,9 @@ class Explanation:
         window, nodes, attribution = self.windows[index], integral.nodes, integral.attribution
         h, w = image.shape[-2:]
         change = nodes[-1].value - nodes[0].value
-        total = float(attribution.sum(dtype=torch.float64))
+        total = sum(float(channel.double().sum()) for channel in attribution[0])
         # Not over the change alone: attributions of both signs may cancel to almost none of it.
-        size = max(float(attribution.abs().sum(dtype=torch.float64)), abs(change))
+        size = max(sum(float(channel.double().abs().sum()) for channel in attribution[0]), abs(change))
         gap = abs(total - change) / size if size > 0 else 0.0
         arrays = {
             "attribution": attribution[0].numpy(),

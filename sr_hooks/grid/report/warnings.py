@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Hashable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
@@ -159,7 +160,7 @@ def _maps(rows: Sequence[Row]) -> Iterator[ComparisonWarning]:
         ("imprecise", "not to be trusted"),
         ("not converged", "whose numbers may still change"),
     ):
-        unreliable = [row for row in rows if row.verdict.startswith(kind)]
+        unreliable = [row for row in rows if re.search(rf"(^|; ){kind}\b", row.verdict)]  # warnings may stand before
         if unreliable:
             shown = "; ".join(map(_cell_label, unreliable[:_SHOWN]))
             more = f"; and {len(unreliable) - _SHOWN} more" if len(unreliable) > _SHOWN else ""

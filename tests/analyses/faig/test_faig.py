@@ -422,7 +422,7 @@ def test_a_weights_file_as_baseline(pair, gt, tmp_path, result):
         ({"gt": None}, OptionError, "needs gt"),
         ({"degraded": {"a": torch.full((2, 3, 16, 16), float("nan"))}}, ImageError, "NaN"),
         ({"degraded": {"a": torch.rand(2, 3, 16, 16) * 255}}, ImageError, "divide by 255"),
-        ({"degraded": {"a": torch.rand(2, 1, 16, 16)}}, ImageError, "channel"),
+        ({"degraded": {"a": torch.rand(2, 2, 16, 16)}}, ImageError, "channel"),
         ({"degraded": {}}, OptionError, "must map"),
         ({"images": torch.rand(1, 3, 32, 32)}, OptionError, "not both"),
         ({"steps": 1}, OptionError, "at least 2"),

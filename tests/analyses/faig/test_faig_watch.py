@@ -165,7 +165,7 @@ def test_bad_requests(gt):
         with pytest.raises(ValueError, match=message):
             FaigWatchOptions(**request)
     with pytest.raises(ImageError, match="channel"):
-        watcher(gt[:, :1]).check(Network(Tiny(2)))
+        watcher(gt[:, :2]).check(Network(Tiny(2)))
     with pytest.raises(OptionError, match="ground-truth"):
         FaigWatcher(Faig, FaigWatchOptions(), replace(watcher(gt).context, images=())).check(Network(Tiny(2)))
 

@@ -256,8 +256,8 @@ def test_images_that_do_not_fit(target: sr_hooks.Network, photos: torch.Tensor) 
         sr_hooks.ddr(target, photos[:, :2], **QUICK)
     with pytest.raises(OptionError, match=r"one class \(none\)"):
         sr_hooks.ddr(target, **QUICK)
-    with pytest.raises(ImageError, match="image 1 has 1 channels and the first has 3"):
-        sr_hooks.ddr(target, [photos[:1], photos[:1, :1]], **QUICK)
+    with pytest.raises(ImageError, match="image has 2 channels"):
+        sr_hooks.ddr(target, [photos[:1], photos[:1, :2]], **QUICK)
 
 
 @pytest.mark.parametrize("fault", [None, RuntimeError, KeyboardInterrupt])

@@ -2,8 +2,8 @@
 
 Multiply-accumulates are half of what torch's own formulas give for convolutions and matrix products, but for the
 blurs of LAM's path. The expected numbers follow from the methods (so many gradients of a forward and an
-input-backward each), not from a run. Before each answer the network is observed: three small images go through
-the network, one alone and two in a batch.
+input-backward each), not from a run. Before each answer the network is observed: five small images go through
+the network, one alone and four in a batch.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from sr_hooks.analyses.lam import integration
 from sr_hooks.inference.calibration import ExecutionPlan
 
 SIDE, FEATURES, BLOCKS, SCALE = 48, 8, 3, 4
-OBSERVED, OBSERVED_SIDE = 3, 8  # images of the observation, and their side
+OBSERVED, OBSERVED_SIDE = 5, 6  # images of the observation, and their side
 
 
 @pytest.fixture

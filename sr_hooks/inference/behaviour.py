@@ -17,7 +17,7 @@ from sr_hooks.networks.probing.trial_inputs import trial_sides
 
 __all__ = ["Behaviour", "observe", "observed", "observing"]
 
-_SIDES = (8, 16, 32, 64)  # of the small images; the first that the network takes
+_SIDES = (6, 8, 16, 32, 64)  # of the small images; the first that the network takes
 _MORE = 6  # forwards of a network that draws random numbers or has noted something: two may be equal by chance
 _CLOSE = 1e-4  # relative difference that other batches and layouts explain by rounding
 _MIXED = 1e-3  # relative difference that they do not explain

@@ -34,6 +34,7 @@ def option(
     checked: bool = True,
     at_least: float | None = None,
     at_most: float | None = None,
+    may_be_empty: bool = False,
 ) -> Any:
     """A field of an options dataclass with its documentation.
 
@@ -44,9 +45,10 @@ def option(
         flag: False for an option that can be given from Python only.
         checked: False where the annotation is for editors and type checkers, and the analysis checks the value itself.
         at_least, at_most: bounds of a number, and of each number in a list; without them whole numbers have 64 bits.
+        may_be_empty: whether an empty list has a meaning.
     """
     facts: dict[str, Any] = {"help": help, "example": example, "flag": flag, "checked": checked}
-    facts |= {"at_least": at_least, "at_most": at_most}
+    facts |= {"at_least": at_least, "at_most": at_most, "may_be_empty": may_be_empty}
     if default is dataclasses.MISSING:
         return dataclasses.field(metadata=facts)
     return dataclasses.field(default=default, metadata=facts)
@@ -118,7 +120,7 @@ def _check_bounds(value: Any, facts: Mapping[str, Any]) -> None:
         if abs(value) >= 2**63:
             raise ValueError("it has more than 64 bits")
     elif isinstance(value, (list, tuple)):
-        if not value:
+        if not value and not facts.get("may_be_empty"):
             raise ValueError("it is empty: give at least one, or leave the option out")
         if len(value) > _MOST:
             raise ValueError(f"it has {len(value)} entries, and at most {_MOST} are taken")

@@ -28,7 +28,9 @@ class SrgaOptions:
     """Options of SRGA."""
 
     reference: Any = sr_hooks.option("clean", "what it is compared with: a degradation, or a folder of network inputs")
-    degradations: Any = sr_hooks.option(("blur:2", "noise:20"), "sets to compare: blur:2, noise:20, jpeg:30, ...")
+    degradations: Any = sr_hooks.option(
+        ("blur:2", "noise:20"), "sets to compare: blur:2, noise:20, jpeg:30, ...", may_be_empty=True
+    )
     folders: Any = sr_hooks.option(None, "more sets: label=folder of network inputs, degraded already")
     layer: str = sr_hooks.option("auto", "the tap; auto is the input of the last convolution")
     patch: int = sr_hooks.option(32, "side of a patch in input pixels")

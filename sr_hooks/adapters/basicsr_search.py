@@ -64,7 +64,7 @@ class _Search:
         if plan.analyses:
             self.attached = Attached(model, options, plan, self.writers)
             return
-        note(f"{plan.where} asks for no analysis")
+        note(f"{plan.where} asks for no analysis", is_fault=False)
         logging.getLogger(host_package(model)).info(
             "sr_hooks: %s asks for no analysis, so nothing is watched", plan.where
         )

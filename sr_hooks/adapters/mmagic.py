@@ -70,7 +70,7 @@ class SRHooks(Hook):  # type: ignore[misc]  # mmengine is untyped
             plan, path, facts = self._plan(runner.cfg)
             if not plan.analyses:
                 runner.logger.info("sr_hooks: %s asks for no analysis, so nothing is watched", plan.where)
-                note(f"{plan.where} asks for no analysis")
+                note(f"{plan.where} asks for no analysis", is_fault=False)
                 return
             check_order(runner, self)
             networks = networks_of(runner, path, facts)

@@ -87,7 +87,9 @@ def _train(script: str | None, flags: list[str]) -> None:
                 runpy.run_path(script, run_name="__main__")
             else:
                 _pipeline()(str(Path.cwd()))
-        if not request.is_met:
+        if request.is_empty:
+            request.tell()
+        elif not request.is_met:
             raise OptionError(request.message)
     finally:
         sys.argv, sys.path[:] = before

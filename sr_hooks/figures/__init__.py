@@ -12,5 +12,10 @@ if TYPE_CHECKING:
 
 __all__ = ["style"]
 
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 if not TYPE_CHECKING:  # else the type checker would let every name pass
     __getattr__ = lazy_names(globals(), {})

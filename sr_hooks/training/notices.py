@@ -19,7 +19,7 @@ from sr_hooks.training.guard.hook_tables import UsersHooks
 __all__ = ["SESSIONS", "Habits", "Request", "leaving_alone", "note", "tell_of_silence"]
 
 _log = logging.getLogger("sr_hooks.watch")
-_reasons: list[str] = []  # why hosts were left alone, in order
+_reasons: list[tuple[str, bool]] = []  # why hosts were left alone, in order, and whether that is a fault
 
 _SHOWN = 6
 
@@ -109,9 +109,15 @@ class Request:
         return SESSIONS.count > self._before
 
     @property
+    def is_empty(self) -> bool:
+        """Whether no watch has begun because the request asks for no analysis, which is no fault."""
+        known = _reasons[self._known :]
+        return not self.is_met and bool(known) and not self.reason and not any(fault for _, fault in known)
+
+    @property
     def message(self) -> str:
         """What is told where no watch has begun."""
-        reasons = [*_reasons[self._known :], *([self.reason] if self.reason else [])]
+        reasons = [*(text for text, _ in _reasons[self._known :]), *([self.reason] if self.reason else [])]
         return "nothing was watched: " + ("; ".join(reasons) or _NOTHING_MET)
 
     def tell(self) -> None:
@@ -130,9 +136,9 @@ _NOTHING_MET = (
 )
 
 
-def note(reason: str) -> None:
-    """Keep why a host is not watched, for the end of the run."""
-    _reasons.append(reason)
+def note(reason: str, *, is_fault: bool = True) -> None:
+    """Keep why a host is not watched, for the end of the run; a block that asks for no analysis is no fault."""
+    _reasons.append((reason, is_fault))
 
 
 @contextmanager

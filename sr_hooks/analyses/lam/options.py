@@ -18,7 +18,7 @@ from sr_hooks.images.windows import Window
 
 __all__ = ["LamOptions", "OneWindow"]
 
-OneWindow = Window | str | Path | Sequence[int] | np.ndarray | Mapping[str, Any] | Sequence[Sequence[float]]
+OneWindow = Window | str | Path | Sequence[int] | np.ndarray | Mapping[str, Any] | Sequence[tuple[float, float]]
 """A window or region of output pixels: (top, left, size), "mask.png" and what else `parse_regions` reads."""
 
 

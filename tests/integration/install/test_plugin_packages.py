@@ -31,6 +31,7 @@ except ModuleNotFoundError:  # Python 3.10, where pytest brings it
 PACKAGES = sorted(path.parent for path in (REPOSITORY / "plugins").glob("*/pyproject.toml"))
 NAMES = {"csm", "erf", "cem", "srga", "attention", "difficulty", "example"}
 PUBLIC_MODULES = {"sr_hooks.errors", "sr_hooks.hookspecs", "sr_hooks.figures.style"}
+OF_TRAINING_SCRIPTS = {"sr_hooks.adapters.lightning", "sr_hooks.adapters.mmagic"}  # whose import needs the host
 PAGE = REPOSITORY / "docs/write_your_own.md"
 
 
@@ -154,7 +155,7 @@ def _public_module(name: str) -> ModuleType | None:
     except ModuleNotFoundError:
         return None
     is_face = hasattr(module, "__path__") and hasattr(module, "__all__")
-    return module if is_face or name in PUBLIC_MODULES else None
+    return module if is_face or name in PUBLIC_MODULES | OF_TRAINING_SCRIPTS else None
 
 
 def _is_public(module: ModuleType, name: str) -> bool:

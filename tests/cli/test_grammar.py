@@ -16,6 +16,8 @@ from sr_hooks.errors import OptionError
 from sr_hooks.images.image import write_image
 from tests.support.networks import Tiny
 
+pytestmark = pytest.mark.slow
+
 TINY = "tests.support.networks:Tiny"
 WRITTEN = {
     "one": (["8,8,8"], [(8, 8, 8, 8)]),

@@ -14,6 +14,8 @@ from sr_hooks.errors import OptionError, SRHooksError, WindowError
 from sr_hooks.images.windows import parse_windows
 from sr_hooks.training.config import parse_block
 
+pytestmark = pytest.mark.slow
+
 BLOCKS = [
     "lam: {window: [0, 0, 8], steps: 1000000000}",
     "lam: {window: [0, 0, 8], steps: true}",

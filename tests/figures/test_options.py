@@ -18,6 +18,8 @@ from sr_hooks.results.result import Result
 from sr_hooks.training.config import parse_block
 from tests.support.figures import cut_texts, small_texts
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("matplotlib", reason="matplotlib is not installed")
 
 

@@ -13,6 +13,8 @@ from sr_hooks import Network
 from sr_hooks.errors import ImageError, NetworkError
 from sr_hooks.figures.shrink import rgb_of, showing_bands
 
+pytestmark = pytest.mark.slow
+
 
 class Bands(nn.Module):
     def __init__(self, inside: int, outside: int) -> None:

@@ -20,6 +20,8 @@ from sr_hooks.results.card import Card, Verdict
 from sr_hooks.results.display import ResultList
 from tests.support.networks import Tiny
 
+pytestmark = pytest.mark.slow
+
 PNG = b"\x89PNG\r\n\x1a\n"
 
 

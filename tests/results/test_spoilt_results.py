@@ -23,6 +23,8 @@ from sr_hooks.files.strict_json import from_json
 from sr_hooks.results.result import Result
 from tests.support.networks import Tiny
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def saved(lr, tmp_path_factory):

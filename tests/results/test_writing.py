@@ -15,6 +15,8 @@ from sr_hooks.errors import ResultError
 from sr_hooks.results import writing
 from sr_hooks.results.writing import recover, sweep, write_file, write_folder
 
+pytestmark = pytest.mark.slow
+
 MARKER = "content"
 
 

@@ -24,6 +24,8 @@ from sr_hooks.hookspecs import hookimpl
 from sr_hooks.training.sinks import Sink
 from tests.support.training import HERE, IMAGE, Net, Poke, entries, loop
 
+pytestmark = pytest.mark.slow
+
 
 class Cancelled(BaseException):
     """No Exception, as those of asyncio and of some test tools."""

@@ -22,6 +22,8 @@ from sr_hooks.errors import RunStopped
 from tests.conftest import REPOSITORY
 from tests.support.training import IMAGE, Net
 
+pytestmark = pytest.mark.slow
+
 LAM = {"windows": [[8, 8, 8]], "every": 2, "steps": 3, "image": IMAGE, "budget": "off"}
 
 

@@ -16,6 +16,8 @@ from sr_hooks.images import Region, downsample, outline, region_psnr, upsample, 
 from sr_hooks.results import read_result
 from tests.support.networks import Tiny
 
+pytestmark = pytest.mark.slow
+
 SIDE = 128
 Y, X = np.mgrid[0:SIDE, 0:SIDE]
 OBJECT = ((Y - 60) ** 2 / 250 + (X - 70) ** 2 / 90 <= 1) & ~((Y - 60) ** 2 + (X - 70) ** 2 < 12)

@@ -16,6 +16,8 @@ from torch.nn import functional as F
 import sr_hooks
 from sr_hooks.attribution.receptive_field.proved_cones import AGREEMENT
 
+pytestmark = pytest.mark.slow
+
 GAIN = 1.0
 STRENGTHS: dict[str, Any] = {"factors": [1.0, 1.0]}
 

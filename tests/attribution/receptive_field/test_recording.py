@@ -11,6 +11,8 @@ from torch import nn
 
 import sr_hooks
 
+pytestmark = pytest.mark.slow
+
 TABLE: dict[int, torch.Tensor] = {}
 PAIRS: dict[int, tuple[torch.Tensor, int]] = {}
 

@@ -14,6 +14,8 @@ from sr_hooks.cli.app import main
 from sr_hooks.cli.terminal import answer
 from sr_hooks.images.image import write_image
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def command(tmp_path, lr, monkeypatch):

@@ -15,6 +15,8 @@ from sr_hooks.errors import ResultError
 from sr_hooks.images.image import write_image
 from sr_hooks.results.result import Result
 
+pytestmark = pytest.mark.slow
+
 
 def a_result(number=0.0):
     return Result("own", {"a": np.zeros(3, np.float32)}, {"number": number}, {}, "sound")

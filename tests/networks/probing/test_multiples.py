@@ -12,6 +12,8 @@ from torch.nn import functional as F
 import sr_hooks
 from sr_hooks import Network
 
+pytestmark = pytest.mark.slow
+
 SWINIR = {"upscale": 2, "depths": [2], "embed_dim": 12, "num_heads": [2], "mlp_ratio": 2, "upsampler": "pixelshuffle"}
 
 

@@ -21,6 +21,8 @@ import torch
 
 from sr_hooks.training import preserved
 
+pytestmark = pytest.mark.slow
+
 
 def read_default_device() -> str:
     return str(torch.empty(1).device)

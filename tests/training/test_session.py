@@ -23,6 +23,8 @@ from sr_hooks.training import session
 from tests.conftest import hooks_on
 from tests.support.training import HERE, IMAGE, Net, Plugin, Poke, entries, loop
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def third_party(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:

@@ -24,6 +24,8 @@ from sr_hooks.results.run_index import RunIndex, read_index
 from sr_hooks.results.writing import is_alive, owner
 from sr_hooks.training.sinks import FolderSink, Sink, SinkContext, Sinks, TensorBoardSink
 
+pytestmark = pytest.mark.slow
+
 
 class Postcard(Sink):
     """A third party's."""

@@ -23,6 +23,8 @@ from sr_hooks.images.image_sets import cut_patches
 from tests.conftest import hooks_on
 from tests.support.networks import Tiny
 
+pytestmark = pytest.mark.slow
+
 QUICK = {"patch": 64, "patches": 30, "tsne": 0, "permutations": 199, "subsamples": 60}
 
 

@@ -16,6 +16,8 @@ from sr_hooks.cli.command_list import COMMANDS, OWN_ANALYSES
 from sr_hooks.cli.terminal.completion import SHELLS, own_analysis
 from sr_hooks.core.registry import registry
 
+pytestmark = pytest.mark.slow
+
 RUN = """
 import sys
 from sr_hooks.cli import main

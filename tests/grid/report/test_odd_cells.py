@@ -17,6 +17,8 @@ from sr_hooks.grid.run import run_grid
 from sr_hooks.results.cache import Cache
 from tests.support.grids import write_grid
 
+pytestmark = pytest.mark.slow
+
 ODD = {
     "a map of three numbers": ("attribution", lambda a: np.zeros(3, np.float32)),
     "an output of another size": ("output", lambda a: a[:, :1, :1]),

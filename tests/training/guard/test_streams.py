@@ -21,6 +21,8 @@ from sr_hooks.core.seeds import frozen_streams, other_threads_may_draw, own_stre
 from sr_hooks.training import preserved
 from tests.support.training import IMAGE, Net
 
+pytestmark = pytest.mark.slow
+
 SIDES = 4
 
 

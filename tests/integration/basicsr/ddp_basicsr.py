@@ -14,6 +14,7 @@ from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 
 from tests.integration.basicsr.runs import fingerprint
+from tests.support.processes import leave
 
 
 def init_dist(launcher: str, **kwargs: object) -> None:
@@ -30,4 +31,4 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     basicsr.train.train_pipeline(str(Path.cwd()))
     Path(f"rank{os.environ['RANK']}.json").write_text(json.dumps(fingerprint(models[0])))
-    distributed.destroy_process_group()
+    leave()

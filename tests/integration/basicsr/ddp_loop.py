@@ -18,6 +18,7 @@ from sr_hooks.analyses.base import Watcher
 from sr_hooks.core import registry as plugins
 from sr_hooks.hookspecs import hookimpl
 from tests.support.networks import Tiny
+from tests.support.processes import leave
 from tests.support.training import PokeOptions
 
 
@@ -91,7 +92,7 @@ def main() -> None:
         distributed.barrier()
     digest = sr_hooks.Network(net).sha256()
     Path(f"rank{os.environ['RANK']}.json").write_text(json.dumps({"slowest": slowest, "weights": digest}))
-    distributed.destroy_process_group()
+    leave()
 
 
 if __name__ == "__main__":

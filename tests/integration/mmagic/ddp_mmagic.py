@@ -15,6 +15,7 @@ import torch
 from torch import distributed
 
 from tests.integration.mmagic import mm_runs
+from tests.support.processes import leave
 
 
 def train(data: Path, wrapper: str, name: str, hooks: list[Any]) -> dict[str, Any]:
@@ -41,4 +42,4 @@ if __name__ == "__main__":
         for asking in [(("plain", []), ("watched", [hook]))]
     }
     Path(f"rank{os.environ['RANK']}.json").write_text(json.dumps(record))
-    distributed.destroy_process_group()
+    leave()

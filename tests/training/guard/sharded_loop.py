@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 import sr_hooks
 from sr_hooks.errors import NetworkError
+from tests.support.processes import leave
 
 kind, rank, folder, *watch = sys.argv[1:]
 distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=int(rank), world_size=2)
@@ -47,4 +48,4 @@ total = sum(
     float(p.to_local().double().sum() if hasattr(p, "to_local") else p.double().sum()) for p in whole.parameters()
 )
 print(f"TRAINED {total!r}", flush=True)
-distributed.destroy_process_group()
+leave()

@@ -82,7 +82,11 @@ class Registry:
         self.register(plugin, point.name)
 
     def register(self, plugin: Any, name: str) -> None:
-        """Register a plugin object under a name; a faulty one is disabled."""
+        """Register a plugin object under a name; a faulty one, or one whose name is taken, is disabled."""
+        if self.manager.has_plugin(name):
+            taken = PluginError(f"the name is taken by {' '.join(self._origin[name])}")
+            self._fault(name, "register", taken, "Register it under another name", origin=("registered in code", "-"))
+            return
         self._origin.setdefault(name, ("registered in code", "-"))
         contract = getattr(plugin, "sr_hooks_api", hookspecs.API_VERSION)
         if not isinstance(contract, int) or contract > hookspecs.API_VERSION:

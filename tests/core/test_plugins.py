@@ -116,3 +116,19 @@ def test_a_faulty_plugin_is_registered_without_effect(caplog):
         assert "loud" not in plugins.contributions("register_analyses")
         assert registry.faults[-1].plugin == "Newer"
     assert all(fault.plugin != "Newer" for fault in plugins.registry().faults)
+
+
+def test_the_first_owner_keeps_a_name_that_is_taken(caplog):
+    class First:
+        @sr_hooks.hookimpl
+        def register_objectives(self):
+            return {"first": lambda patch: patch.sum()}
+
+    registry = plugins.registry()
+    with plugins.registered(First(), name="owner"):
+        before = len(registry.faults)
+        registry.register(object(), "owner")
+        assert "first" in registry.contributions("register_objectives")
+        assert "the name is taken" in str(registry.faults[before:])
+        registry.faults[before:] = []
+    assert "first" not in registry.contributions("register_objectives")

@@ -217,7 +217,7 @@ from sr_hooks.demo import demo_network, photographs
 from sr_hooks.images import read_image
 
 def kill_after_two_parts():
-    while len(list(pathlib.Path(sys.argv[1]).glob("*/*/result.json"))) < 2:
+    while len(list(pathlib.Path(sys.argv[1]).glob("*/[!.]*/result.json"))) < 2:  # an unfinished part begins with a dot
         time.sleep(0.005)
     os.kill(os.getpid(), signal.SIGKILL)
 

@@ -46,7 +46,7 @@ def lam_change(a: LamResult, b: LamResult) -> tuple[dict[str, np.ndarray], dict[
         "rank_correlation": rank_correlation_or_zero(first, second),
         "signed_rank_correlation": rank_correlation_or_zero(a.attribution, b.attribution),
         "window": list(a.window),
-        "scale": a.arrays["output"].shape[-1] / first.shape[1],
+        "scale": a.output_size[1] / first.shape[1],
     }
     sentence = f"DI {indices[0]:.2f} to {indices[1]:.2f}, {scalars['moved']:.0%} of the map's weight moved"
     return arrays, scalars, sentence

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -14,7 +14,7 @@ import torch
 from sr_hooks.errors import ImageError, WindowError
 from sr_hooks.images.windows import Window
 
-__all__ = ["Region", "inside", "outline", "region_of_mask", "region_of_polygons", "region_psnr"]
+__all__ = ["Region", "inside", "outline", "region_of_mask", "region_of_polygons", "region_psnr", "region_psnr_of_part"]
 
 _HIGHEST_PSNR = 120.0  # dB, of equal images, as in `sr_hooks.images.metrics`
 
@@ -129,12 +129,25 @@ def region_psnr(output: torch.Tensor, target: torch.Tensor, window: Window) -> f
     Raises:
         ImageError: the two have different shapes.
     """
+    return region_psnr_of_part(output, (0, 0), (output.shape[-2], output.shape[-1]), target, window)
+
+
+def region_psnr_of_part(
+    part: torch.Tensor, at: tuple[int, int], size: tuple[int, int], target: torch.Tensor, window: Window
+) -> float:
+    """`region_psnr` of an output (H,W) of which only a part (1,C,h,w), with its top left corner `at`, is known.
+
+    Raises:
+        ImageError: output and ground truth have different shapes.
+    """
     if target.shape[1] == 1:
-        target = target.expand(-1, output.shape[1], -1, -1)
-    if output.shape != target.shape:
-        raise ImageError(f"the ground truth is {tuple(target.shape[1:])}, and the output {tuple(output.shape[1:])}")
-    errors = inside(window, (window.crop(output).double() - window.crop(target).double()).square())
-    mean = float(errors.sum()) / (window.area * output.shape[1])
+        target = target.expand(-1, part.shape[1], -1, -1)
+    shape = (*part.shape[:2], *size)
+    if shape != target.shape:
+        raise ImageError(f"the ground truth is {tuple(target.shape[1:])}, and the output {shape[1:]}")
+    moved = replace(window, top=window.top - at[0], left=window.left - at[1])
+    errors = inside(window, (moved.crop(part).double() - window.crop(target).double()).square())
+    mean = float(errors.sum()) / (window.area * part.shape[1])
     return float(-10 * np.log10(max(mean, 10 ** (-_HIGHEST_PSNR / 10))))
 
 

@@ -11,11 +11,21 @@ import torch
 from torch.nn import functional as F
 
 from sr_hooks.errors import WindowError, shortened
-from sr_hooks.images.image import blur
+from sr_hooks.images.image import blur, upsample
 
-__all__ = ["MOST_WINDOWS", "Box", "Window", "parse_window", "parse_windows", "split_windows", "window_with_most_edges"]
+__all__ = [
+    "MOST_WINDOWS",
+    "Box",
+    "Window",
+    "parse_window",
+    "parse_windows",
+    "split_windows",
+    "upsample_window",
+    "window_with_most_edges",
+]
 
 _GREY = (0.299, 0.587, 0.114)
+_KERNEL = 4  # input pixels at each side that a bicubic enlargement depends on, and some more
 _SIDE = 32  # pixels for every 256 of the shorter side
 
 MOST_WINDOWS = 1000  # windows of one request
@@ -158,6 +168,25 @@ def window_with_most_edges(image: torch.Tensor) -> Window:
     means = F.avg_pool2d(inner, side, stride=step)[0, 0]
     top, left = divmod(int(means.argmax()), means.shape[1])
     return Window(margin + top * step, margin + left * step, side, side)
+
+
+def upsample_window(lr: torch.Tensor, size: tuple[int, int], window: Window) -> torch.Tensor:
+    """(N,C,height,width): `upsample` to size (H,W) inside a window, without an array of that size.
+
+    Where the factor is no whole number, the whole image is enlarged.
+    """
+    (h, w), factor = lr.shape[-2:], size[0] // lr.shape[-2]
+    if factor < 1 or size != (factor * h, factor * w):
+        return window.crop(upsample(lr, size))
+    first, last = _span_of_input(window.top, window.height, factor, h)
+    start, end = _span_of_input(window.left, window.width, factor, w)
+    part = upsample(lr[..., first:last, start:end], (factor * (last - first), factor * (end - start)))
+    return Window(window.top - factor * first, window.left - factor * start, window.height, window.width).crop(part)
+
+
+def _span_of_input(start: int, length: int, factor: int, side: int) -> tuple[int, int]:
+    """The rows of the input that these rows of its enlargement depend on."""
+    return max(start // factor - _KERNEL, 0), min(-(-(start + length) // factor) + _KERNEL, side)
 
 
 class Box(NamedTuple):

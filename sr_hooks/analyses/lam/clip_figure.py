@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sr_hooks.analyses.lam.figure import LamView, draw_output
+from sr_hooks.analyses.lam.figure import LamView, draw_output, draw_window
 from sr_hooks.figures.options import FigureOptions
 from sr_hooks.figures.panels import Panel, Slot, compose, open_axes
 from sr_hooks.figures.shrink import show, shrunk_map
@@ -62,7 +62,7 @@ def _output(view: LamView, slot: Slot) -> None:
     draw_output(upper, view)
     view.outline(upper)
     slot.title(f"output frame {view.result.frame}", upper)
-    show(lower, view.output, view.window)
+    draw_window(lower, view)
     slot.title(f"window {view.window[2]}×{view.window[3]}", lower)
 
 

@@ -8,18 +8,30 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from sr_hooks.figures.look import Look
 from sr_hooks.figures.options import FigureOptions
 from sr_hooks.figures.panels import Panel, Slot, compose
 from sr_hooks.figures.shrink import show, shrunk, shrunk_map, thinned
 from sr_hooks.figures.style import region_outline, window_box
+from sr_hooks.images.windows import upsample_window
 from sr_hooks.statistics.measures import kde
 
 if TYPE_CHECKING:
     from sr_hooks.analyses.lam.result import LamResult
 
-__all__ = ["LamView", "common_zoom", "draw_density", "draw_map", "draw_output", "lam_figure", "published_look"]
+__all__ = [
+    "LamView",
+    "common_zoom",
+    "draw_density",
+    "draw_map",
+    "draw_output",
+    "draw_window",
+    "enlarged_window",
+    "lam_figure",
+    "published_look",
+]
 
 _MASS = 0.99  # the share of the map that the zoom panel holds
 _MIX = 0.5  # of map and image in the overlay in red, as in LAM's published code
@@ -35,8 +47,8 @@ class LamView:
         self.result = result
         self.lr, self.values = result.shown_frame
         self.image = self.lr if image is None else image
-        self.output = result.arrays["output"]
-        self.factor = self.output.shape[-1] / self.values.shape[-1]
+        self.size = result.output_size
+        self.factor = self.size[1] / self.values.shape[-1]
         self.largest = max(float(self.values.max()), 1e-30)
         self.crop: Region | None = options.crop
         self.zoom: Region | None = None
@@ -61,7 +73,7 @@ class LamView:
 
     @property
     def aspect(self) -> float:
-        region = self.crop or (0, 0, *self.output.shape[-2:])
+        region = self.crop or (0, 0, *self.size)
         return float(min(max(region[2] / region[3], 0.4), 2.0))
 
     def _around_the_map(self) -> Region:
@@ -136,21 +148,38 @@ def published_look(result: LamResult) -> FigureOptions:
 def _output(view: LamView, slot: Slot) -> None:
     draw_output(slot.axes, view)
     view.outline(slot.axes)
-    high, wide = view.output.shape[-2:]
-    partly = view.result.computed_box[2:] != (high, wide)
-    slot.title("bicubic, and output at the window" if partly else f"output {high}×{wide}, {_words(view)}")
+    whole = f"output {view.size[0]}×{view.size[1]}, {_words(view)}"
+    slot.title(whole if view.result.is_whole else "bicubic, and output at the window")
 
 
 def draw_output(axes: Any, view: LamView) -> None:
     """Draw the output, and the enlarged input where the output was not computed. No array of its size is made."""
-    box, region = view.result.computed_box, view.crop or (0, 0, *view.output.shape[-2:])
-    if box[2:] != view.output.shape[-2:]:
+    box, region = view.result.computed_box, view.crop or (0, 0, *view.size)
+    if not view.result.is_whole:
         pixels, (left, right, bottom, top) = shrunk(view.lr, view.small(region))
         ends = [(side + 0.5) * view.factor - 0.5 for side in (left, right, bottom, top)]
         axes.imshow(pixels, extent=ends, interpolation="bicubic")
-    show(axes, view.output, box if view.crop is None else _common(box, view.crop), interpolation="antialiased")
+    _show_computed(axes, view, box if view.crop is None else _common(box, view.crop), interpolation="antialiased")
     axes.set_xlim(region[1] - 0.5, region[1] + region[3] - 0.5)
     axes.set_ylim(region[0] + region[2] - 0.5, region[0] - 0.5)
+
+
+def draw_window(axes: Any, view: LamView) -> None:
+    """Draw the output inside the window."""
+    _show_computed(axes, view, view.window)
+
+
+def _show_computed(axes: Any, view: LamView, region: Region, **how: Any) -> None:
+    """Draw a region of the output of which only `computed_part` is there, in output pixels."""
+    top, left, _, _ = view.result.computed_box
+    drawn = show(axes, view.result.computed_part, (region[0] - top, region[1] - left, *region[2:]), **how)
+    start, end, bottom, first = drawn.get_extent()
+    drawn.set_extent((start + left, end + left, bottom + top, first + top))
+
+
+def enlarged_window(view: LamView) -> np.ndarray:
+    """(C,height,width): the bicubic enlargement of the input inside the window."""
+    return upsample_window(torch.from_numpy(view.lr)[None].float(), view.size, view.result.region)[0].numpy()
 
 
 def _common(box: Region, crop: Region) -> Region:
@@ -161,7 +190,7 @@ def _common(box: Region, crop: Region) -> Region:
 
 
 def _window(view: LamView, slot: Slot) -> None:
-    show(slot.axes, view.output, view.window)
+    draw_window(slot.axes, view)
     mask = not view.result.region.is_rectangle
     if mask:
         view.outline(slot.axes, thin=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -16,17 +16,15 @@ from sr_hooks.analyses.lam.verdict import Deviation, clip_scalars, clip_words, d
 from sr_hooks.attribution.image_paths import ImagePath, Within, arc_length
 from sr_hooks.attribution.input_gradients import Gradients, Sample, Tally
 from sr_hooks.attribution.quadrature import Bisection, Node
-from sr_hooks.attribution.receptive_field.own_output import apart, fill_unknown, own_output
+from sr_hooks.attribution.receptive_field.own_output import OwnOutput, apart, own_output
 from sr_hooks.attribution.receptive_field.proved_cones import WindowCone, WindowCones
 from sr_hooks.errors import OptionError
 from sr_hooks.images.image import as_batch, sha256_of
-from sr_hooks.images.regions import Region, region_psnr
+from sr_hooks.images.regions import Region, region_psnr_of_part
+from sr_hooks.images.windows import Box
 from sr_hooks.inference.calibration import ExecutionPlan, calibrate
 from sr_hooks.results.result import with_warnings
 from sr_hooks.statistics import measures
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["Explanation"]
 
@@ -73,18 +71,15 @@ class Explanation:
             window_cones = self.question.window_cones(shape, self.precision, again=True)
         groups: list[WindowCone | None] = [*window_cones.groups] if window_cones and window_cones.groups else [None]
         near = None if window_cones is None or self._shows_all(window_cones) else window_cones.groups
-        unfilled: list[torch.Tensor] = []  # NaN comes last, since the memory of a large output is needed before
-        outputs = [own_output(self.network, image, near, unfilled=unfilled) for image in self.images]
+        outputs = [own_output(self.network, image, near) for image in self.images]
         integrals: dict[tuple[int, int], _WindowIntegral] = {}
         for group in groups:
             integrals |= self._compared(group, plan, window_cones.reason if window_cones else "", outputs)
-        results = [
+        return [
             self._result(image, index, integrals[row, index], outputs[row])
             for row, image in enumerate(self.images)
             for index in range(len(self.windows))
         ]
-        fill_unknown([output for output in unfilled if any(output is shown for shown in outputs)], near or ())
-        return results
 
     def _shows_all(self, window_cones: WindowCones) -> bool:
         """Whether the whole output is computed for the picture, and so can be compared with the cone's."""
@@ -93,7 +88,7 @@ class Explanation:
         return not window_cones.groups or picture == "whole" or (picture == "auto" and share >= _WHOLE_PICTURE)
 
     def _compared(
-        self, group: WindowCone | None, plan: ExecutionPlan, reason: str, outputs: list[torch.Tensor]
+        self, group: WindowCone | None, plan: ExecutionPlan, reason: str, outputs: list[OwnOutput]
     ) -> dict[tuple[int, int], _WindowIntegral]:
         """The integrals of a group's windows; of the whole network where the cone's output is not the network's."""
         answers, at_images = self._integrate(group, plan, reason)
@@ -207,7 +202,7 @@ class Explanation:
             out.append(self._result(image, index, integral, output))
         return out
 
-    def _result(self, image: torch.Tensor, index: int, integral: _WindowIntegral, output: torch.Tensor) -> LamResult:
+    def _result(self, image: torch.Tensor, index: int, integral: _WindowIntegral, output: OwnOutput) -> LamResult:
         window, nodes, attribution = self.windows[index], integral.nodes, integral.attribution
         h, w = image.shape[-2:]
         change = nodes[-1].value - nodes[0].value
@@ -218,18 +213,21 @@ class Explanation:
         arrays = {
             "attribution": attribution[0].numpy(),
             "lr": image[0].numpy(),
-            "output": output[0].numpy(),
             "nodes": np.array([node.position for node in nodes]),
         }
+        top, left, height, width = window.as_tuple()
+        box, shown = output.around(Box(top, top + height, left, left + width))
+        whole = box.size == output.size
+        arrays["output" if whole else "output_part"] = shown[0].numpy()
         if isinstance(window, Region):
-            arrays["region"] = window.on_canvas(*output.shape[-2:])
+            arrays["region"] = window.on_canvas(*output.size)
         values = measures.attribution_map(arrays["attribution"])
         if self.options.compat:
             values = values / values.max() + 1e-7 if values.max() > 0 else values
         concentration = measures.gini(values)
         scalars = {
             "window": list(window.as_tuple()),
-            "canvas": {"input": [h, w], "output": list(output.shape[-2:])},
+            "canvas": {"input": [h, w], "output": list(output.size)},
             "diffusion_index": (1 - concentration) * 100,
             "effective_pixels": (1 - concentration) * values.size,
             "gini": concentration,
@@ -244,8 +242,12 @@ class Explanation:
             "healed": self.network.clones_outputs,
             "cone": integral.cone,
         }
+        if not whole:
+            scalars["output_part"] = [box.top, box.left, *box.size]
         if self.options.gt is not None:
-            scalars["window_psnr"] = region_psnr(output, as_batch(self.options.gt, what="the ground truth"), window)
+            scalars["window_psnr"] = region_psnr_of_part(
+                shown, (box.top, box.left), output.size, as_batch(self.options.gt, what="the ground truth"), window
+            )
         plan = integral.plan
         provenance = {
             "input_sha256": sha256_of(image),
@@ -277,9 +279,9 @@ def _is_image(point: torch.Tensor, image: torch.Tensor, group: WindowCone | None
     return torch.allclose(point, image[(..., *group.inputs.slices)] if group else image, atol=1e-5)
 
 
-def _apart(part: torch.Tensor, output: torch.Tensor, group: WindowCone | None) -> float:
+def _apart(part: torch.Tensor, output: OwnOutput, group: WindowCone | None) -> float:
     """How far an output computed for the gradients is from the network's own."""
-    return apart(part, output[(..., *group.output.slices)] if group else output)
+    return apart(part, output.at(group.output) if group else output.parts[0][1])
 
 
 def _sample(gradients: Gradients, index: int, point: torch.Tensor) -> Sample:

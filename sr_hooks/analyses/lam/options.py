@@ -70,7 +70,7 @@ class LamOptions:
     )
     picture: Literal["auto", "whole", "window"] = option(
         "auto",
-        "how much of the output is computed for the figure: whole, the window and its surroundings (NaN elsewhere), "
+        "how much of the output is computed for the figure: whole, the window and its surroundings (window), "
         "or auto: whole unless that costs most of the time",
     )
     gt: Any = option(

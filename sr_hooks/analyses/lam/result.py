@@ -33,7 +33,8 @@ class LamResult(Result):
     of a mask also `region` (H,W) bool.
 
     Of a clip: `attribution` and `lr` are (T,C,h,w), the map is (T,h,w), and `output` is the window's frame.
-    Where only the window's surroundings were computed, `output` is NaN elsewhere; `picture` is fit to be shown.
+    Where only the window's surroundings were computed, there is `output_part` (C,height,width) instead of `output`, and
+    its place `computed_box`. `window_output`, `output` and `picture` of the result serve both.
     """
 
     origin: Origin | None = None
@@ -53,23 +54,60 @@ class LamResult(Result):
         return measures.attribution_map(self.attribution)
 
     @property
-    def picture(self) -> np.ndarray:
-        """(C,H,W): the output as far as it was computed, and the input's bicubic enlargement elsewhere."""
-        output = self.arrays["output"]
-        if not np.isnan(output).any():
-            return output
-        lr = torch.from_numpy(self.arrays["lr"])[None].float()
-        larger = upsample(lr, (output.shape[-2], output.shape[-1]))[0].numpy()
-        return np.where(np.isnan(output), larger[: len(output)], output)
+    def computed_part(self) -> np.ndarray:
+        """(C,height,width): the part of the output that was computed, at `computed_box`; the whole as a rule."""
+        if "output_part" in self.arrays:
+            return self.arrays["output_part"]
+        top, left, height, width = self.computed_box
+        return self.arrays["output"][:, top : top + height, left : left + width]
 
     @property
     def computed_box(self) -> tuple[int, int, int, int]:
-        """(top, left, height, width) of the part of `output` that was computed; the whole output as a rule."""
-        output, (top, left, _, _) = self.arrays["output"], self.window
+        """(top, left, height, width) of `computed_part` in the output; the whole output as a rule."""
+        if "output_part" in self.arrays:
+            return cast("tuple[int, int, int, int]", tuple(self.scalars["output_part"]))
+        output, (top, left, _, _) = self.arrays["output"], self.window  # earlier versions wrote NaN around the part
         rows, columns = (np.flatnonzero(~np.isnan(line)) for line in (output[0, :, left], output[0, top, :]))
         if not rows.size or not columns.size:
             return 0, 0, *output.shape[-2:]
         return int(rows[0]), int(columns[0]), int(rows[-1] - rows[0]) + 1, int(columns[-1] - columns[0]) + 1
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the whole output was computed."""
+        return self.computed_box[2:] == self.output_size
+
+    @property
+    def output_size(self) -> tuple[int, int]:
+        """(H,W) of the whole output."""
+        if "output_part" not in self.arrays:
+            return cast("tuple[int, int]", self.arrays["output"].shape[-2:])
+        return cast("tuple[int, int]", tuple(self.scalars["canvas"]["output"]))
+
+    @property
+    def window_output(self) -> np.ndarray:
+        """(C,height,width): the output inside the window, or inside a mask's bounding window."""
+        (top, left, height, width), (above, before, _, _) = self.window, self.computed_box
+        return self.computed_part[:, top - above : top - above + height, left - before : left - before + width]
+
+    @property
+    def output(self) -> np.ndarray:
+        """(C,H,W): the output, NaN where it was not computed. Of a part, this makes an array of the whole size."""
+        part = self.computed_part
+        return part if self.is_whole else self._around_part(np.full((len(part), *self.output_size), np.nan, part.dtype))
+
+    @property
+    def picture(self) -> np.ndarray:
+        """(C,H,W): the output as far as it was computed, and the input's bicubic enlargement elsewhere."""
+        if self.is_whole:
+            return self.computed_part
+        larger = upsample(torch.from_numpy(self.arrays["lr"])[None].float(), self.output_size)[0].numpy()
+        return self._around_part(larger[: len(self.computed_part)])
+
+    def _around_part(self, whole: np.ndarray) -> np.ndarray:
+        top, left, height, width = self.computed_box
+        whole[:, top : top + height, left : left + width] = self.computed_part
+        return whole
 
     @property
     def shown_frame(self) -> tuple[np.ndarray, np.ndarray]:
@@ -164,11 +202,14 @@ class LamResult(Result):
 
     def contradictions(self) -> list[str]:
         """Sentences on arrays that fit no LAM, and on numbers that do not follow from its map."""
-        shapes = {name: self.arrays.get(name, np.empty(0)).shape for name in ("attribution", "lr", "output")}
-        if shapes["attribution"] != shapes["lr"] or len(shapes["lr"]) not in (3, 4) or len(shapes["output"]) != 3:
+        output = "output_part" if "output_part" in self.arrays else "output"
+        shapes = {name: self.arrays.get(name, np.empty(0)).shape for name in ("attribution", "lr", output)}
+        if shapes["attribution"] != shapes["lr"] or len(shapes["lr"]) not in (3, 4) or len(shapes[output]) != 3:
             return [f"its arrays have the shapes {shapes}, and a map needs (C,h,w), (C,h,w) and (C,H,W)"]
         if any(self.arrays[name].dtype.kind != "f" for name in shapes) or not np.isfinite(self.attribution).all():
             return ["the attribution is not of finite numbers"]
+        if output == "output_part" and not self._is_part_sound():
+            return ["the place of the part of its output does not fit the part, the window and the output"]
         attribution = self.attribution.astype(np.float64)
         change = self.scalars.get("objective_change")
         size = max(np.abs(attribution).sum(), abs(change) if isinstance(change, float) else 0.0)
@@ -185,6 +226,19 @@ class LamResult(Result):
             for name, (value, scale) in computed.items()
             if not _is_near(self.scalars.get(name), value, _ROUNDING * scale)
         ]
+
+    def _is_part_sound(self) -> bool:
+        """Whether the part of the output is as large as its place, holds the window, and lies inside the output."""
+        try:
+            (top, left, height, width), (high, wide) = self.computed_box, self.output_size
+            row, column, rows, columns = self.window
+            return (
+                self.computed_part.shape[-2:] == (height, width)
+                and 0 <= top <= row <= row + rows <= top + height <= high
+                and 0 <= left <= column <= column + columns <= left + width <= wide
+            )
+        except (KeyError, TypeError, ValueError):
+            return False
 
     def _concentration(self) -> float:
         """The Gini coefficient of the map, or of the map as the published code normalises it."""

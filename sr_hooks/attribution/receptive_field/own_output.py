@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from math import lcm
 
@@ -13,55 +14,59 @@ from sr_hooks.errors import NetworkError
 from sr_hooks.images.windows import Box
 from sr_hooks.networks.network import Network
 
-__all__ = ["apart", "fill_unknown", "own_output"]
+__all__ = ["OwnOutput", "apart", "own_output"]
 
 
-def own_output(
-    network: Network,
-    image: torch.Tensor,
-    cones: Sequence[WindowCone] | None = None,
-    *,
-    unfilled: list[torch.Tensor] | None = None,
-) -> torch.Tensor:
-    """The network's own output for an image, on the CPU.
+@dataclass(frozen=True)
+class OwnOutput:
+    """A network's own output for an image, on the CPU, as far as it was computed.
+
+    Attributes:
+        size: (H,W) of the whole output.
+        parts: boxes with their values (1,C',height,width); one box of the whole size as a rule.
+    """
+
+    size: tuple[int, int]
+    parts: tuple[tuple[Box, torch.Tensor], ...]
+
+    def around(self, box: Box) -> tuple[Box, torch.Tensor]:
+        """The first part that holds a box: its own box, and its values.
+
+        Raises:
+            ValueError: no part holds the box.
+        """
+        for part, values in self.parts:
+            if part.top <= box.top and part.left <= box.left and part.bottom >= box.bottom and part.right >= box.right:
+                return part, values
+        raise ValueError(f"the output was not computed at {box}")
+
+    def at(self, box: Box) -> torch.Tensor:
+        """(1,C',height,width), the values inside a box that one of the parts holds."""
+        part, values = self.around(box)
+        return values[..., box.top - part.top : box.bottom - part.top, box.left - part.left : box.right - part.left]
+
+
+def own_output(network: Network, image: torch.Tensor, cones: Sequence[WindowCone] | None = None) -> OwnOutput:
+    """The network's own output for an image.
 
     Args:
         image: (1,C,h,w), or a clip.
         cones: where given, only their output boxes are computed, if the network allows that.
-        unfilled: where given, an output that is computed in part is added to this list, and its other values stay
-            undefined until `fill_unknown`. Memory that is never written costs nothing meanwhile.
-
-    Returns:
-        (1,C',H,W), NaN where it is not computed.
 
     Raises:
         NetworkError: what is computed of it is not finite.
     """
-    parts = [_near(network, image, cone) for cone in cones or ()]
-    known = [part for part in parts if part is not None]
+    parts = [(cone.output, _near(network, image, cone)) for cone in cones or ()]
+    known = tuple((box, values) for box, values in parts if values is not None)
     if not cones or len(known) < len(parts):
         with torch.no_grad():
             output = network(image.to(network.device)).float().cpu()
-        _demand_finite(output, network.name)
-        return output
-    output = torch.empty((1, known[0].shape[1], *network.output_size(*image.shape[-2:])))
-    for cone, part in zip(cones, known, strict=True):
-        _demand_finite(part, network.name)
-        output[(..., *cone.output.slices)] = part
-    if unfilled is None:
-        fill_unknown([output], cones)
-    else:
-        unfilled.append(output)
-    return output
-
-
-def fill_unknown(outputs: Sequence[torch.Tensor], cones: Sequence[WindowCone]) -> None:
-    """Write NaN, in place, into all of the outputs but the boxes of these cones."""
-    for output in outputs:
-        parts = [output[(..., *cone.output.slices)].clone() for cone in cones]
-        output.fill_(torch.nan)
-        for cone, part in zip(cones, parts, strict=True):
-            output[(..., *cone.output.slices)] = part
+        height, width = output.shape[-2:]
+        known = ((Box(0, height, 0, width), output),)
+    for _, values in known:
+        _demand_finite(values, network.name)
+    height, width = network.output_size(*image.shape[-2:]) if cones and len(known) == len(parts) else known[0][0].size
+    return OwnOutput((height, width), known)
 
 
 def _demand_finite(output: torch.Tensor, name: str) -> None:
@@ -90,7 +95,7 @@ def _near(network: Network, image: torch.Tensor, cone: WindowCone) -> torch.Tens
     )
     if min(box) < 0 or box.bottom > output.shape[-2] or box.right > output.shape[-1]:
         return None
-    return output[(..., *box.slices)]
+    return output[(..., *box.slices)].clone()  # without the rest, whose memory is free again
 
 
 def _aligned(start: int, end: int, side: int, step: int, minimum: int) -> tuple[int, int]:

@@ -12,17 +12,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-import torch
 
-from sr_hooks.analyses.lam.figure import LamView, draw_density, draw_map, published_look
+from sr_hooks.analyses.lam.figure import LamView, draw_density, draw_map, enlarged_window, published_look
 from sr_hooks.figures.look import Look
 from sr_hooks.figures.options import FigureOptions, read_figure_options
 from sr_hooks.figures.sheet import SMALL, WIDTH, Sheet, fitted
 from sr_hooks.figures.shrink import shrunk
 from sr_hooks.figures.style import image_of, plain, region_outline
-from sr_hooks.grid.report.matrix import Matrix, draw_bars, draw_block, matrix_of
-from sr_hooks.grid.report.rows import MapsOfWindow, is_map, map_images
-from sr_hooks.images.image import upsample
+from sr_hooks.grid.report.matrix import Matrix, draw_block, matrix_of
+from sr_hooks.grid.report.rows import MapsOfWindow, is_map
 from sr_hooks.results.card import PASSES
 
 if TYPE_CHECKING:
@@ -119,11 +117,22 @@ def draw_page(grid: GridRows, warnings: Sequence[ComparisonWarning], page: Page)
             _draw_block(sheet, grid, block, top, {} if options.notes is False else marks)
         top += height
     bars = matrix.bars if matrix else [("map", _column(2), _UNIT), ("density", _column(3), _UNIT)]
-    draw_bars(sheet, look, top, bars)
+    _draw_bars(sheet, look, top, bars)
     for line, note in enumerate(notes[:below]):
         sheet.text(_MARGIN, top + _BARS + line * _NOTE, note, size=SMALL, ha="left")
     sheet.figure.sr_hooks_notes = "\n".join(notes) if options.notes is False else ""
     return sheet.figure
+
+
+def _draw_bars(sheet: Sheet, look: Look, top: float, bars: Sequence[tuple[str, float, float]]) -> None:
+    """Draw a colour bar for the maps, and one for the densities."""
+    from matplotlib.colors import Normalize
+
+    for name, left, width in bars:
+        if name == "map":
+            sheet.bar("|attribution| / max", (look.colormap, look.norm(), look.ticks), left, top, width)
+        else:
+            sheet.bar("density / max", (look.colormap, Normalize(0, 1), [0, 0.5, 1]), left, top, width)
 
 
 def _options(plan: GridPlan) -> FigureOptions:
@@ -189,7 +198,7 @@ def _draw_row(sheet: Sheet, grid: GridRows, row: Row, result: LamResult, top: fl
     axes = sheet.framed(view.aspect, boxes[1], "")
     draw_density(axes, look, view, view.small(view.crop))
     axes.set_aspect("auto")
-    sheet.picture(_cut(view.output, result.window), boxes[2], _quality(row))
+    sheet.picture(image_of(result.window_output), boxes[2], _quality(row))
     if row.card is not None:
         _card(sheet, row.card, top + height + _CAPTION)
 
@@ -216,13 +225,12 @@ def _reference(
 ) -> None:
     """Draw the images that all rows of a block share, in the two columns at the left."""
     truth = grid.truth(row.cell)
-    shown = map_images(result)
-    output, lr = shown.output, shown.lr
-    whole = output if truth is None else truth[0, :, : output.shape[-2], : output.shape[-1]].numpy()
-    enlarged = upsample(torch.from_numpy(lr)[None], (output.shape[-2], output.shape[-1]))[0].numpy()
+    view = LamView(result, FigureOptions())
+    lr, (high, wide) = view.lr, result.output_size
+    whole = result.picture if truth is None else truth[0, :, :high, :wide].numpy()
     whole_name = "HR with the window" if truth is not None else f"SR of {plain(row.network, 20)}"
     patch = ("HR, the window", _cut(whole, result.window)) if truth is not None else None
-    interpolated = ("bicubic, the window", _cut(enlarged, result.window))
+    interpolated = ("bicubic, the window", image_of(enlarged_window(view)))
     scale = f"{grid.plan.networks[row.cell.network]['scale']:g}"
     lr_name = f"LR, {lr.shape[-2]}×{lr.shape[-1]}, for ×{scale}"
 
@@ -235,18 +243,17 @@ def _reference(
         if factor:
             region_outline(axes, result.region, factor=factor)
 
-    zoom = result.arrays["output"].shape[-1] / result.arrays["lr"].shape[-1]
     large = 2 if rows > 2 else 1
     show(whole, box(0, 0, large), whole_name, 1.0)
     if large == 1:
-        show(lr, box(0, 1), lr_name, zoom)
+        show(lr, box(0, 1), lr_name, view.factor)
     patches = [p for p in (patch, interpolated) if p is not None]
     line = large if large == 2 else 1
     if large == 2 and rows >= 5:
-        show(lr, box(2, 0, 2), lr_name, zoom)
+        show(lr, box(2, 0, 2), lr_name, view.factor)
         line = 4
     elif large == 2:
-        show(lr, box(2, 0), lr_name, zoom)
+        show(lr, box(2, 0), lr_name, view.factor)
         sheet.picture(patches[0][1], box(2, 1), patches[0][0])
         patches, line = patches[1:], 3
     if line < rows:

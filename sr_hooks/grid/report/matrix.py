@@ -7,27 +7,34 @@ the attribution map, and the diffusion index below.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-import torch
 
-from sr_hooks.analyses.lam.figure import LamView, common_zoom, draw_density, draw_map, published_look
+from sr_hooks.analyses.lam.figure import (
+    LamView,
+    common_zoom,
+    draw_density,
+    draw_map,
+    draw_output,
+    draw_window,
+    enlarged_window,
+    published_look,
+)
 from sr_hooks.errors import OptionError, nearest
 from sr_hooks.figures.look import Look
 from sr_hooks.figures.sheet import Sheet, fitted
 from sr_hooks.figures.shrink import show
 from sr_hooks.figures.style import plain
-from sr_hooks.images.image import upsample
 
 if TYPE_CHECKING:
     from sr_hooks.analyses.lam.result import LamResult
     from sr_hooks.figures.options import FigureOptions
     from sr_hooks.grid.report.rows import GridRows, MapsOfWindow, Row
 
-__all__ = ["PANELS", "Matrix", "draw_bars", "draw_block", "matrix_of"]
+__all__ = ["PANELS", "Matrix", "draw_block", "matrix_of"]
 
 PANELS = ("window", "map", "zoom", "density")
 _MARGIN, _GAP = 0.04, 0.06  # inches
@@ -130,17 +137,6 @@ def draw_block(
         page.network(number, row, result, marks.get(row.number, ""))
 
 
-def draw_bars(sheet: Sheet, look: Look, top: float, bars: Sequence[tuple[str, float, float]]) -> None:
-    """Draw a colour bar for the maps, and one for the densities."""
-    from matplotlib.colors import Normalize
-
-    for name, left, width in bars:
-        if name == "map":
-            sheet.bar("|attribution| / max", (look.colormap, look.norm(), look.ticks), left, top, width)
-        else:
-            sheet.bar("density / max", (look.colormap, Normalize(0, 1), [0, 0.5, 1]), left, top, width)
-
-
 @dataclass(frozen=True)
 class _Page:
     """One block being drawn at its height on the sheet."""
@@ -173,29 +169,32 @@ class _Page:
 
     def shared(self, row: Row, result: LamResult) -> None:
         """Draw the whole image with the window, the window of the ground truth, and the bicubic enlargement."""
-        whole, kind = self._whole(row, result)
+        truth, kind = self._whole(row, result)
         view = LamView(result, self.matrix.look.options)
         pictures = {"map": self._image, "window": self._window, "zoom": self._enlarged, "density": self._input}
         if not self.matrix.turned:
             for line, name in enumerate(self.matrix.names):
-                pictures[name](self._box(0, line), view, whole, kind)
+                pictures[name](self._box(0, line), view, truth, kind)
             return
         side = self.matrix.width / 3
         height = self.matrix.heights(self.block)[0]
         top = self.top + 1.3 * self.matrix.line
         for number, draw in enumerate((self._image, self._window, self._enlarged)):
-            draw((_MARGIN + number * side, top, side - _GAP, height - 1.0 * self.matrix.line), view, whole, kind)
+            draw((_MARGIN + number * side, top, side - _GAP, height - 1.0 * self.matrix.line), view, truth, kind)
 
-    def _whole(self, row: Row, result: LamResult) -> tuple[np.ndarray, str]:
-        truth = self.grid.truth(row.cell)
-        output = result.arrays["output"]
+    def _whole(self, row: Row, result: LamResult) -> tuple[np.ndarray | None, str]:
+        """The ground truth, or None, and what the whole image is."""
+        truth, (height, width) = self.grid.truth(row.cell), result.output_size
         if truth is None:
-            return output, f"SR of {plain(row.network, 20)}"
-        return truth[0, :, : output.shape[-2], : output.shape[-1]].numpy(), "HR"
+            return None, f"SR of {plain(row.network, 20)}"
+        return truth[0, :, :height, :width].numpy(), "HR"
 
-    def _image(self, box: Any, view: LamView, whole: np.ndarray, kind: str) -> None:
+    def _image(self, box: Any, view: LamView, truth: np.ndarray | None, kind: str) -> None:
         axes = self._picture(box, view.aspect, self._short(f"{kind} with the window", kind, box), 1.6)
-        show(axes, whole, view.crop, interpolation="antialiased")
+        if truth is None:
+            draw_output(axes, view)
+        else:
+            show(axes, truth, view.crop, interpolation="antialiased")
         axes.set_aspect("auto")
         view.outline(axes)
 
@@ -203,25 +202,23 @@ class _Page:
         """The text, or the shorter one if the text is too long for a line below the picture."""
         return text if len(text) * 0.56 * self.matrix.look.small / 72 <= box[2] else shorter
 
-    def _window(self, box: Any, view: LamView, whole: np.ndarray, kind: str) -> None:
+    def _window(self, box: Any, view: LamView, truth: np.ndarray | None, kind: str) -> None:
         aspect = min(max(self.block.window[2] / self.block.window[3], 0.4), 1.5)
-        if kind != "HR":
-            return self._enlarged(box, view, whole, kind)
+        if truth is None:
+            return self._enlarged(box, view, truth, kind)
         text = "HR, the window\nPSNR-Y and SSIM-Y of the window:" if not self.matrix.turned else "HR, the window"
         axes = self._picture(box, aspect, text, 3.4)
-        show(axes, whole, view.window)
+        show(axes, truth, view.window)
         axes.set_aspect("auto")
         return None
 
-    def _enlarged(self, box: Any, view: LamView, whole: np.ndarray, kind: str) -> None:
+    def _enlarged(self, box: Any, view: LamView, truth: np.ndarray | None, kind: str) -> None:
         aspect = min(max(self.block.window[2] / self.block.window[3], 0.4), 1.5)
-        top, left, height, width = self.block.window
         axes = self._picture(box, aspect, self._short("bicubic, the window", "bicubic", box), 1.6)
-        larger = upsample(torch.from_numpy(view.lr)[None], view.output.shape[-2:])[0].numpy()
-        show(axes, larger[:, top : top + height, left : left + width])
+        show(axes, enlarged_window(view))
         axes.set_aspect("auto")
 
-    def _input(self, box: Any, view: LamView, whole: np.ndarray, kind: str) -> None:
+    def _input(self, box: Any, view: LamView, truth: np.ndarray | None, kind: str) -> None:
         axes = self._picture(box, view.aspect, f"LR, {view.lr.shape[-2]}×{view.lr.shape[-1]}", 1.6)
         show(axes, view.lr, view.small(view.crop))
         axes.set_aspect("auto")
@@ -246,9 +243,9 @@ class _Page:
             message = "\n".join(textwrap.wrap(plain(f"failed: {row.failure}", 160), letters)[:8])
             self.sheet.text(left, top + 0.1, message, size=matrix.look.small, ha="left")
             return
-        whole, kind = self._whole(row, result)
+        truth, _ = self._whole(row, result)
         options = matrix.look.options.over(published_look(result))
-        view = LamView(result, options, whole if kind == "HR" else None)
+        view = LamView(result, options, truth)
         look = Look(options, matrix.width)
         for name, box in boxes.items():
             _DRAWN[name](self, box, view, look, row, f" [{mark}]" if mark else "")
@@ -256,7 +253,7 @@ class _Page:
     def own_window(self, box: Any, view: LamView, look: Look, row: Row, mark: str) -> None:
         aspect = min(max(self.block.window[2] / self.block.window[3], 0.4), 1.5)
         axes = self._picture(box, aspect, self._quality(row), 3.4)
-        show(axes, view.output, view.window)
+        draw_window(axes, view)
         axes.set_aspect("auto")
 
     def _quality(self, row: Row) -> str:

@@ -128,21 +128,19 @@ class GridRows:
         Of the whole output without a border as wide as the scale. SSIM needs a rectangle with 11 pixels a side.
         """
         truth = self.truth(cell)
-        if truth is None or "output" not in result.arrays:
+        if truth is None or not (isinstance(result, LamResult) or "output" in result.arrays):
             return {}
-        output = result.arrays["output"][None]
-        height, width = output.shape[-2:]
+        output, (above, before), (height, width) = _output_of(result)
         border = max(round(float(self.plan.networks[cell.network]["scale"])), 0) if window is None else 0
         if truth.shape[1] != output.shape[1] or min(height, width) <= 2 * border:
             return {}
         if height > truth.shape[-2] or width > truth.shape[-1]:
             return {}
+        if window is None and output.shape[-2:] != (height, width):
+            return {}
         top, left, high, wide = window.as_tuple() if window else (0, 0, height, width)
-        part = (..., slice(top, top + high), slice(left, left + wide))
-        pixels = torch.from_numpy(output[part])
-        if not torch.isfinite(pixels).all():
-            return {}  # only a part of the output was computed
-        pair = quantise(pixels), quantise(truth[part])
+        pixels = torch.from_numpy(output[..., top - above : top - above + high, left - before : left - before + wide])
+        pair = quantise(pixels), quantise(truth[..., top : top + high, left : left + wide])
         if window is not None and not window.is_rectangle:
             moved = replace(window, top=0, left=0)
             return {"psnr_y": region_psnr(luma(pair[0]), luma(pair[1]), moved)}
@@ -170,20 +168,28 @@ def _misfit(cell: Cell, result: Result) -> str | None:
 
 
 def _misfit_of_map(cell: Cell, result: LamResult) -> str | None:
-    values, lr, output = result.map, result.arrays["lr"], result.arrays["output"]
+    values, lr, output, size = result.map, result.arrays["lr"], result.computed_part, result.output_size
     top, left, height, width = result.window
     if cell.window is not None and result.window != tuple(cell.window):
         return f"its result is of the window {result.window}"
     if values.shape[-2:] != lr.shape[-2:] or lr.ndim != values.ndim + 1 or values.ndim not in (2, 3):
         return f"its result cannot be shown: a map of shape {values.shape} for an input of shape {lr.shape}"
-    if output.ndim != 3 or top + height > output.shape[1] or left + width > output.shape[2]:
-        return f"its result cannot be shown: a window {result.window} of an output of shape {output.shape}"
+    if output.ndim != 3 or top + height > size[0] or left + width > size[1]:
+        return f"its result cannot be shown: a window {result.window} of an output of {size} pixels"
     mask = result.arrays.get("region")
-    if mask is not None and (mask.shape != output.shape[1:] or result.region.as_tuple() != result.window):
+    if mask is not None and (mask.shape != size or result.region.as_tuple() != result.window):
         return f"its result cannot be shown: a mask of shape {mask.shape} that is not of the window {result.window}"
     if {len(output), lr.shape[-3]} - {1, 3}:
         return f"its result cannot be shown: images of {len(output)} and {lr.shape[-3]} channels"
     return None
+
+
+def _output_of(result: Result) -> tuple[np.ndarray, tuple[int, int], tuple[int, int]]:
+    """The output (1,C,h,w) as far as it was computed, its top left corner, and (H,W) of the whole output."""
+    if isinstance(result, LamResult):
+        return result.computed_part[None], result.computed_box[:2], result.output_size
+    output = result.arrays["output"][None]
+    return output, (0, 0), output.shape[-2:]
 
 
 def _region_of(cell: Cell, result: Result) -> Window | None:

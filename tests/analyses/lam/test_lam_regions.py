@@ -74,6 +74,23 @@ def test_the_result_records_mask_hash_and_psnr(lr: torch.Tensor, tmp_path: Path)
         assert abs(region_psnr(torch.from_numpy(one.arrays["output"])[None], truth, box) - expected) > 0.01
 
 
+def test_of_a_part_of_the_output_the_numbers_are_the_same(lr: torch.Tensor, tmp_path: Path):
+    truth = upsample(lr, (SIDE, SIDE)).clamp(0, 1)
+    part, whole = (
+        sr_hooks.lam(Tiny(), lr, window=OBJECT, gt=truth, picture=picture, **STEPS) for picture in ("window", "whole")
+    )
+    assert not part.is_whole and whole.is_whole and part.window_psnr == pytest.approx(whole.window_psnr, abs=1e-4)
+    part.save(tmp_path / "part")
+    earlier = sr_hooks.LamResult("lam", {**part.arrays, "output": part.output}, {**part.scalars}, part.provenance)
+    del earlier.arrays["output_part"], earlier.scalars["output_part"]
+    for one in (read_result(tmp_path / "part"), earlier):
+        assert one.computed_box == part.computed_box and np.array_equal(one.window_output, part.window_output)
+        assert one.output_size == (SIDE, SIDE) and np.array_equal(one.output, part.output, equal_nan=True)
+        assert np.array_equal(one.picture, part.picture) and not one.contradictions()
+    part.scalars["output_part"] = [part.window[0] + 1, *part.scalars["output_part"][1:]]
+    assert "place of the part" in part.contradictions()[0]
+
+
 @pytest.mark.parametrize("case", ["saved", "memory"])
 def test_the_checks_follow_the_mask(lr: torch.Tensor, tmp_path: Path, case: str):
     small = lr[..., :32, :32]

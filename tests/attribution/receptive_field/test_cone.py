@@ -275,9 +275,12 @@ def test_wrapping_convolutions_are_computed_whole(lr):
 def test_the_picture_is_whole_or_near_the_window(lr, tmp_path):
     near = sr_hooks.lam(Tiny(), lr, window=(60, 60, 8), steps=3, picture="window")
     whole = sr_hooks.lam(Tiny(), lr, window=(60, 60, 8), steps=3, picture="whole")
-    known = ~np.isnan(near.arrays["output"])
+    known = ~np.isnan(near.output)
     assert 0 < known.sum() < known.size and known[:, 60:68, 60:68].all()
-    assert np.allclose(near.arrays["output"][known], whole.arrays["output"][known], atol=1e-5)
+    assert np.allclose(near.output[known], whole.output[known], atol=1e-5)
+    assert "output" not in near.arrays and known.sum() == near.arrays["output_part"].size
+    assert np.array_equal(near.window_output, near.output[:, 60:68, 60:68])
+    assert np.allclose(near.window_output, whole.window_output, atol=1e-5) and near.output_size == whole.output_size
     assert np.isfinite(near.picture).all() and np.array_equal(whole.picture, whole.arrays["output"])
     near.save(tmp_path / "near")
     assert (tmp_path / "near" / "figure.png").stat().st_size > 10000

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from sr_hooks.degradations import operations
-from sr_hooks.degradations.random_chains import chain_step
+from sr_hooks.degradations.random_chains import aeris_step, chain_step
 from sr_hooks.degradations.step import Step
 from sr_hooks.hookspecs import hookimpl
 
@@ -78,6 +78,13 @@ def _chain(kind: str) -> Callable[[str | None], Step]:
     return lambda argument: chain_step(kind, *_numbers(argument, "LEVEL", [1.0]))
 
 
+def _aeris(argument: str | None) -> Step:
+    smallest, largest = _numbers(argument, "SMALLEST,LARGEST", [1.0, 4.0])
+    if not 1 <= smallest <= largest:
+        raise ValueError("the scale is drawn between SMALLEST and LARGEST: at least 1, and in this order")
+    return aeris_step(smallest, largest)
+
+
 KINDS: dict[str, Callable[[str | None], Step]] = {
     "blur": _blur,
     "aniso": _aniso,
@@ -87,6 +94,7 @@ KINDS: dict[str, Callable[[str | None], Step]] = {
     "down": _down,
     "rain": _rain,
     **{kind: _chain(kind) for kind in ("classical", "shuffled", "second")},
+    "aeris": _aeris,
 }
 
 

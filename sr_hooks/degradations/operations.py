@@ -32,9 +32,14 @@ def blur(image: torch.Tensor, std: float) -> torch.Tensor:
     return images.blur(image, [std], size=_taps(std))
 
 
-def anisotropic_blur(image: torch.Tensor, along: float, across: float, degrees: float) -> torch.Tensor:
-    """Gaussian blur: std `along` in a direction (degrees counterclockwise from the right), `across` at 90° to it."""
-    taps = _taps(max(along, across))
+def anisotropic_blur(
+    image: torch.Tensor, along: float, across: float, degrees: float, *, taps: int | None = None
+) -> torch.Tensor:
+    """Gaussian blur: std `along` in a direction (degrees counterclockwise from the right), `across` at 90° to it.
+
+    The kernel has `taps` x `taps` values, an odd number; None takes enough for the larger std.
+    """
+    taps = taps or _taps(max(along, across))
     axis = torch.arange(taps, dtype=torch.float64) - taps // 2
     down, right = torch.meshgrid(axis, axis, indexing="ij")
     cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))

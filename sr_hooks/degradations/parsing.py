@@ -18,6 +18,7 @@ all LR steps; within a stage, the order is as written.
 | classical:LEVEL | blur, downsampling, noise, JPEG; strengths drawn for each image, in ranges that LEVEL stretches | |
 | shuffled:LEVEL | those four in an order drawn for each image (after BSRGAN, arXiv 2103.14006) | |
 | second:LEVEL | twice over with a resize between (after Real-ESRGAN, arXiv 2107.10833) | |
+| aeris:SMALLEST,LARGEST | kernel, scale between the two (1 and 4), noise: drawn for each image (arXiv 2208.03062) | |
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ def parse_degradation(degradation: str | Degradation | Step | Callable[..., Any]
     )
     if sum(step.stage == "down" for step in steps) > 1:
         raise OptionError(
-            f"degradation {degradation!r} downsamples twice: give one of down, classical, shuffled, second"
+            f"degradation {degradation!r} downsamples twice: give one of down, classical, shuffled, second, aeris"
         )
     return Degradation(steps)
 

@@ -1,16 +1,18 @@
-"""Random chains of degradations (classical, shuffled, second): strengths and order are drawn for each image."""
+"""Random chains of degradations (classical, shuffled, second, aeris): what they do is drawn for each image."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
 import torch
+from torch.nn import functional as F
 
 from sr_hooks.degradations import operations
 from sr_hooks.degradations.step import Step
 
-__all__ = ["chain_step"]
+__all__ = ["aeris_step", "chain_step"]
 
 Operation = Callable[[torch.Tensor], torch.Tensor]
 
@@ -76,3 +78,37 @@ def _second(image: torch.Tensor, rng: np.random.Generator, size: tuple[int, int]
         kernel = ("bicubic", "bilinear", "area")[int(rng.integers(3))]
         image = pack(grain(operations.shrink(smooth(image, _share(image, whole)), target, kernel)))
     return image
+
+
+def aeris_step(smallest: float, largest: float) -> Step:
+    """The step `aeris`: the generator of AERIS (Cui et al., ECCV 2022, arXiv 2208.03062), for a network of any scale.
+
+    Drawn for each image: no blur, isotropic or anisotropic Gaussian blur at equal odds, in a kernel of 7 to 21 pixels;
+    a scale, uniform between `smallest` and `largest` (1 and 4 in the paper); nearest, bilinear or bicubic resizing
+    without antialiasing; Gaussian noise of a std of 0 to 25 of 255. AERIS gives a detector images of every size. A
+    network takes one size: the image is then resized, bicubic, to the size of its input.
+
+    All is computed in float64 and rounded to 8 bits, so that one seed gives one image on every machine.
+    """
+
+    def run(image: torch.Tensor, rng: np.random.Generator, size: tuple[int, int]) -> torch.Tensor:
+        return _aeris(image.double(), rng, size, smallest, largest).to(image.dtype)
+
+    return Step("aeris", run, "down", f"{smallest:g},{largest:g}")
+
+
+def _aeris(
+    image: torch.Tensor, rng: np.random.Generator, size: tuple[int, int], smallest: float, largest: float
+) -> torch.Tensor:
+    blurred, mode = ("none", "iso", "aniso")[rng.integers(3)], ("nearest", "bilinear", "bicubic")[rng.integers(3)]
+    taps, scale = 7 + 2 * int(rng.integers(8)), rng.uniform(smallest, largest)
+    variance, degrees, std = rng.uniform(0.1, 2.4), rng.uniform(0, 180), rng.uniform(0, 25)
+    along = rng.uniform(0.5, 6)
+    across = rng.uniform(0.5, along)
+    if blurred != "none":
+        variances = (variance, variance) if blurred == "iso" else (along, across)
+        image = operations.anisotropic_blur(image, *(math.sqrt(v) for v in variances), degrees, taps=taps)
+    reduced = [max(round(n / scale), 1) for n in image.shape[-2:]]
+    image = F.interpolate(image, size=reduced, mode=mode)
+    image = image + torch.from_numpy(rng.standard_normal(tuple(image.shape))) * (std / 255)
+    return operations.shrink(image, size).clamp(0, 1).mul(255).round().div(255)

@@ -16,7 +16,7 @@ from sr_hooks.images.image import (
 )
 from sr_hooks.images.image_sets import cut_patches, image_files, parse_folders, single_images
 from sr_hooks.images.masks import parse_regions
-from sr_hooks.images.metrics import Metric, luma, make_metric, psnr, quantise, ssim
+from sr_hooks.images.metrics import Metric, best_shift, luma, make_metric, psnr, psnr_shift, quantise, ssim, ssim_shift
 from sr_hooks.images.regions import Region, inside, outline, region_psnr
 from sr_hooks.images.windows import Box, Window, parse_window, parse_windows, window_with_most_edges
 
@@ -27,6 +27,7 @@ __all__ = [
     "Window",
     "as_batch",
     "as_clips",
+    "best_shift",
     "blur",
     "by_frames",
     "camera_pan",
@@ -44,6 +45,7 @@ __all__ = [
     "parse_window",
     "parse_windows",
     "psnr",
+    "psnr_shift",
     "quantise",
     "read_clip",
     "read_image",
@@ -52,6 +54,7 @@ __all__ = [
     "sha256_of",
     "single_images",
     "ssim",
+    "ssim_shift",
     "to_numpy",
     "upsample",
     "window_with_most_edges",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 import pytest
 import torch
@@ -13,9 +15,10 @@ from sr_hooks.errors import ImageError, OptionError
 from sr_hooks.hookspecs import hookimpl
 from sr_hooks.images.image import downsample
 
+AERIS_DIGEST = "1737776970982f9654fadf8f1f2c57fb666fe7cdbddb66c1399a7d321b09fdf3"
 ALL = [
     "clean", "blur:2", "aniso:3,1,45", "noise:20", "poisson:20", "jpeg:40", "down:nearest", "rain:2", "classical",
-    "shuffled:1", "second:1", "blur:2+noise:10", "noise:20@hr", "blur:1@lr",
+    "shuffled:1", "second:1", "aeris", "blur:2+noise:10", "noise:20@hr", "blur:1@lr",
 ]  # fmt: skip
 
 
@@ -34,7 +37,7 @@ def test_the_same_bits_on_any_split(hr: torch.Tensor, text: str) -> None:
     assert float(whole.min()) >= 0 and float(whole.max()) <= 1
 
 
-@pytest.mark.parametrize("text", ["noise:20", "poisson:20", "rain:2", "classical", "shuffled", "second"])
+@pytest.mark.parametrize("text", ["noise:20", "poisson:20", "rain:2", "classical", "shuffled", "second", "aeris"])
 def test_randomness_depends_on_seed_and_image(hr: torch.Tensor, text: str) -> None:
     one = make_lr(hr[:1], text, scale=2, seed=0)
     assert not torch.equal(one, make_lr(hr[:1], text, scale=2, seed=1))
@@ -137,6 +140,7 @@ def test_names_are_of_one_form() -> None:
     [("blurr:2", "did you mean blur"), ("blur", "takes STD"), ("blur:x", "takes STD"), ("blur:0", "above 0"),
      ("jpeg:140", "1 to 100"), ("aniso:2", "separated by commas"), ("down:sinc", "bicubic, bilinear"),
      ("noise:20@sr", "@hr and @lr"), ("down:area@lr", "downsampling itself"), ("classical+second", "downsamples twice"),
+     ("aeris:4,1", "in this order"), ("aeris:0.5,2", "at least 1"), ("aeris:2", "SMALLEST,LARGEST"),
      ("", "not understood"), (7, "not understood")],
 )  # fmt: skip
 def test_what_is_not_understood(given: object, message: str) -> None:
@@ -167,3 +171,26 @@ def test_a_plugin_adds_a_kind(hr: torch.Tensor) -> None:
         assert torch.allclose(make_lr(hr, "negative", scale=2), 1 - downsample(hr, 2), atol=1e-5)
     with pytest.raises(OptionError, match="negative"):
         make_lr(hr, "negative", scale=2)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_aeris_gives_one_image_on_every_machine(threads: int) -> None:
+    """The digest was computed once: a machine, version or number of threads with other images fails here."""
+    i, j = torch.arange(48)[:, None], torch.arange(48)
+    hr = torch.stack([i + j, (i - j).abs(), i * j % 97])[None].float() / 96
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        images = make_lr(torch.cat([hr] * 12), "aeris", scale=2, seed=3).mul(255).round().byte()
+    finally:
+        torch.set_num_threads(before)
+    assert hashlib.sha256(images.numpy().tobytes()).hexdigest() == AERIS_DIGEST
+
+
+def test_aeris_draws_scale_kernel_and_noise_as_published(hr: torch.Tensor) -> None:
+    """With one scale of 1 and a flat image only the noise is left: its std is uniform between 0 and 25 of 255."""
+    flat = torch.full((1, 3, 32, 32), 0.5)
+    stds = [float(make_lr(flat, "aeris:1,1", scale=1, seed=seed).std()) * 255 for seed in range(60)]
+    assert min(stds) < 3 and 21 < max(stds) < 27 and 10 < sum(stds) / 60 < 15
+    details = [float(make_lr(hr[:1], f"aeris:{s},{s}", scale=1, seed=1).diff().square().mean()) for s in (1, 4)]
+    assert details[1] < details[0], "a larger scale leaves less detail"

@@ -18,7 +18,7 @@ from sr_hooks.core.text import one_line
 from sr_hooks.grid.folder import GridFolder
 from sr_hooks.grid.plan import Cell, GridPlan, read_cached_image
 from sr_hooks.grid.report.html_plots import histogram_of, scatters_of
-from sr_hooks.images.metrics import SMALLEST_SSIM, luma, psnr, quantise, ssim
+from sr_hooks.images.metrics.fidelity import SMALLEST_SSIM, luma, psnr, quantise, ssim
 from sr_hooks.images.regions import region_psnr
 from sr_hooks.images.windows import Window
 from sr_hooks.results.result import Result

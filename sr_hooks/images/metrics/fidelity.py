@@ -1,18 +1,16 @@
-"""Metrics of two images: PSNR and SSIM as BasicSR computes them, and pyiqa's metrics by name where it is installed."""
+"""PSNR and SSIM as BasicSR computes them, the luma that both may be measured on, and rounding to 8 bits."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch.nn import functional as F
 
-from sr_hooks.errors import ImageError, OptionError, nearest
+from sr_hooks.errors import ImageError, OptionError
 from sr_hooks.images.image import gaussian_kernel
 
-__all__ = ["HIGHEST_PSNR", "SMALLEST_SSIM", "Metric", "luma", "make_metric", "psnr", "quantise", "ssim"]
+__all__ = ["HIGHEST_PSNR", "SMALLEST_SSIM", "Colour", "check_pair", "cropped", "luma", "psnr", "quantise", "ssim"]
 
 Colour = Literal["rgb", "y"]
 
@@ -93,110 +91,18 @@ def quantise(image: torch.Tensor) -> torch.Tensor:
     return image.clamp(0, 1).mul(255).round().div(255)
 
 
-@dataclass(frozen=True)
-class Metric:
-    """A metric by name, made by `make_metric`. Call it with outputs and, where it needs them, targets.
-
-    Attributes:
-        name: as the caller wrote it.
-        needs_target: whether it compares with a ground truth.
-        higher_is_better: which way is good.
-    """
-
-    name: str
-    needs_target: bool
-    higher_is_better: bool
-    function: Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor]
-
-    def __call__(self, output: torch.Tensor, target: torch.Tensor | None = None) -> torch.Tensor:
-        """(N,C,H,W) in [0, 1], and targets as large, to (N,) float64.
-
-        Raises:
-            ImageError: no target where one is needed, or one of another shape.
-        """
-        if self.needs_target and target is None:
-            raise ImageError(f"the metric {self.name} compares with a ground truth: give one")
-        return self.function(output, target)
-
-
-def make_metric(name: str, *, border: int = 0, device: torch.device | str | None = None) -> Metric:
-    """A metric by name: psnr, psnr_y, ssim, ssim_y, or any that pyiqa knows.
-
-    pyiqa's learned metrics download their weights at first use; without a network connection only those can be had
-    whose weights are on this machine already.
-
-    Args:
-        border: rows and columns left out at every edge, of both images.
-        device: where pyiqa's metric is put; the CPU by default.
-
-    Raises:
-        OptionError: no such name, pyiqa is not installed, or it cannot make this metric (no connection).
-    """
-    if name in _OWN:
-        measure, colour = _OWN[name]
-
-        def function(output: torch.Tensor, target: torch.Tensor | None) -> torch.Tensor:
-            return measure(output, target, border=border, colour=colour)
-
-        return Metric(name, True, True, function)
-    return _from_pyiqa(name, border, device)
-
-
-_OWN: dict[str, tuple[Callable[..., torch.Tensor], Colour]] = {
-    "psnr": (psnr, "rgb"),
-    "psnr_y": (psnr, "y"),
-    "ssim": (ssim, "rgb"),
-    "ssim_y": (ssim, "y"),
-}
-
-
-def _from_pyiqa(name: str, border: int, device: torch.device | str | None) -> Metric:
-    try:
-        import pyiqa
-    except ImportError as error:
-        raise OptionError(
-            f"the metric {name!r} is not one of {', '.join(_OWN)}, and pyiqa, which has more, cannot be imported "
-            f"({error}): pip install pyiqa"
-        ) from None
-    known = pyiqa.list_models()
-    if name not in known:
-        raise OptionError(f"no metric {name!r}; {nearest(name, [*_OWN, *known])}")
-    try:
-        made: Any = pyiqa.create_metric(name, device=torch.device(device or "cpu"))
-    except Exception as error:
-        raise OptionError(
-            f"pyiqa cannot make the metric {name}: {type(error).__name__}: {' '.join(str(error).split())[:200]}. Where "
-            "its weights must be downloaded, this needs a connection once"
-        ) from error
-    compares = made.metric_mode == "FR"
-
-    def function(output: torch.Tensor, target: torch.Tensor | None) -> torch.Tensor:
-        if compares:
-            assert target is not None
-            _check(output, target)
-            target = _cropped(target.float(), border, 1).expand(len(output), -1, -1, -1)
-        with torch.no_grad():
-            scores = [
-                made(image, *([target[i : i + 1]] if compares and target is not None else []))
-                for i, image in enumerate(_cropped(output.float().clamp(0, 1), border, 1).split(1))
-            ]
-        return torch.stack([torch.as_tensor(score).reshape(()) for score in scores]).double()
-
-    return Metric(name, compares, not made.lower_better, function)
-
-
 def _pair(
     output: torch.Tensor, target: torch.Tensor, border: int, colour: Colour, least: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Both in float64, cropped, in the colour asked for."""
-    _check(output, target)
+    check_pair(output, target)
     if colour not in ("rgb", "y"):
         raise OptionError(f"colour is {colour!r}: rgb or y")
-    a, b = (_cropped(image.double(), border, least) for image in (output, target))
+    a, b = (cropped(image.double(), border, least) for image in (output, target))
     return (luma(a), luma(b)) if colour == "y" else (a, b)
 
 
-def _check(output: torch.Tensor, target: torch.Tensor) -> None:
+def check_pair(output: torch.Tensor, target: torch.Tensor) -> None:
     one_to_many = 1 in (len(output), len(target)) or len(output) == len(target)
     if output.ndim != 4 or output.shape[1:] != target.shape[1:] or not one_to_many:
         raise ImageError(
@@ -205,7 +111,7 @@ def _check(output: torch.Tensor, target: torch.Tensor) -> None:
         )
 
 
-def _cropped(image: torch.Tensor, border: int, least: int) -> torch.Tensor:
+def cropped(image: torch.Tensor, border: int, least: int) -> torch.Tensor:
     height, width = image.shape[-2] - 2 * border, image.shape[-1] - 2 * border
     if border < 0 or min(height, width) < least:
         raise ImageError(

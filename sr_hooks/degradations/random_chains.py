@@ -106,8 +106,8 @@ def _aeris(
     along = rng.uniform(0.5, 6)
     across = rng.uniform(0.5, along)
     if blurred != "none":
-        variances = (variance, variance) if blurred == "iso" else (along, across)
-        image = operations.anisotropic_blur(image, *(math.sqrt(v) for v in variances), degrees, taps=taps)
+        first, second = (variance, variance) if blurred == "iso" else (along, across)
+        image = operations.anisotropic_blur(image, math.sqrt(first), math.sqrt(second), degrees, taps=taps)
     reduced = [max(round(n / scale), 1) for n in image.shape[-2:]]
     image = F.interpolate(image, size=reduced, mode=mode)
     image = image + torch.from_numpy(rng.standard_normal(tuple(image.shape))) * (std / 255)

@@ -1,6 +1,7 @@
 """Numbers that sum up maps and features, and say how certain they are."""
 
 from sr_hooks.statistics.gram_pca import Components, Gram, accumulate, principal_components
+from sr_hooks.statistics.kernel_alignment import cka, cka_of_grams
 from sr_hooks.statistics.linear_probe import Identification, identify
 from sr_hooks.statistics.measures import attribution_map, diffusion_index, gini, interval, kde, rank_correlation
 from sr_hooks.statistics.separability import Separability, calinski_harabasz, permutation_null, separability
@@ -14,6 +15,8 @@ __all__ = [
     "accumulate",
     "attribution_map",
     "calinski_harabasz",
+    "cka",
+    "cka_of_grams",
     "diffusion_index",
     "gini",
     "identify",

@@ -72,7 +72,8 @@ def cka_of_grams(k: Array, l: Array, unbiased: bool = True) -> float:  # noqa: E
 def _gram(features: Array, name: str) -> np.ndarray:
     matrix = _matrix(features, name)
     matrix = matrix - matrix.mean(axis=0)
-    return matrix @ matrix.T
+    gram: np.ndarray = matrix @ matrix.T
+    return gram
 
 
 def _matrix(values: Array, name: str) -> np.ndarray:
@@ -85,7 +86,8 @@ def _matrix(values: Array, name: str) -> np.ndarray:
 
 
 def _centred(gram: np.ndarray) -> np.ndarray:
-    return gram - gram.mean(axis=0) - gram.mean(axis=1)[:, None] + gram.mean()
+    centred: np.ndarray = gram - gram.mean(axis=0) - gram.mean(axis=1)[:, None] + gram.mean()
+    return centred
 
 
 def _biased_hsic(k: np.ndarray, l: np.ndarray) -> float:  # noqa: E741

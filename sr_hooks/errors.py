@@ -16,6 +16,7 @@ __all__ = [
     "NoImage",
     "OptionError",
     "PluginError",
+    "ResourceError",
     "ResultError",
     "RunStopped",
     "SRHooksError",
@@ -75,6 +76,10 @@ class PluginError(SRHooksError):
 
 class ResultError(SRHooksError):
     """A result that cannot be written or read."""
+
+
+class ResourceError(SRHooksError, MemoryError):
+    """Memory that is too small for a computation, whichever way it is computed; a MemoryError too."""
 
 
 class RunStopped(SRHooksError, SystemExit):

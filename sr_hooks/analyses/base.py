@@ -23,6 +23,7 @@ from sr_hooks.images.image import downsample
 from sr_hooks.images.masks import AUTO, parse_regions
 from sr_hooks.inference.behaviour import observing
 from sr_hooks.inference.inputs import check_input, noting
+from sr_hooks.inference.memory.fallback import with_less_memory
 from sr_hooks.networks.network import Network
 from sr_hooks.results.display import ResultList
 from sr_hooks.results.result import Result, with_warnings
@@ -230,7 +231,7 @@ def execute(kind: type[Analysis[Any]], network: Any, images: Any, options: Any) 
         observing(network) as behaviour,
         blamed(kind, "run"),
     ):
-        answer = _checked(kind, kind().run(network, images, options))
+        answer = with_less_memory(network, lambda: _checked(kind, kind().run(network, images, options)), what=kind.name)
     warnings = [*network.warnings(), *behaviour.warnings()]
     seconds = time.perf_counter() - start
     common = provenance_of(kind, network, options) | ({"input_notes": notes} if notes else {})

@@ -16,6 +16,7 @@ from sr_hooks.errors import NetworkError, OptionError, SRHooksError
 from sr_hooks.hooks.gradient_breaks import find_gradient_breaks
 from sr_hooks.images.windows import Window
 from sr_hooks.inference.calibration import ExecutionPlan, autocast, reduced, to_cpu, to_device
+from sr_hooks.inference.memory.fallback import attempt
 from sr_hooks.networks.calling import tensor_float_32
 from sr_hooks.networks.network import Network
 
@@ -104,11 +105,12 @@ class Gradients:
         while len(done) < len(points):
             part = slice(len(done), len(done) + self.plan.batch)
             shown = [number in with_output for number in range(len(points))[part]]
-            try:
-                done += self.network.differentiate(partial(self._batch, points[part], wanted[part], shown))
-            except Exception as error:
-                if not is_out_of_memory(error) or self.plan.batch == 1:
-                    raise
+            batch = partial(self._batch, points[part], wanted[part], shown)
+            tried = attempt(partial(self.network.differentiate, batch))
+            if not tried.ran_out or self.plan.batch == 1:
+                done += tried.result()
+            else:
+                self._fixed.clear()
                 self.plan = replace(self.plan, batch=self.plan.batch // 2)
         return done
 

@@ -72,7 +72,8 @@ def _users_mistake(error: Exception) -> str | None:
         return f"cannot use {shortened(str(error.filename), 200)}: {error.strerror}"
     if isinstance(error, ModuleNotFoundError) and error.name in _EXTRAS:
         return f"{error.name} is not installed: pip install 'sr_hooks[{_EXTRAS[error.name]}]'"
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+    words = ("can't allocate memory", "out of memory")  # of torch's RuntimeError
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(w in str(error) for w in words)):
         return "out of memory: a smaller image, --device cpu or fewer processes may help"
     return None
 

@@ -13,6 +13,7 @@ from sr_hooks.faithfulness import baselines, completeness, deletion, randomisati
 from sr_hooks.faithfulness.subject import Attribute, Subject, subject_of
 from sr_hooks.images.image import sha256_of
 from sr_hooks.inference.calibration import calibrate
+from sr_hooks.inference.memory.fallback import with_less_memory
 from sr_hooks.results.card import Card, Verdict
 from sr_hooks.results.result import Result
 
@@ -69,7 +70,9 @@ def check(
     check_value("seed", seed, int, where="check", at_least=0)
     subject = subject_of(result, network, image, attribute)
     with subject.network.prepared(), torch.inference_mode(False), progress_bar("check") as progress:
-        verdicts = _verdicts(subject, draws, orders, seed, progress)
+        verdicts = with_less_memory(
+            subject.network, lambda: _verdicts(subject, draws, orders, seed, progress), what="check"
+        )
     provenance = {
         "network_sha256": subject.network.sha256(),
         "input_sha256": sha256_of(subject.image),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
 
-from sr_hooks.core.torch_errors import is_out_of_memory
 from sr_hooks.errors import OptionError
+from sr_hooks.inference.memory.fallback import attempt
 
 __all__ = ["groups", "in_batches"]
 
@@ -18,7 +19,8 @@ T = TypeVar("T")
 def in_batches(count: int, compute: Callable[[slice], T], *, batch: int, bar: Any = None) -> Iterator[tuple[slice, T]]:
     """compute(slice) for items 0 to count, `batch` at a time, in order, under no_grad; with the slice of each.
 
-    Where memory runs out the batch is halved, for good, and the same items are computed again.
+    Where memory runs out the batch is halved, for good, and the same items are computed again. One item that does not
+    fit raises the error of torch; within an analysis that error ends in another way to compute, or in one line.
 
     Args:
         bar: updated by how many items were done; see `sr_hooks.core.progress_bar`.
@@ -28,18 +30,19 @@ def in_batches(count: int, compute: Callable[[slice], T], *, batch: int, bar: An
     done = 0
     while done < count:
         part = slice(done, min(done + batch, count))
-        try:
-            with torch.no_grad():
-                answer = compute(part)
-        except Exception as error:
-            if not is_out_of_memory(error) or part.stop - part.start == 1:
-                raise
+        tried = attempt(partial(_without_graph, compute, part))
+        if tried.ran_out and part.stop - part.start > 1:
             batch = (part.stop - part.start) // 2
             continue
-        yield part, answer
+        yield part, tried.result()
         done = part.stop
         if bar is not None:
             bar.update(part.stop - part.start)
+
+
+def _without_graph(compute: Callable[[slice], T], part: slice) -> T:
+    with torch.no_grad():
+        return compute(part)
 
 
 def groups(images: Iterable[torch.Tensor], batch: int) -> Iterator[torch.Tensor]:

@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -17,6 +17,7 @@ from torch import nn
 
 from sr_hooks.core.disk_cache import recall, remember
 from sr_hooks.core.torch_errors import is_out_of_memory
+from sr_hooks.inference.memory.needs import samples_that_fit
 from sr_hooks.networks.calling import tensor_float_32
 from sr_hooks.networks.network import Network
 from sr_hooks.networks.probing.trial_inputs import trial_input
@@ -125,15 +126,24 @@ def calibrate(network: Network, shape: tuple[int, ...], precision: str = "float3
 
     It is timed once on a corner of the image and stored, in memory and in the user's cache folder
     (`SR_HOOKS_CACHE`, empty to keep nothing), so that a later run of the same network takes the same
-    plan and gives the same numbers. Timing is no part of what the plan computes, only of how fast.
+    plan and gives the same numbers. Timing is no part of what the plan computes, only of how fast. A batch
+    for which the device has no room at this moment is halved.
     """
     key = _key(network, shape, precision)
     if key not in _plans:
         if not _timing[-1]:
-            return _stored(key) or ExecutionPlan()
+            return _fitting(_stored(key) or ExecutionPlan(), network, shape)
         measured = asdict(_stored(key) or _measure(network, shape, precision))
         _plans[key] = ExecutionPlan(**remember(key, measured, is_sound=_is_plan))
-    return _plans[key]
+    return _fitting(_plans[key], network, shape)
+
+
+def _fitting(plan: ExecutionPlan, network: Network, shape: tuple[int, ...]) -> ExecutionPlan:
+    """The plan, its batch halved until the device has room for it now."""
+    room = samples_that_fit(network, shape) if plan.batch > 1 else None
+    while room is not None and plan.batch > room:
+        plan = replace(plan, batch=plan.batch // 2)
+    return plan
 
 
 def _corner(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from math import prod
 from typing import TypeVar
 
 import torch
 
+from sr_hooks.core.torch_errors import is_out_of_memory
 from sr_hooks.errors import NetworkError
 
 __all__ = ["Backward"]
@@ -27,11 +29,23 @@ class Backward:
             place outside of its layers.
         into_leaves: whether gradients are accumulated in `.grad`, because reentrant activation checkpoints refuse
             torch.autograd.grad.
+        checkpoints: whether the activations of blocks are computed again in the backward, because memory ran out.
+        ran_out: whether memory ran out in a backward, or in the forward before it.
+        largest_input: (C,h,w), or (T,C,h,w), of the largest input that the network was called with.
+            `inference.memory.with_less_memory` clears this and `ran_out`, and asks for them.
     """
 
     clones_outputs: bool = False
     clones_saved: bool = False
     into_leaves: bool = False
+    checkpoints: bool = False
+    ran_out: bool = False
+    largest_input: tuple[int, ...] = ()
+
+    def note_input(self, x: torch.Tensor) -> None:
+        """Note the size of an input (N,C,h,w) or (N,T,C,h,w)."""
+        if prod(x.shape[1:]) > prod(self.largest_input or (0,)):
+            self.largest_input = tuple(x.shape[1:])
 
     def differentiate(self, compute: Callable[[], T], name: str) -> T:
         """compute(), which runs the network called `name` and a backward; again in another way where that fails.
@@ -45,7 +59,10 @@ class Backward:
         try:
             with torch.autograd.graph.allow_mutation_on_saved_tensors() if self.clones_saved else nullcontext():
                 return compute()
-        except RuntimeError as error:
+        except (RuntimeError, MemoryError) as error:
+            if is_out_of_memory(error):
+                self.ran_out = True
+                raise
             if "use_reentrant" in str(error) and not self.into_leaves:
                 self.into_leaves = True
                 return self.differentiate(compute, name)

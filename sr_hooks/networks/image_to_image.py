@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,6 +13,7 @@ from torch import nn
 
 from sr_hooks.core.seeds import own_streams
 from sr_hooks.errors import ForwardError
+from sr_hooks.hooks.checkpoints import checkpointed
 from sr_hooks.hooks.layer_list import convolutions, layers
 from sr_hooks.images.clips import FrameChoice, clip_of
 from sr_hooks.networks.backward import Backward
@@ -170,6 +171,7 @@ class ImageToImage:
             ForwardError: its own code fails on this input.
         """
         facts, x = self.facts, self._as_clip(x)
+        self.backward.note_input(x)
         run = self._forward_pass()
         try:
             return run.image(x, facts)
@@ -183,6 +185,7 @@ class ImageToImage:
         scale must be stated, `Network(module, scale=1)`.
         """
         facts, x = self.facts, self._as_clip(x)
+        self.backward.note_input(x)
         return self._forward_pass().raw_output(x, facts)
 
     def _as_clip(self, x: torch.Tensor) -> torch.Tensor:
@@ -208,7 +211,9 @@ class ImageToImage:
 
     def differentiate(self, compute: Callable[[], T]) -> T:
         """compute(), which runs the network and a backward; see `Backward.differentiate`."""
-        return self.backward.differentiate(compute, self.name)
+        checkpoints = checkpointed(self.module) if self.backward.checkpoints else nullcontext()
+        with checkpoints:
+            return self.backward.differentiate(compute, self.name)
 
     def gradients(
         self, value: torch.Tensor, leaves: Sequence[torch.Tensor], *, retain_graph: bool = False

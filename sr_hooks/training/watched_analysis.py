@@ -14,8 +14,9 @@ import torch
 
 from sr_hooks.analyses.base import Watcher
 from sr_hooks.core import registry as plugins
-from sr_hooks.core.torch_errors import is_out_of_memory
+from sr_hooks.core.torch_errors import is_out_of_memory, one_line
 from sr_hooks.errors import PluginError, is_stop
+from sr_hooks.inference.memory.fallback import release
 from sr_hooks.networks.network import Network
 from sr_hooks.results.drawing import set_options
 from sr_hooks.results.result import Result
@@ -37,6 +38,7 @@ class WatchedAnalysis:
         which: the network that the analysis looks at, "ema" or "raw".
         last: the iteration at which the analysis last ran.
         postponed_from: the first iteration since then at which the budget was not enough.
+        ran_out: whether memory ran out in it.
     """
 
     plan: AnalysisPlan
@@ -47,6 +49,7 @@ class WatchedAnalysis:
     errors: int = 0
     last: int = -1
     postponed_from: int | None = None
+    ran_out: bool = False
 
     @property
     def name(self) -> str:
@@ -59,7 +62,7 @@ class WatchedAnalysis:
 
     @property
     def is_disabled(self) -> bool:
-        return self.errors >= MAX_ERRORS
+        return self.ran_out or self.errors >= MAX_ERRORS
 
     def overrides(self, method: str) -> bool:
         """Whether the watcher's class overrides this method."""
@@ -118,6 +121,8 @@ class WatchedAnalysis:
 
     def why_silent(self, iteration: int) -> str:
         """Why the analysis has not run by the end of the run."""
+        if self.ran_out:
+            return "it does not fit into memory beside the training, as is said above"
         if self.errors:
             return f"its errors are above ({self.errors})"
         if self.postponed_from is not None:
@@ -144,15 +149,31 @@ class WatchedAnalysis:
         except BaseException as error:
             if self.plan.schedule.on_error == "raise" or is_stop(error):
                 raise
-            self.errors += 1
-            trace = "\n" + traceback.format_exc().rstrip() if self.errors == 1 else ""
-            disabled = f"; disabled after {MAX_ERRORS} errors" if self.is_disabled else ""
-            named = isinstance(error, PluginError) or is_out_of_memory(error)
-            fault = None if named else plugins.registry().failure("register_analyses", self.name, doing, error)
-            message = fault or f"{self.name} failed at {doing}: {type(error).__name__}: {error}"
-            self.log.error("sr_hooks: %s%s; training goes on%s", message, disabled, trace)
-            if is_out_of_memory(error) and torch.cuda.is_available():
-                torch.cuda.empty_cache()
+            if is_out_of_memory(error):
+                self._disable_for_memory(doing, error)
+            else:
+                self._count(doing, error)
+
+    def _count(self, doing: str, error: BaseException) -> None:
+        self.errors += 1
+        trace = "\n" + traceback.format_exc().rstrip() if self.errors == 1 else ""
+        disabled = f"; disabled after {MAX_ERRORS} errors" if self.is_disabled else ""
+        named = isinstance(error, PluginError)
+        fault = None if named else plugins.registry().failure("register_analyses", self.name, doing, error)
+        message = fault or f"{self.name} failed at {doing}: {type(error).__name__}: {error}"
+        self.log.error("sr_hooks: %s%s; training goes on%s", message, disabled, trace)
+
+    def _disable_for_memory(self, doing: str, error: BaseException) -> None:
+        """Disable the analysis at once: what does not fit beside the training now will not fit later."""
+        self.ran_out = True
+        self.log.error(
+            "sr_hooks: %s ran out of memory at %s and is disabled; training goes on. %s",
+            self.name,
+            doing,
+            one_line(error),
+        )
+        traceback.clear_frames(error.__traceback__)  # they hold what the analysis had allocated
+        release()
 
 
 @contextmanager

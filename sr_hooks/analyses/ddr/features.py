@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from sr_hooks.analyses.ddr.samples import Samples
-from sr_hooks.core.torch_errors import is_out_of_memory
 from sr_hooks.errors import ForwardError, NetworkError, ResultError, TapError
 from sr_hooks.files.regular_files import read_bytes
 from sr_hooks.files.strict_json import from_json, to_json
 from sr_hooks.hooks.activations import Captured, features
 from sr_hooks.hooks.taps import Tap
 from sr_hooks.inference.calibration import ExecutionPlan, calibrate
+from sr_hooks.inference.memory.fallback import attempt
 from sr_hooks.networks.network import Network
 from sr_hooks.results.writing import write_folder
 from sr_hooks.statistics.gram_pca import Gram, Store, accumulate
@@ -49,9 +50,10 @@ class Features:
 
     def _takes_two(self) -> bool:
         try:
-            return all(len(value) == 2 for value in self._forward(self.samples.inputs[:2]).values())
+            tried = attempt(lambda: self._forward(self.samples.inputs[:2]))
         except (ForwardError, TapError):  # it is written for one image at a time
             return False
+        return not tried.ran_out and all(len(value) == 2 for value in tried.result().values())
 
     def _forward(self, inputs: torch.Tensor) -> Captured:
         x = self.plan.lay_out(inputs.to(self.network.device))
@@ -63,14 +65,12 @@ class Features:
         at = start
         while at < stop:
             size = min(self.plan.batch, stop - at)
-            try:
-                parts.append(self._batch(at, at + size))
-            except Exception as error:
-                if not is_out_of_memory(error) or self.plan.batch == 1:
-                    raise
-                self.plan = replace(self.plan, batch=self.plan.batch // 2)
-            else:
+            tried = attempt(partial(self._batch, at, at + size))
+            if not tried.ran_out or self.plan.batch == 1:
+                parts.append(tried.result())
                 at += size
+            else:
+                self.plan = replace(self.plan, batch=self.plan.batch // 2)
         values = parts[0] if len(parts) == 1 else {k: torch.cat([part[k] for part in parts]) for k in parts[0]}
         if self.look is not None and stop > self._seen:  # a block that is computed again was looked at already
             self._seen = stop

@@ -12,6 +12,7 @@ import torch
 from sr_hooks.analyses.degraded_pairs import Inputs
 from sr_hooks.attribution.weight_paths import at_weights
 from sr_hooks.images.metrics import psnr
+from sr_hooks.inference.batches import in_batches
 from sr_hooks.networks.network import Network
 
 __all__ = ["Choice", "Measured", "gradient_map", "measure", "run"]
@@ -72,8 +73,15 @@ def measure(network: Network, weights: Mapping[str, torch.Tensor] | None, inputs
 
 
 def run(network: Network, lrs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-    """Outputs for a list of inputs, clipped to [0, 1], on the CPU; one by one there, so that memory stays small."""
-    with torch.no_grad():
-        if network.device.type != "cpu" and len({lr.shape for lr in lrs}) == 1:
-            return list(network(torch.cat(list(lrs)).to(network.device)).float().clamp(0, 1).cpu().split(1))
-        return [network(lr.to(network.device)).float().clamp(0, 1).cpu() for lr in lrs]
+    """Outputs for a list of inputs, clipped to [0, 1], on the CPU; one by one there, so that memory stays small.
+
+    An accelerator takes all inputs of one size together, or as many as fit into its memory.
+    """
+    together = network.device.type != "cpu" and len({lr.shape for lr in lrs}) == 1
+
+    def compute(part: slice) -> list[torch.Tensor]:
+        x = torch.cat(list(lrs[part])).to(network.device)
+        return list(network(x).float().clamp(0, 1).cpu().split(1))
+
+    batches = in_batches(len(lrs), compute, batch=max(len(lrs), 1) if together else 1)
+    return [output for _, outputs in batches for output in outputs]

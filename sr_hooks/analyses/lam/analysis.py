@@ -19,6 +19,7 @@ from sr_hooks.core.progress import progress_bar
 from sr_hooks.figures.options import FigureOptions
 from sr_hooks.hookspecs import hookimpl
 from sr_hooks.inference.inputs import prepare_input
+from sr_hooks.inference.memory.fallback import attempt
 from sr_hooks.networks.network import Network
 from sr_hooks.results.result import Result
 
@@ -44,12 +45,12 @@ class Lam(Analysis[LamOptions]):
             if network.frames:
                 for clip in inputs:
                     framed = network.at_frame(network.frame_index(clip.shape[1], options.frame))
-                    results += Explanation(Question(framed, windows, options, progress), clip).results()
+                    results += _explained(Question(framed, windows, options, progress), clip)
             else:
                 question = Question(network, windows, options, progress)
                 batch = inputs[0] if len(inputs) == 1 else torch.cat(inputs)  # a large image is not copied
                 for part in batch.split(question.images_at_once(tuple(inputs[0].shape[1:]))):
-                    results += Explanation(question, part).results()
+                    results += _explained(question, part)
         return results if prepared.listed or len(inputs) > 1 else results[0]
 
     @classmethod
@@ -59,6 +60,37 @@ class Lam(Analysis[LamOptions]):
 
         lam_result = cast("LamResult", result)
         return lam_clip_figure(lam_result, options) if lam_result.is_clip else lam_figure(lam_result, options)
+
+
+def _explained(question: Question, images: torch.Tensor) -> list[LamResult]:
+    """The results of images (N,C,h,w), image by image and window by window.
+
+    Gradients halve their batches themselves. Where one at a time does not fit, fewer images are explained together;
+    of a single image then only the part that the windows depend on is computed, where a cone is proved.
+
+    Raises:
+        MemoryError: an image does not fit even so.
+    """
+    tried = attempt(lambda: Explanation(question, images).results())
+    if not tried.ran_out:
+        return tried.result()
+    if len(images) > 1:
+        half = len(images) // 2
+        return _explained(question, images[:half]) + _explained(question, images[half:])
+    if question.saves_memory or question.options.compat or not _is_cut(question, images):
+        return tried.result()
+    question.saves_memory = True
+    return _explained(question, images)
+
+
+def _is_cut(question: Question, images: torch.Tensor) -> bool:
+    """Whether less than all is computed where only what the windows depend on is."""
+    question.saves_memory = True
+    try:
+        cones = question.window_cones(tuple(images.shape[1:]), question.options.precision)
+        return bool(cones and cones.groups)
+    finally:
+        question.saves_memory = False
 
 
 def _lam(network: Any, lr: Any, options: LamOptions) -> LamResult | list[LamResult]:

@@ -84,7 +84,7 @@ class Explanation:
     def _shows_all(self, window_cones: WindowCones) -> bool:
         """Whether the whole output is computed for the picture, and so can be compared with the cone's."""
         share = sum(group.share for group in window_cones.groups)
-        picture = self.options.picture
+        picture = "window" if self.question.saves_memory else self.options.picture
         return not window_cones.groups or picture == "whole" or (picture == "auto" and share >= _WHOLE_PICTURE)
 
     def _compared(

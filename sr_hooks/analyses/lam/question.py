@@ -28,6 +28,7 @@ class Question:
         path = make_path(options.path, seed=options.seed)
         self.path = PerFrame(path) if network.frames else path
         self._window_cones: dict[tuple[Any, ...], WindowCones] = {}
+        self.saves_memory = False  # whether only what the windows depend on is computed, whatever the options say
 
     def _refuse_masks(self) -> None:
         """Refuse masks for an objective, or the published procedure, that would look at their bounding windows."""
@@ -44,7 +45,8 @@ class Question:
 
     def window_cones(self, shape: tuple[int, ...], precision: str, *, again: bool = False) -> WindowCones | None:
         """Of the windows, for images of this shape, made anew on request; None where the option `cone` is off."""
-        if self.options.cone == "off" or self.network.frames:
+        off = self.options.cone == "off" and not self.saves_memory
+        if off or self.network.frames or self.network.backward.checkpoints:  # a cone runs no blocks to checkpoint
             return None
         if again or (shape, precision) not in self._window_cones:
             cones = WindowCones(self.network, self.objective, self.windows, shape, precision)

@@ -1,0 +1,185 @@
+"""Memory that runs out: halved batches, a part of the image, checkpoints, one line; and nothing stays allocated."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import logging
+
+import numpy as np
+import pytest
+import torch
+
+import sr_hooks
+from sr_hooks.analyses.lam import integration
+from sr_hooks.cli.app import main
+from sr_hooks.errors import ResourceError
+from sr_hooks.inference import attempt, in_batches
+from sr_hooks.inference.calibration import ExecutionPlan
+from tests.conftest import hooks_on
+from tests.support.memory import SmallCard
+from tests.support.training import loop
+
+WINDOW = (40, 40, 16)
+WHOLE = (0, 0, 192, 192)
+
+
+@pytest.fixture(scope="module")
+def lr48(lr: torch.Tensor) -> torch.Tensor:
+    return lr[..., :48, :48].contiguous()
+
+
+def relative(one: np.ndarray, other: np.ndarray) -> float:
+    return float(np.linalg.norm(one - other) / np.linalg.norm(other))
+
+
+def test_an_attempt_gives_back_what_it_allocated():
+    with SmallCard(1e6) as card:
+
+        def greedy() -> torch.Tensor:
+            kept = torch.ones(200_000)
+            return kept + torch.ones(100_000).repeat(2)
+
+        tried = attempt(greedy)
+        assert tried.ran_out and tried.request == int(0.38 * 2**20) and card.live == 0
+        with pytest.raises(MemoryError, match="tried to allocate 389 KiB"):
+            tried.result()
+        assert attempt(lambda: torch.ones(3)).result().sum() == 3
+    with pytest.raises(ZeroDivisionError):
+        attempt(lambda: 1 / 0)
+
+
+def test_batches_are_halved_until_they_fit():
+    with SmallCard(1e6) as card:
+        sizes = []
+
+        def compute(part: slice) -> int:
+            size = part.stop - part.start
+            (torch.ones(size, 60_000) + 1).sum()
+            sizes.append(size)
+            return size
+
+        assert sum(size for _, size in in_batches(11, compute, batch=8)) == 11
+        assert sizes == [2, 2, 2, 2, 2, 1] and card.refusals == 2 and card.live == 0
+        with pytest.raises(MemoryError):
+            list(in_batches(2, lambda part: torch.ones(300_000), batch=2))
+        gc.collect()
+        assert card.live == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("capacity", [9e6, 6.5e6])
+def test_lam_is_cut_to_what_the_window_depends_on(baseline, lr48, monkeypatch, capacity):
+    """Also where the cone was switched off: the answer is the same, and the result says that there is a cone."""
+    monkeypatch.setattr(integration, "calibrate", lambda *_: ExecutionPlan(False, 4))
+    plain = sr_hooks.lam(baseline, lr48, window=WINDOW, steps=3, cone="off")
+    with SmallCard(capacity) as card:
+        result = sr_hooks.lam(baseline, lr48, window=WINDOW, steps=3, cone="off")
+    assert card.refusals >= 3 and card.peak <= capacity  # at 4, 2 and 1
+    assert plain.scalars["cone"] is None and result.scalars["cone"]["input"]["height"] == 42
+    assert relative(result.attribution, plain.attribution) < 1e-4
+    del result
+    gc.collect()
+    assert card.live == 0 and hooks_on(baseline.module) == 0
+
+
+@pytest.mark.slow
+def test_then_activations_are_computed_twice(baseline, lr48, caplog):
+    """The window is the whole output, so no part of the image can be left out."""
+    plain = sr_hooks.lam(baseline, lr48, window=WHOLE, steps=3, cone="off")
+    with SmallCard(9e6) as card, caplog.at_level(logging.INFO, logger="sr_hooks"):
+        result = sr_hooks.lam(baseline, lr48, window=WHOLE, steps=3)
+    assert "activations of CompactResNet baseline are computed twice" in caplog.text
+    assert relative(result.attribution, plain.attribution) < 1e-6
+    assert not baseline.backward.checkpoints and not any("forward" in vars(p) for p in baseline.module.modules())
+    del result
+    gc.collect()
+    assert card.live == 0
+
+
+def test_then_one_line_says_what_was_needed(baseline, lr48):
+    with SmallCard(1e6) as card:
+        with pytest.raises(ResourceError) as refusal:
+            sr_hooks.lam(baseline, lr48, window=WHOLE, steps=2)
+        assert card.live == 0, "the error holds frames, and these hold tensors"
+    message = str(refusal.value)
+    assert "\n" not in message and isinstance(refusal.value, MemoryError)
+    assert message.startswith("lam of CompactResNet baseline does not fit into the memory of cpu")
+    assert "a gradient at 3x48x48 takes some 8.6 MiB" in message and "give a smaller image" in message
+    assert "--device cpu" not in message  # it ran there
+    assert refusal.value.__context__ is None and refusal.value.__cause__ is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("analysis", ["faig", "verify", "ddr", "check", "compare"])
+def test_every_analysis_refuses_in_one_line_and_leaves_nothing(baseline, target, photo, lr48, analysis):
+    gt = photo[..., :64, :64]
+    degradations = ("blur:4", "noise:25.5")
+    filters = sr_hooks.faig(baseline, target, images=gt, degradations=degradations, steps=4)
+    result = sr_hooks.lam(baseline, lr48, window=WINDOW, steps=5)
+    calls = {
+        "faig": lambda: sr_hooks.faig(baseline, target, images=gt, degradations=degradations, steps=4),
+        "verify": lambda: sr_hooks.verify(filters, [gt], tops=(0.1,), random_seeds=2, input_points=0),
+        "ddr": lambda: sr_hooks.ddr(baseline, photo, patch=64, patches=4, tsne=0),
+        "check": lambda: sr_hooks.check(result, baseline, draws=3, orders=3),
+        "compare": lambda: sr_hooks.compare(baseline, target, image=lr48, window=WINDOW),
+    }
+    state = {name: value.clone() for name, value in baseline.module.state_dict().items()}
+    with SmallCard(3e5) as card:
+        with pytest.raises(ResourceError, match="does not fit into the memory of cpu") as refusal:
+            calls[analysis]()
+        assert card.live <= 2**18, "what the degradations keep for the next call, and no more"
+    assert "\n" not in str(refusal.value) and card.refusals
+    assert all(torch.equal(state[name], value) for name, value in baseline.module.state_dict().items())
+    assert hooks_on(baseline.module) == hooks_on(target.module) == 0
+
+
+@pytest.mark.slow
+def test_faig_and_check_are_equal_with_less_memory(baseline, target, photo, lr48, monkeypatch):
+    gt, degradations = photo[..., :192, :192], ("blur:4", "noise:25.5")
+
+    def faig() -> np.ndarray:
+        return sr_hooks.faig(baseline, target, images=gt, degradations=degradations, steps=4).arrays["scores"]
+
+    with SmallCard() as card:
+        plain = faig()
+    with SmallCard(0.9 * card.peak) as small:
+        assert relative(faig(), plain) < 1e-5 and small.refusals
+    monkeypatch.setattr(
+        importlib.import_module("sr_hooks.faithfulness.check"), "calibrate", lambda *_: ExecutionPlan(False, 4)
+    )
+    result = sr_hooks.lam(baseline, lr48, window=WINDOW, steps=5)
+
+    def check() -> np.ndarray:
+        return np.array(sr_hooks.check(result, baseline, draws=3, orders=3).verdicts[2].figures["map"]["deletion"])
+
+    plain = check()
+    with SmallCard(8e6) as small:
+        assert relative(check(), plain) < 1e-4 and small.refusals
+
+
+@pytest.mark.slow
+def test_a_watched_run_goes_on_without_the_analysis_bit_for_bit(caplog):
+    plain = loop(12)
+    options = {"lam": {"window": (4, 4, 16), "every": 2, "budget": "off"}, "images": torch.rand(1, 3, 256, 256)}
+    with SmallCard(4e6) as card, caplog.at_level(logging.INFO, logger="sr_hooks"):
+        watched = loop(12, options)
+    assert card.refusals and watched == plain
+    lines = [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
+    assert len(lines) == 1 and "\n" not in lines[0]
+    assert "lam ran out of memory at iteration 2 and is disabled; training goes on" in lines[0]
+    assert "give a smaller image" in lines[0]
+    gc.collect()
+    assert card.live < 1e6
+
+
+def test_the_command_line_says_it_in_one_line(tmp_path, lr48, capsys):
+    from sr_hooks.images.image import write_image
+
+    write_image(lr48, tmp_path / "lr.png")
+    command = ["lam", "--model", "demo:baseline", "--image", str(tmp_path / "lr.png"), "--window", "0,0,192"]
+    with SmallCard(1e6):
+        assert main([*command, "--steps", "2", "--out", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err.strip().splitlines()
+    assert error[-1].startswith("sr-hooks: lam of CompactResNet baseline does not fit into the memory of cpu")
+    assert not (tmp_path / "out").exists()

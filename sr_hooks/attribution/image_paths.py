@@ -7,14 +7,25 @@ from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import torch
+from torch.nn import functional as F
 
 from sr_hooks.core import registry as plugins
 from sr_hooks.errors import OptionError, nearest
 from sr_hooks.hookspecs import hookimpl
-from sr_hooks.images.image import blur
+from sr_hooks.images.image import blur, numbers_beside
 from sr_hooks.images.windows import Box
 
-__all__ = ["BlurPath", "CustomPath", "ImagePath", "LinearPath", "PerFrame", "Within", "arc_length", "make_path"]
+__all__ = [
+    "BlurPath",
+    "CustomPath",
+    "ImagePath",
+    "LinearPath",
+    "PerFrame",
+    "Within",
+    "make_path",
+    "path_lengths",
+    "time_at",
+]
 
 
 class ImagePath(ABC):
@@ -55,7 +66,7 @@ class LinearPath(ImagePath):
 
     def __call__(self, image: torch.Tensor, times: Sequence[float]) -> torch.Tensor:
         start = self.baseline(image)
-        t = torch.tensor(times, dtype=image.dtype, device=image.device).view(-1, 1, 1, 1)
+        t = numbers_beside(image, times).to(image.dtype).view(-1, 1, 1, 1)
         return start * (1 - t) + image * t
 
 
@@ -101,30 +112,36 @@ class PerFrame(ImagePath):
         return torch.stack([self.path(frame, times) for frame in image.unbind(1)], dim=1)
 
 
-def arc_length(path: ImagePath, image: torch.Tensor, pieces: int = 32) -> Callable[[float], float]:
-    """The map from a share s of the path's length, in [0, 1], to the time t at which it is reached.
+def path_lengths(path: ImagePath, image: torch.Tensor, pieces: int = 32) -> torch.Tensor:
+    """The path's length up to equally spread times, (pieces + 1,) float64 on the image's device, 0 first.
 
-    Length is the distance between images. Nodes at equal s are spread by how much the image changes.
+    Length is the distance between images.
     """
     times = [i / pieces for i in range(pieces + 1)]
-    previous, lengths = path(image, times[:1]), [0.0]
+    previous, steps = path(image, times[:1]), []
     for start in range(1, pieces + 1, 8):
         points = torch.cat([previous, path(image, times[start : start + 8])])
-        steps = (points[1:] - points[:-1]).flatten(1).double().norm(dim=1)
-        for step in steps.tolist():
-            lengths.append(lengths[-1] + step)
+        steps.append((points[1:] - points[:-1]).flatten(1).double().norm(dim=1))
         previous = points[-1:]
-    total = lengths[-1]
+    return F.pad(torch.cat(steps).cumsum(0), (1, 0))
 
-    def time_at(share: float) -> float:
+
+def time_at(lengths: Sequence[float]) -> Callable[[float], float]:
+    """The map from a share s of the path's length, in [0, 1], to the time t at which it is reached.
+
+    Nodes at equal s are spread by how much the image changes. `lengths` are those of `path_lengths`.
+    """
+    total, pieces = lengths[-1], len(lengths) - 1
+
+    def time_of(share: float) -> float:
         if share <= 0 or share >= 1 or not total > 0:
             return min(max(share, 0.0), 1.0)
         wanted = share * total
         i = next(i for i in range(1, len(lengths)) if lengths[i] >= wanted)
         step = lengths[i] - lengths[i - 1]
-        return times[i - 1] + (times[i] - times[i - 1]) * ((wanted - lengths[i - 1]) / step if step > 0 else 0.0)
+        return (i - 1 + ((wanted - lengths[i - 1]) / step if step > 0 else 0.0)) / pieces
 
-    return time_at
+    return time_of
 
 
 def make_path(path: str | ImagePath | Callable[..., Any], *, seed: int = 0) -> ImagePath:

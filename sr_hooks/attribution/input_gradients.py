@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import torch
@@ -20,42 +20,111 @@ from sr_hooks.inference.memory.fallback import attempt
 from sr_hooks.networks.calling import tensor_float_32
 from sr_hooks.networks.network import Network
 
-__all__ = ["Gradients", "Sample", "Tally"]
+__all__ = ["Facts", "Gradients", "Sample", "Samples", "Tally"]
+
+_SIZES = (
+    1,
+    2,
+    3,
+    4,
+    6,
+    9,
+    12,
+    17,
+    21,
+    26,
+    33,
+    42,
+    51,
+    65,
+    84,
+    106,
+    128,
+)  # of a cone's batches: each size is recorded once
 
 
 @dataclass(frozen=True)
-class Sample:
-    """At one input and for one window: the objective, its gradient (1,C,h,w) and what was met on the way.
+class Facts:
+    """What was met at one input and for one window.
 
     Attributes:
-        nonfinite: entries of the gradient that were NaN or infinite and are 0 here.
+        value: the objective.
+        nonfinite: entries of the gradient that were NaN or infinite and are 0 there.
         low, high: extremes of the output, as far as it was computed.
         broken: values of the output that were NaN or infinite.
-        output: (1,C,H,W), as far as it was computed, on the CPU; None where it was not requested.
     """
 
     value: float
-    gradient: torch.Tensor
     nonfinite: int
     low: float
     high: float
     broken: int
-    output: torch.Tensor | None = None
+
+    @classmethod
+    def of(cls, row: Sequence[float]) -> Facts:
+        """From a row of `Samples.facts`."""
+        value, nonfinite, low, high, broken = row
+        return cls(value, int(nonfinite), low, high, int(broken))
+
+
+@dataclass(frozen=True)
+class Sample:
+    """At one input and for one window: the gradient (1,C,h,w) on the CPU, and what was met."""
+
+    gradient: torch.Tensor
+    facts: Facts
 
 
 @dataclass
 class Tally:
-    """What was met over several samples; see `Sample`."""
+    """What was met over several samples; see `Facts`."""
 
     nonfinite: int = 0
     low: float = math.inf
     high: float = -math.inf
     broken: int = 0
 
-    def add(self, sample: Sample) -> None:
-        self.nonfinite += sample.nonfinite
-        self.broken += sample.broken
-        self.low, self.high = min(self.low, sample.low), max(self.high, sample.high)
+    def add(self, facts: Facts) -> None:
+        self.nonfinite += facts.nonfinite
+        self.broken += facts.broken
+        self.low, self.high = min(self.low, facts.low), max(self.high, facts.high)
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Gradients for windows at points, on the network's device.
+
+    Attributes:
+        pairs: of each sample the number of the point and the index of the window.
+        gradients: (S,C,h,w) float32, 0 where an entry was not finite.
+        facts: (S,5) float64, the fields of `Facts`.
+        outputs: the outputs (1,C,H,W) at the points for which they were requested, as far as they were computed.
+    """
+
+    pairs: Sequence[tuple[int, int]]
+    gradients: torch.Tensor
+    facts: torch.Tensor
+    outputs: Mapping[int, torch.Tensor] = field(default_factory=dict)
+
+    def on_cpu(self) -> list[dict[int, Sample]]:
+        """For each point the samples of its windows, by the window's index; an accelerator is waited for once."""
+        gradients, facts = to_cpu(self.gradients, self.facts)
+        points: list[dict[int, Sample]] = [{} for _ in range(1 + max(point for point, _ in self.pairs))]
+        for row, ((point, index), numbers) in enumerate(zip(self.pairs, facts.tolist(), strict=True)):
+            points[point][index] = Sample(gradients[row : row + 1], Facts.of(numbers))
+        return points
+
+    @staticmethod
+    def joined(parts: Sequence[tuple[int, Samples]]) -> Samples:
+        """The samples of several batches, each with the number of its first point."""
+        if len(parts) == 1:
+            return parts[0][1]
+        return Samples(
+            [(first + point, index) for first, part in parts for point, index in part.pairs],
+            torch.cat([part.gradients for _, part in parts]),
+            torch.cat([part.facts for _, part in parts]),
+            {first + point: output for first, part in parts for point, output in part.outputs.items()},
+        )
 
 
 class Gradients:
@@ -83,58 +152,64 @@ class Gradients:
 
     def __call__(
         self, points: torch.Tensor, wanted: Sequence[Sequence[int]], *, with_output: Sequence[int] = ()
-    ) -> list[dict[int, Sample]]:
-        """For each of the points (K,C,h,w) the samples of the windows wanted there, by the window's index.
+    ) -> Samples:
+        """The samples of the windows that are wanted at each of the points (K,C,h,w), at least one a point.
 
-        `with_output` has the numbers of the points whose samples bear the output too.
+        Nothing waits for an accelerator here. `with_output` has the numbers of the points whose outputs are given too.
         """
         layout = self.network.channels_last(self.plan.channels_last and self.window_cone is None)
         with layout, tensor_float_32(self.precision == "tf32"):  # backwards included, which run outside of `reduced`
             return self._in_batches(points, wanted, frozenset(with_output))
 
-    def output(self, points: torch.Tensor) -> torch.Tensor:
-        """The output at the points (K,C,h,w), as far as it is computed, without a gradient."""
-        with torch.no_grad(), self.network.channels_last(self.plan.channels_last and self.window_cone is None):
-            parts = [self._forward(self.plan.lay_out(to_device(x, self.network.device)))[0] for x in points.split(1)]
-        return torch.cat(parts).float().cpu()
-
     def _in_batches(
         self, points: torch.Tensor, wanted: Sequence[Sequence[int]], with_output: frozenset[int]
-    ) -> list[dict[int, Sample]]:
-        done: list[dict[int, Sample]] = []
-        while len(done) < len(points):
-            part = slice(len(done), len(done) + self.plan.batch)
-            shown = [number in with_output for number in range(len(points))[part]]
+    ) -> Samples:
+        done: list[tuple[int, Samples]] = []
+        first = 0
+        while first < len(points):
+            part = slice(first, first + self.plan.batch)
+            shown = [number - first for number in range(len(points))[part] if number in with_output]
             batch = partial(self._batch, points[part], wanted[part], shown)
             tried = attempt(partial(self.network.differentiate, batch))
             if not tried.ran_out or self.plan.batch == 1:
-                done += tried.result()
+                done.append((first, tried.result()))
+                first += len(points[part])
             else:
                 self._fixed.clear()
                 self.plan = replace(self.plan, batch=self.plan.batch // 2)
-        return done
+        return Samples.joined(done)
 
-    def _batch(
-        self, points: torch.Tensor, wanted: Sequence[Sequence[int]], shown: Sequence[bool]
-    ) -> list[dict[int, Sample]]:
-        samples: list[dict[int, Sample]] = [{} for _ in points]
+    def _batch(self, points: torch.Tensor, wanted: Sequence[Sequence[int]], shown: Sequence[int]) -> Samples:
+        turns, pairs = _turns(wanted), list[tuple[int, int]]()
+        gradients, values = list[torch.Tensor](), list[torch.Tensor]()
         with torch.enable_grad():
-            x = self.plan.lay_out(to_device(points.detach(), self.network.device)).requires_grad_()
+            x = self.plan.lay_out(to_device(self._filled(points.detach()), self.network.device)).requires_grad_()
             output, values_of = self._forward(x)
             if not output.requires_grad:
                 raise self._no_gradient(x.detach())
-            windows = sorted({index for each in wanted for index in each})
-            for index in windows:
-                rows = [row for row, each in enumerate(wanted) if index in each]
-                values = values_of(rows, index)
-                last = index == windows[-1]
-                (gradient,) = self.network.gradients(values.sum(), [x], retain_graph=not last)
+            for number, turn in enumerate(turns):
+                each = [values_of(rows, index) for index, rows in turn.items()]
+                value = sum((some.sum() for some in each[1:]), each[0].sum())
+                (gradient,) = self.network.gradients(value, [x], retain_graph=number < len(turns) - 1)
                 if gradient is None:
                     raise NetworkError(f"the objective does not depend on the input of {self.network.name}")
-                for row, sample in zip(rows, self._samples(output, values, rows, gradient), strict=True):
-                    picture = output[row : row + 1].detach().float().cpu() if shown[row] else None
-                    samples[row][index] = replace(sample, output=picture)
-        return samples
+                pairs += [(row, index) for index, rows in turn.items() for row in rows]
+                gradients.append(_rows(gradient.detach(), [row for rows in turn.values() for row in rows]))
+                values += [some.detach().double() for some in each]
+        output = output.detach()
+        gradient, met = _joined(gradients).float(), _rows(_extremes(output), [row for row, _ in pairs])
+        finite = torch.isfinite(gradient)
+        facts = torch.cat([torch.stack([_joined(values), (~finite).flatten(1).sum(1).double()], dim=1), met], dim=1)
+        outputs = {row: output[row : row + 1].float() for row in shown}
+        return Samples(pairs, gradient.where(finite, 0.0).contiguous(), facts, outputs)
+
+    def _filled(self, points: torch.Tensor) -> torch.Tensor:
+        """The points, the last of them repeated up to a size of batches that a cone is recorded for."""
+        if self.window_cone is None:
+            return points
+        size = min((size for size in _SIZES if size >= len(points)), default=len(points))
+        more = min(size, max(self.plan.batch, len(points))) - len(points)
+        return torch.cat([points, points[-1:].expand(more, *points.shape[1:])]) if more else points
 
     def _forward(self, x: torch.Tensor) -> tuple[torch.Tensor, Callable[[list[int], int], torch.Tensor]]:
         """The output, and a function (rows, window's index) to the objective's values there."""
@@ -153,7 +228,7 @@ class Gradients:
             shown, values = cone(x, self._fixed[len(x)])
         assert shown is not None
         positions = {index: position for position, index in enumerate(self.window_cone.indices)}
-        return shown, lambda rows, index: self._differentiable(values[positions[index]])[rows]
+        return shown, lambda rows, index: _rows(self._differentiable(values[positions[index]]), rows)
 
     def _image(self, x: torch.Tensor) -> torch.Tensor:
         """(N,C,h,w): of clips the frame that stands where the window's does."""
@@ -169,9 +244,8 @@ class Gradients:
         return NetworkError(f"no gradient reaches the input of {self.network.name}: {where}")
 
     def _objective(self, output: torch.Tensor, x: torch.Tensor, rows: list[int], window: Window) -> torch.Tensor:
-        whole = len(rows) == len(x)
         try:
-            values = self.objective(output if whole else output[rows], x if whole else x[rows], window)
+            values = self.objective(_rows(output, rows), _rows(x, rows), window)
         except SRHooksError:
             raise
         except Exception as error:
@@ -193,23 +267,32 @@ class Gradients:
             )
         return values
 
-    def _samples(
-        self, output: torch.Tensor, values: torch.Tensor, rows: list[int], gradient: torch.Tensor
-    ) -> list[Sample]:
-        """Everything on its way to the CPU at once, so that an accelerator is waited for a single time."""
-        gradient, output = gradient.detach().float(), output.detach()[rows]
-        finite, sane = torch.isfinite(gradient), torch.isfinite(output)
-        facts = [
-            values.detach().double(),
-            (~finite)[rows].flatten(1).sum(1),
-            output.where(sane, torch.inf).flatten(1).amin(1),
-            output.where(sane, -torch.inf).flatten(1).amax(1),
-            (~sane).flatten(1).sum(1),
-        ]
-        gradient, table = to_cpu(
-            gradient.where(finite, 0.0)[rows].contiguous(), torch.stack([fact.double() for fact in facts], dim=1)
-        )
-        return [
-            Sample(value, gradient[i : i + 1], int(nonfinite), low, high, int(broken))
-            for i, (value, nonfinite, low, high, broken) in enumerate(table.tolist())
-        ]
+
+def _turns(wanted: Sequence[Sequence[int]]) -> list[dict[int, list[int]]]:
+    """The backwards of a batch, each as window to rows: a row has one window a turn, so one backward serves all."""
+    turns: list[dict[int, list[int]]] = [{} for _ in range(max(map(len, wanted)))]
+    for row, windows in enumerate(wanted):
+        for turn, index in zip(turns, windows, strict=False):
+            turn.setdefault(index, []).append(row)
+    return turns
+
+
+def _rows(tensor: torch.Tensor, rows: Sequence[int]) -> torch.Tensor:
+    """Rows of a tensor; a view where they follow each other, so that nothing is copied and no index is sent."""
+    if len(rows) == len(tensor) and list(rows) == list(range(len(tensor))):
+        return tensor
+    if list(rows) == list(range(rows[0], rows[0] + len(rows))):
+        return tensor[rows[0] : rows[0] + len(rows)]
+    return tensor.index_select(0, to_device(torch.tensor(rows), tensor.device))
+
+
+def _joined(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
+    return tensors[0] if len(tensors) == 1 else torch.cat(list(tensors))
+
+
+def _extremes(output: torch.Tensor) -> torch.Tensor:
+    """(N,3) float64: of each output the least and the largest finite value, and how many are not finite."""
+    sane = torch.isfinite(output)
+    low = output.where(sane, torch.inf).flatten(1).amin(1)
+    high = output.where(sane, -torch.inf).flatten(1).amax(1)
+    return torch.stack([low.double(), high.double(), (~sane).flatten(1).sum(1).double()], dim=1)

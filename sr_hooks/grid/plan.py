@@ -193,7 +193,11 @@ def load_network(entry: NetworkRequest, device: str) -> Network:
     network.name = entry.name
     if network.frames:
         raise NetworkError(f"{entry.name} takes clips, and a grid is of images: run sr-hooks lam on each clip")
-    return network.to(device)
+    try:
+        network.module.to(torch.device(device))
+    except (RuntimeError, AssertionError) as error:
+        raise OptionError(f"device {device}: {str(error).splitlines()[0]}") from None
+    return network
 
 
 def read_cached_image(request: ImageRequest) -> torch.Tensor:

@@ -23,7 +23,7 @@ __all__ = ["GridRequest", "ImageRequest", "NetworkRequest", "Windows", "parse_re
 Windows = tuple[tuple[int, int, int, int] | Region, ...] | None
 """Each (top, left, height, width) in output pixels, or a mask; None for the square with most edges."""
 
-_KEYS = ("networks", "images", "windows", "hr", "analyses", "check", "figure", "background", "device")
+_KEYS = ("networks", "images", "windows", "hr", "analyses", "check", "figure", "background")
 _IMAGE_KEYS = ("file", "windows", "background")
 _FACTS = ("scale", "input_range", "mean", "std", "bgr", "multiple", "weights_key", "weights_prefix")
 _NETWORK_KEYS = ("model", "arguments", "weights", *_FACTS, "analyses")
@@ -62,7 +62,6 @@ class GridRequest:
         analyses: name to options.
         check: whether each map's faithfulness is checked too (`sr_hooks.check`).
         figure: the options of all figures that are stated (`sr_hooks.figures.FigureOptions`).
-        device: cpu, cuda, cuda:1, ...; auto is cuda if a GPU is present. No part of what is asked.
     """
 
     networks: tuple[NetworkRequest, ...]
@@ -71,7 +70,6 @@ class GridRequest:
     analyses: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"lam": {}})
     check: bool = False
     figure: Mapping[str, Any] = field(default_factory=dict)
-    device: str = field(default="auto", compare=False)
 
     def options_of(self, network: NetworkRequest, analysis: str) -> dict[str, Any] | None:
         """The options of an analysis for one network; None if the network leaves the analysis out."""
@@ -122,8 +120,7 @@ def parse_request(content: Any, *, where: str = "grid", base: Path | None = None
         where,
         base,
     )
-    device = str(content.get("device", "auto"))
-    return GridRequest(networks, images, hr, analyses, bool(content.get("check", False)), figure, device)
+    return GridRequest(networks, images, hr, analyses, bool(content.get("check", False)), figure)
 
 
 def _analyses(value: Any, where: str, base: Path, *, hr: bool) -> dict[str, dict[str, Any]]:

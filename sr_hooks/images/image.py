@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -205,17 +206,27 @@ def reflect_pad(x: torch.Tensor, top: int, bottom: int, left: int, right: int) -
 
 def gaussian_kernel(std: float, size: int, *, dtype: torch.dtype = torch.float64) -> torch.Tensor:
     """1-D sampled Gaussian of `size` taps that sums to 1; std 0 is a delta."""
-    distance = torch.arange(size, dtype=torch.float64) - size // 2
-    if std <= 0:
-        return (distance == 0).to(dtype)
-    weights = torch.exp(-(distance**2) / (2 * std**2))
-    return (weights / weights.sum()).to(dtype)
+    return gaussian_kernels(torch.tensor([std], dtype=torch.float64), size)[0].to(dtype)
 
 
-def blur(x: torch.Tensor, stds: list[float], size: int = 9) -> torch.Tensor:
+def gaussian_kernels(stds: torch.Tensor, size: int) -> torch.Tensor:
+    """(K,) float64 to (K,size): sampled Gaussians on the device of `stds`, which sum to 1; std 0 is a delta."""
+    distance = torch.arange(size, dtype=torch.float64, device=stds.device) - size // 2
+    stds = stds[:, None]
+    weights = torch.where(stds > 0, torch.exp(-(distance**2) / (2 * stds**2)), (distance == 0).double())
+    return weights / weights.sum(dim=1, keepdim=True)
+
+
+def numbers_beside(x: torch.Tensor, values: Sequence[float]) -> torch.Tensor:
+    """(K,) float64 on the device of x, which is not waited for."""
+    numbers = torch.tensor(values, dtype=torch.float64)
+    return numbers.pin_memory().to(x.device, non_blocking=True) if x.is_cuda else numbers.to(x.device)
+
+
+def blur(x: torch.Tensor, stds: Sequence[float], size: int = 9) -> torch.Tensor:
     """One image (1,C,H,W) blurred by each isotropic Gaussian: (len(stds),C,H,W); border reflect-101, stds in pixels."""
     half = size // 2
-    kernels = torch.stack([gaussian_kernel(std, size, dtype=torch.float32) for std in stds]).to(x.device, x.dtype)
+    kernels = gaussian_kernels(numbers_beside(x, stds), size).to(x.dtype)
     count, channels = len(stds), x.shape[1]
     padded = reflect_pad(x, half, half, half, half).transpose(0, 1)  # (C,1,H,W): channels as a batch
     rows = F.conv2d(padded, kernels.view(count, 1, size, 1))

@@ -67,7 +67,7 @@ def to_cpu(*tensors: torch.Tensor) -> list[torch.Tensor]:
     """The tensors on the CPU, waited for once."""
     copies = [tensor.to("cpu", non_blocking=True) for tensor in tensors]
     if tensors[0].device.type == "cuda":
-        torch.cuda.synchronize(tensors[0].device)
+        torch.cuda.current_stream(tensors[0].device).synchronize()
     return copies
 
 

@@ -1,10 +1,10 @@
-"""Compute LAM results from images and windows: group windows, place nodes along the path, sum gradients."""
+"""Compute LAM results from images and windows: group windows, integrate along the path, complete the results."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,16 +13,16 @@ from sr_hooks.analyses.lam.published import integrate_as_published
 from sr_hooks.analyses.lam.question import Question
 from sr_hooks.analyses.lam.result import LamResult, Origin
 from sr_hooks.analyses.lam.verdict import Deviation, clip_scalars, clip_words, deviation_of, judge
-from sr_hooks.attribution.image_paths import ImagePath, Within, arc_length
-from sr_hooks.attribution.input_gradients import Gradients, Sample, Tally
-from sr_hooks.attribution.quadrature import Bisection, Node
+from sr_hooks.attribution.image_paths import Within
+from sr_hooks.attribution.input_gradients import Gradients
+from sr_hooks.attribution.path_integrals import Integrand, Key, PathIntegral
 from sr_hooks.attribution.receptive_field.own_output import OwnOutput, apart, own_output
 from sr_hooks.attribution.receptive_field.proved_cones import WindowCone, WindowCones
 from sr_hooks.errors import OptionError
 from sr_hooks.images.image import as_batch, sha256_of
 from sr_hooks.images.regions import Region, region_psnr_of_part
 from sr_hooks.images.windows import Box
-from sr_hooks.inference.calibration import ExecutionPlan, calibrate
+from sr_hooks.inference.calibration import ExecutionPlan, calibrate, to_cpu
 from sr_hooks.results.result import with_warnings
 from sr_hooks.statistics import measures
 
@@ -35,14 +35,11 @@ _SAME_REDUCED = 0.3  # the same in a reduced precision, whose deviation is measu
 _LENGTH_OF_ALL = 256 * 256  # pixels up to which the path's length is that of whole images, with or without a cone
 
 
-@dataclass
+@dataclass(frozen=True)
 class _WindowIntegral:
-    """The integral of one window of one image on the canvas, its nodes and error estimate, and what was counted."""
+    """The integral of one window of one image on the canvas, and how it was computed."""
 
-    attribution: torch.Tensor
-    nodes: list[Node]
-    error: float | None
-    tally: Tally
+    integral: PathIntegral
     plan: ExecutionPlan
     deviation: Deviation | None = None
     cone: dict[str, Any] | str | None = None
@@ -65,14 +62,14 @@ class Explanation:
         if self.options.compat == "lam_demo":
             return [result for image in self.images for result in self._published(image)]
         shape = tuple(self.images[0].shape[1:])
-        plan = calibrate(self.network, shape, self.precision)
+        plan = self.question.strategy.planned(calibrate(self.network, shape, self.precision), self.network, shape)
         window_cones = self.question.window_cones(shape, self.precision)
         if window_cones and not self._shows_all(window_cones) and not window_cones.confirm():
             window_cones = self.question.window_cones(shape, self.precision, again=True)
         groups: list[WindowCone | None] = [*window_cones.groups] if window_cones and window_cones.groups else [None]
         near = None if window_cones is None or self._shows_all(window_cones) else window_cones.groups
         outputs = [own_output(self.network, image, near) for image in self.images]
-        integrals: dict[tuple[int, int], _WindowIntegral] = {}
+        integrals: dict[Key, _WindowIntegral] = {}
         for group in groups:
             integrals |= self._compared(group, plan, window_cones.reason if window_cones else "", outputs)
         return [
@@ -89,7 +86,7 @@ class Explanation:
 
     def _compared(
         self, group: WindowCone | None, plan: ExecutionPlan, reason: str, outputs: list[OwnOutput]
-    ) -> dict[tuple[int, int], _WindowIntegral]:
+    ) -> dict[Key, _WindowIntegral]:
         """The integrals of a group's windows; of the whole network where the cone's output is not the network's."""
         answers, at_images = self._integrate(group, plan, reason)
         off = max((_apart(part, outputs[row], group) for row, part in at_images.items()), default=0.0)
@@ -107,27 +104,32 @@ class Explanation:
 
     def _integrate(
         self, group: WindowCone | None, plan: ExecutionPlan, reason: str
-    ) -> tuple[dict[tuple[int, int], _WindowIntegral], dict[int, torch.Tensor]]:
+    ) -> tuple[dict[Key, _WindowIntegral], dict[int, torch.Tensor]]:
         """By image and window the integral; and by image the output at the image itself, as far as it is computed."""
-        indices = group.indices if group else tuple(range(len(self.windows)))
+        height, width = self.images[0].shape[-2:]
         gradients = self._gradients(plan, group, self.precision)
         path = Within(self.question.path, group.inputs) if group else self.question.path
-        steps = None if self.options.steps == "auto" else int(self.options.steps)
-        requested = [(row, index) for row in range(len(self.images)) for index in indices]
-        rules = {key: Bisection(tolerance=self.options.tolerance, steps=steps) for key in requested}
-        tallies, at_images = self._bisect(gradients, path, rules)
+        integrand = Integrand(
+            gradients,
+            path,
+            self.question.path if height * width <= _LENGTH_OF_ALL else path,
+            torch.cat(self.images) if len(self.images) > 1 else self.images[0],
+            group.indices if group else tuple(range(len(self.windows))),
+            self.options.tolerance,
+            None if self.options.steps == "auto" else int(self.options.steps),
+            self.question.progress,
+        )
+        integrals = self.question.strategy.integrals(integrand)
         exact = self._exactly(group, plan) if self.precision != "float32" else None
         answers = {}
-        for (row, index), rule in rules.items():
+        for (row, index), integral in integrals.items():
             answers[row, index] = _WindowIntegral(
-                self._on_canvas(rule.integral(), group),
-                rule.nodes,
-                rule.error,
-                tallies[row, index],
+                replace(integral, attribution=self._on_canvas(integral.attribution, group)),
                 gradients.plan,
-                deviation_of(rule.nodes, partial(_sample, exact, index)) if exact else None,
+                deviation_of(integral.nodes(), partial(_gradients_at, exact, index)) if exact else None,
                 _facts(group) if group else (f"off: {reason}" if reason else None),
             )
+        at_images = {row: each.at_image for (row, _), each in integrals.items() if each.at_image is not None}
         return answers, at_images
 
     def _exactly(self, group: WindowCone | None, plan: ExecutionPlan) -> Gradients:
@@ -145,48 +147,6 @@ class Explanation:
         canvas[(..., *group.inputs.slices)] = attribution
         return canvas
 
-    def _bisect(
-        self, gradients: Gradients, path: ImagePath, rules: dict[tuple[int, int], Bisection]
-    ) -> tuple[dict[tuple[int, int], Tally], dict[int, torch.Tensor]]:
-        """Feed the rules of each image (row) and window (index) until none asks for more."""
-        height, width = self.images[0].shape[-2:]
-        measured = self.question.path if height * width <= _LENGTH_OF_ALL else path
-        times = [arc_length(measured, image) for image in self.images]
-        tallies, at_images = {key: Tally() for key in rules}, dict[int, torch.Tensor]()
-        while True:
-            requests = {key: rule.request() for key, rule in rules.items()}
-            requested, points = [], []
-            for row, image in enumerate(self.images):
-                positions = sorted(
-                    {position for key, request in requests.items() if key[0] == row for position in request}
-                )
-                requested += [(row, position) for position in positions]
-                if positions:
-                    points.append(path(image, [times[row](position) for position in positions]))
-            if not requested:
-                return tallies, at_images
-            joined = torch.cat(points)
-            wanted = [
-                [i for (r, i), request in requests.items() if r == row and position in request]
-                for row, position in requested
-            ]
-            ends = [
-                at
-                for at, (row, position) in enumerate(requested)
-                if position == 1 and _is_image(joined[at], self.images[row][0], gradients.window_cone)
-            ]
-            samples = gradients(joined, wanted, with_output=ends)
-            at_images |= {requested[at][0]: _output_of(samples[at]) for at in ends}
-            self.question.progress.update(len(requested))
-            for key, rule in rules.items():
-                nodes = []
-                for at, (row, position) in enumerate(requested):
-                    if row == key[0] and key[1] in samples[at]:
-                        sample = samples[at][key[1]]
-                        tallies[key].add(sample)
-                        nodes.append(Node(position, joined[at : at + 1], sample.gradient, sample.value))
-                rule.feed(nodes)
-
     def _published(self, image: torch.Tensor) -> list[LamResult]:
         options = self.options
         if self.network.frames:
@@ -198,14 +158,13 @@ class Explanation:
         out = []
         for index, window in enumerate(self.windows):
             published = integrate_as_published(self.network, image, window, steps, self.question.progress)
-            integral = _WindowIntegral(published.attribution, published.nodes, None, published.tally, ExecutionPlan())
-            out.append(self._result(image, index, integral, output))
+            out.append(self._result(image, index, _WindowIntegral(published, ExecutionPlan()), output))
         return out
 
-    def _result(self, image: torch.Tensor, index: int, integral: _WindowIntegral, output: OwnOutput) -> LamResult:
-        window, nodes, attribution = self.windows[index], integral.nodes, integral.attribution
+    def _result(self, image: torch.Tensor, index: int, answer: _WindowIntegral, output: OwnOutput) -> LamResult:
+        window, integral = self.windows[index], answer.integral
+        attribution, change = integral.attribution, integral.change
         h, w = image.shape[-2:]
-        change = nodes[-1].value - nodes[0].value
         total = sum(float(channel.double().sum()) for channel in attribution[0])
         # Not over the change alone: attributions of both signs may cancel to almost none of it.
         size = max(sum(float(channel.double().abs().sum()) for channel in attribution[0]), abs(change))
@@ -213,7 +172,7 @@ class Explanation:
         arrays = {
             "attribution": attribution[0].numpy(),
             "lr": image[0].numpy(),
-            "nodes": np.array([node.position for node in nodes]),
+            "nodes": np.array(integral.positions),
         }
         top, left, height, width = window.as_tuple()
         box, shown = output.around(Box(top, top + height, left, left + width))
@@ -233,14 +192,14 @@ class Explanation:
             "gini": concentration,
             "completeness_gap": gap,
             "error": integral.error,
-            "precision_deviation": integral.deviation.map if integral.deviation else None,
-            "di_deviation": integral.deviation.diffusion_index if integral.deviation else None,
+            "precision_deviation": answer.deviation.map if answer.deviation else None,
+            "di_deviation": answer.deviation.diffusion_index if answer.deviation else None,
             "objective_change": change,
-            "steps": len(nodes) - (1 if self.options.compat else 0),
+            "steps": len(integral.positions) - (1 if self.options.compat else 0),
             "nonfinite": integral.tally.nonfinite,
             "output_range": [integral.tally.low, integral.tally.high],
             "healed": self.network.clones_outputs,
-            "cone": integral.cone,
+            "cone": answer.cone,
         }
         if not whole:
             scalars["output_part"] = [box.top, box.left, *box.size]
@@ -248,7 +207,7 @@ class Explanation:
             scalars["window_psnr"] = region_psnr_of_part(
                 shown, (box.top, box.left), output.size, as_batch(self.options.gt, what="the ground truth"), window
             )
-        plan = integral.plan
+        plan = answer.plan
         provenance = {
             "input_sha256": sha256_of(image),
             "objective": self.question.objective.name,
@@ -258,8 +217,8 @@ class Explanation:
         if isinstance(window, Region):
             provenance["region_sha256"] = window.sha256()
         verdict = judge(scalars, values, integral.tally.broken, self.options.tolerance)
-        if integral.unrepeatable:
-            warning = f"not repeatable: two forwards on this very image differ by {100 * integral.unrepeatable:.2g} %"
+        if answer.unrepeatable:
+            warning = f"not repeatable: two forwards on this very image differ by {100 * answer.unrepeatable:.2g} %"
             verdict = with_warnings(verdict, [warning])
             provenance["warnings"] = [warning]
         if self.network.frames:
@@ -270,22 +229,13 @@ class Explanation:
         return result
 
 
-def _output_of(samples: dict[int, Sample]) -> torch.Tensor:
-    return cast("torch.Tensor", next(iter(samples.values())).output)
-
-
-def _is_image(point: torch.Tensor, image: torch.Tensor, group: WindowCone | None) -> bool:
-    """Whether a point of the path is the image itself; a path of a plugin may end elsewhere."""
-    return torch.allclose(point, image[(..., *group.inputs.slices)] if group else image, atol=1e-5)
-
-
 def _apart(part: torch.Tensor, output: OwnOutput, group: WindowCone | None) -> float:
     """How far an output computed for the gradients is from the network's own."""
     return apart(part, output.at(group.output) if group else output.parts[0][1])
 
 
-def _sample(gradients: Gradients, index: int, point: torch.Tensor) -> Sample:
-    return gradients(point, [[index]])[0][index]
+def _gradients_at(gradients: Gradients, index: int, points: torch.Tensor) -> torch.Tensor:
+    return to_cpu(gradients(points, [[index]] * len(points)).gradients)[0]
 
 
 def _facts(group: WindowCone) -> dict[str, Any]:

@@ -6,21 +6,21 @@ root of the gradient magnitude taken over the whole output and not smoothed, NaN
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import cv2
 import numpy as np
 import torch
 
-from sr_hooks.attribution.input_gradients import Gradients, Sample, Tally
+from sr_hooks.attribution.input_gradients import Gradients, Tally
 from sr_hooks.attribution.objectives import Objective
-from sr_hooks.attribution.quadrature import Node
+from sr_hooks.attribution.path_integrals import Node, PathIntegral
 from sr_hooks.images.windows import Window
 from sr_hooks.inference.calibration import ExecutionPlan
 from sr_hooks.networks.network import Network
 
-__all__ = ["Published", "PublishedGradient", "integrate_as_published"]
+__all__ = ["PublishedGradient", "integrate_as_published"]
 
 SIGMA, KERNEL = 1.2, 9
 
@@ -37,15 +37,6 @@ class PublishedGradient(Objective):
         return window.crop(magnitude).sum(dim=(1, 2, 3))
 
 
-@dataclass(frozen=True)
-class Published:
-    """The published attribution (1,C,h,w), its nodes from baseline to image, and what was counted on the way."""
-
-    attribution: torch.Tensor
-    nodes: list[Node]
-    tally: Tally
-
-
 def blurred(image: np.ndarray, steps: int) -> list[np.ndarray]:
     """steps + 1 images (h,w,C) from the baseline to the image."""
     axis = np.arange(KERNEL) - KERNEL // 2
@@ -60,19 +51,22 @@ def blurred(image: np.ndarray, steps: int) -> list[np.ndarray]:
 
 def integrate_as_published(
     network: Network, image: torch.Tensor, window: Window, steps: int, progress: Any
-) -> Published:
-    """The right-end sum of gradient times step of the image, one image at a time."""
+) -> PathIntegral:
+    """The right-end sum of gradient times step of the image, one image at a time; without an estimate of its error."""
     gradients = Gradients(network, PublishedGradient(), [window], ExecutionPlan(), "float32")
     images = blurred(np.ascontiguousarray(image[0].permute(1, 2, 0).cpu().numpy()), steps)
     points = [torch.from_numpy(np.ascontiguousarray(i.transpose(2, 0, 1)))[None] for i in images]
     attribution = torch.zeros_like(points[0], dtype=torch.float64)
-    nodes: list[Node] = []
-    tally = Tally()
+    nodes, values, tally = list[Node](), list[float](), Tally()
     for step, point in enumerate(points):
-        sample: Sample = gradients(point, [[0]])[0][0]
-        tally.add(sample if step else replace(sample, nonfinite=0))  # the baseline's gradient is not summed
+        sample = gradients(point, [[0]]).on_cpu()[0][0]
+        facts = sample.facts
+        tally.add(facts if step else replace(facts, nonfinite=0))  # the baseline's gradient is not summed
         if step:
             attribution += sample.gradient.double() * (point.double() - points[step - 1].double())
             progress.update(1)
-        nodes.append(Node(step / steps, point, sample.gradient, sample.value))
-    return Published(attribution.float(), nodes, tally)
+        nodes.append(Node(step / steps, point, sample.gradient))
+        values.append(facts.value)
+    positions = [node.position for node in nodes]
+    change = values[-1] - values[0]
+    return PathIntegral(attribution.float(), positions, change, None, tally, None, lambda: nodes)

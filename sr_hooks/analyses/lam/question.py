@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from sr_hooks.attribution.image_paths import PerFrame, make_path
 from sr_hooks.attribution.objectives import make_objective
+from sr_hooks.attribution.path_integrals import SmallRounds, Strategy
 from sr_hooks.attribution.receptive_field.proved_cones import WindowCones
+from sr_hooks.attribution.wide_rounds import WideRounds
 from sr_hooks.errors import OptionError
 from sr_hooks.images.windows import Window
 from sr_hooks.inference.calibration import calibrate
@@ -15,11 +19,16 @@ from sr_hooks.networks.network import Network
 if TYPE_CHECKING:
     from sr_hooks.analyses.lam.options import LamOptions
 
-__all__ = ["Question"]
+__all__ = ["Question", "strategy_of"]
+
+
+def strategy_of(device: torch.device) -> Strategy:
+    """How nodes are placed and computed on a device."""
+    return SmallRounds() if device.type == "cpu" else WideRounds()
 
 
 class Question:
-    """What all images of one call have in common: network, windows and options, and the cones found for them."""
+    """What all images of one call have in common: network, windows, options, strategy and cones."""
 
     def __init__(self, network: Network, windows: list[Window], options: LamOptions, progress: Any) -> None:
         self.network, self.windows, self.options, self.progress = network, windows, options, progress
@@ -27,6 +36,7 @@ class Question:
         self._refuse_masks()
         path = make_path(options.path, seed=options.seed)
         self.path = PerFrame(path) if network.frames else path
+        self.strategy = strategy_of(network.device)
         self._window_cones: dict[tuple[Any, ...], WindowCones] = {}
         self.saves_memory = False  # whether only what the windows depend on is computed, whatever the options say
 
@@ -54,7 +64,8 @@ class Question:
         return self._window_cones[shape, precision]
 
     def images_at_once(self, shape: tuple[int, ...]) -> int:
-        """How many images are explained together: a batch of an accelerator's; one on a CPU, where it gains nothing."""
-        if self.network.device.type == "cpu" or self.options.compat:
+        """How many images are explained together, as the strategy says; the published procedure takes one."""
+        if self.options.compat:
             return 1
-        return calibrate(self.network, shape, self.options.precision).batch
+        plan = calibrate(self.network, shape, self.options.precision)
+        return self.strategy.images_at_once(self.strategy.planned(plan, self.network, shape), shape)

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from sr_hooks.attribution.input_gradients import Sample
-from sr_hooks.attribution.quadrature import Node
+from sr_hooks.attribution.path_integrals import Node
 from sr_hooks.images.clips import stands_still
 from sr_hooks.networks.network import Network
 from sr_hooks.statistics import measures
@@ -114,12 +113,15 @@ class Deviation:
     diffusion_index: float
 
 
-def deviation_of(nodes: Sequence[Node], exactly: Callable[[torch.Tensor], Sample]) -> Deviation:
-    """The error of a map whose gradients were taken in a reduced precision; `exactly` takes one in float32.
+def deviation_of(nodes: Sequence[Node], exactly: Callable[[torch.Tensor], torch.Tensor]) -> Deviation:
+    """The error of a map whose gradients were taken in a reduced precision.
 
     The three nodes that contribute most to the map are computed again. The errors of the other nodes are taken to be as
     large for their size and independent of these. Measured with bfloat16 on 12 maps of four networks, whose errors
     reach from 0.1 to 140 %: the true error is 0.75 to 1.32 times the estimate.
+
+    Args:
+        exactly: takes points (K,C,h,w), and gives the gradients there in float32, on the CPU.
     """
     ends = zip([nodes[0], *nodes[:-1]], [*nodes[1:], nodes[-1]], strict=True)
     strides = [(after.point - before.point) / 2 for before, after in ends]
@@ -127,8 +129,9 @@ def deviation_of(nodes: Sequence[Node], exactly: Callable[[torch.Tensor], Sample
     sizes = [float(part.norm()) for part in parts]
     heaviest = sorted(range(len(nodes)), key=lambda number: -sizes[number])[:_NODES_AGAIN]
     reduced = exact = sum(parts, torch.zeros_like(parts[0]))
-    for number in heaviest:
-        exact = exact + exactly(nodes[number].point).gradient * strides[number] - parts[number]
+    again = exactly(torch.cat([nodes[number].point for number in heaviest])).split(1)
+    for number, gradient in zip(heaviest, again, strict=True):
+        exact = exact + gradient * strides[number] - parts[number]
     size, known = float(exact.norm()), math.hypot(*(sizes[number] for number in heaviest))
     if size == 0 or known == 0:
         return Deviation(0.0, 0.0)

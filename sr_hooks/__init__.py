@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sr_hooks.comparison.result import CompareResult
     from sr_hooks.core.options import option
     from sr_hooks.errors import SRHooksError
+    from sr_hooks.explorer.server import explore
     from sr_hooks.faithfulness.check import check
     from sr_hooks.hooks.activations import capture, intervene
     from sr_hooks.hookspecs import hookimpl
@@ -49,6 +50,7 @@ __all__ = [
     "check",
     "compare",
     "ddr",
+    "explore",
     "faig",
     "hookimpl",
     "intervene",
@@ -76,6 +78,7 @@ _SOURCES = {
     "check": "sr_hooks.faithfulness.check:check",
     "compare": "sr_hooks.comparison.compare:compare",
     "ddr": "sr_hooks.analyses.ddr.analysis:ddr",
+    "explore": "sr_hooks.explorer.server:explore",
     "faig": "sr_hooks.analyses.faig.analysis:faig",
     "hookimpl": "sr_hooks.hookspecs:hookimpl",
     "intervene": "sr_hooks.hooks.activations:intervene",

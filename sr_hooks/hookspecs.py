@@ -19,6 +19,7 @@ _COMMANDS = [
     "completion",
     "demo",
     "doctor",
+    "explore",
     "grid",
     "layers",
     "networks",

@@ -30,6 +30,8 @@ LONG: set[str] = set()
 HEAVY = {
     "accelerate",
     "basicsr",
+    "fastapi",
+    "gradio",
     "lightning",
     "matplotlib",
     "mmengine",
@@ -37,8 +39,10 @@ HEAVY = {
     "scipy",
     "sklearn",
     "spandrel",
+    "starlette",
     "tensorboard",
     "torchvision",
+    "uvicorn",
 } | {"pytorch_lightning", "transformers"}
 MAY_IMPORT = {"adapters/mmagic.py": {"mmengine"}, "adapters/lightning.py": {"lightning", "pytorch_lightning"}}
 """The modules that mmengine's configs and Lightning's users name; nobody imports them who has no such package."""

@@ -70,6 +70,10 @@ COMMANDS = {
     "demo": Command(
         "LAM and FAIG of shipped networks on photographs; needs nothing else", "sr_hooks.cli.show:add_demo_arguments"
     ),
+    "explore": Command(
+        "a page on this machine: click or drag a window of the output, and see the LAM of each network",
+        "sr_hooks.cli.show:add_explore_arguments",
+    ),
     "completion": Command(
         "print the script that lets bash, zsh or fish complete commands, flags and files",
         "sr_hooks.cli.terminal.completion:add_completion_arguments",

@@ -18,23 +18,14 @@ from sr_hooks.errors import OptionError, SRHooksError
 if TYPE_CHECKING:
     from sr_hooks.grid.request import GridRequest
 
-__all__ = ["add_arguments"]
+__all__ = ["add_arguments", "add_networks_flags", "networks_of"]
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """The arguments of `sr-hooks grid`: a grid file or flags for what is computed; flags for where and how it runs."""
     command.add_argument("file", nargs="?", type=Path, metavar="GRID.yml", help="what is asked; or the flags below")
     request = command.add_argument_group("what is asked, without a file")
-    request.add_argument("--model", nargs="+", metavar="MODEL", help="networks, as --model takes them elsewhere")
-    request.add_argument(
-        "--weights", nargs="+", metavar="FILE", help="checkpoints: one a network, in order, or all of one --model"
-    )
-    request.add_argument(
-        "--arguments",
-        nargs="+",
-        metavar="YAML",
-        help="of the architectures, e.g. '{num_feat: 64, upscale: 2}': one a network, in order, or one for all",
-    )
+    add_networks_flags(request)
     request.add_argument("--image", nargs="+", metavar="FILE", help="image files, or folders of them: ground truth")
     request.add_argument("--lr", action="store_true", help="the images are network inputs, not ground truth")
     request.add_argument(
@@ -60,6 +51,22 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     add_device_flag(how)
     add_answer_flags(command)
     command.set_defaults(command=_grid)
+
+
+def add_networks_flags(group: Any, *, required: bool = False) -> None:
+    """Add the flags that name several networks."""
+    group.add_argument(
+        "--model", nargs="+", required=required, metavar="MODEL", help="networks, as --model takes them elsewhere"
+    )
+    group.add_argument(
+        "--weights", nargs="+", metavar="FILE", help="checkpoints: one a network, in order, or all of one --model"
+    )
+    group.add_argument(
+        "--arguments",
+        nargs="+",
+        metavar="YAML",
+        help="of the architectures, e.g. '{num_feat: 64, upscale: 2}': one a network, in order, or one for all",
+    )
 
 
 def _grid(arguments: argparse.Namespace) -> int:
@@ -125,7 +132,7 @@ def _request(arguments: argparse.Namespace) -> GridRequest:
     if not arguments.model or not arguments.image:
         raise OptionError("grid needs a grid file, or --model and --image (see sr-hooks grid --help)")
     content = {
-        "networks": _networks(arguments),
+        "networks": networks_of(arguments),
         "images": arguments.image,
         "windows": arguments.window,
         "background": arguments.background,
@@ -137,7 +144,7 @@ def _request(arguments: argparse.Namespace) -> GridRequest:
     return parse_request(content, where="command line")
 
 
-def _networks(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+def networks_of(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """Each network with its weights and arguments; one model or one mapping of arguments serves all."""
     models, weights, texts = arguments.model, arguments.weights or [], arguments.arguments or []
     count = max(len(models), len(weights))

@@ -1,8 +1,10 @@
-"""The commands `show`, which prints a saved result or a watched run, and `demo`, which makes results to look at."""
+"""The commands for looking: `show` prints a saved result or a watched run, `demo` makes results, `explore` asks."""
 
 from __future__ import annotations
 
 import argparse
+import sys
+import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +17,7 @@ from sr_hooks.files.regular_files import is_file
 if TYPE_CHECKING:
     from sr_hooks.results.result import Result
 
-__all__ = ["add_demo_arguments", "add_show_arguments", "result_text"]
+__all__ = ["add_demo_arguments", "add_explore_arguments", "add_show_arguments", "result_text"]
 
 _RUN, _RESULT = "index.json", "result.json"
 
@@ -38,6 +40,34 @@ def add_demo_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, ..., auto (default: cpu)")
     add_answer_flags(command)
     command.set_defaults(command=_demo)
+
+
+def add_explore_arguments(command: argparse.ArgumentParser) -> None:
+    """The arguments of `sr-hooks explore`."""
+    from sr_hooks.cli.grid import add_networks_flags
+    from sr_hooks.cli.networks import add_device_flag
+
+    add_networks_flags(command, required=True)
+    command.add_argument("--image", type=Path, required=True, metavar="FILE", help="the input (LR) image, or a clip")
+    command.add_argument("--hr", action="store_true", help="the image is HR: shrink it by the scale first (bicubic)")
+    command.add_argument(
+        "--background",
+        metavar="COLOUR",
+        help="the colour below transparent pixels: white, #808080; else they are refused",
+    )
+    command.add_argument(
+        "--grid",
+        type=Path,
+        default=Path("grid.yml"),
+        metavar="FILE",
+        help="where windows are kept (default: grid.yml)",
+    )
+    command.add_argument("--port", type=int, metavar="N", help="of the page on this machine (default: any free one)")
+    command.add_argument("--no-open", action="store_true", help="print the address, and open no browser")
+    add_figure_flag(command)
+    add_device_flag(command)
+    add_answer_flags(command)
+    command.set_defaults(command=_explore)
 
 
 def _show(arguments: argparse.Namespace) -> Answer:
@@ -156,3 +186,40 @@ def _demo(arguments: argparse.Namespace) -> Answer:
         lines.append(f"folder: {where(out, arguments.out)}")
     records = [{"name": name, **record_of(result, out / name)} for name, result in results.items()]
     return Answer("\n".join(lines), {"command": "demo", "folder": str(out.absolute()), "results": records})
+
+
+def _explore(arguments: argparse.Namespace) -> None:
+    """Serve the page until Ctrl-C. The address is printed first, since the command has no end of its own."""
+    from sr_hooks.cli.grid import networks_of
+    from sr_hooks.cli.networks import device_of
+    from sr_hooks.explorer.page import import_gradio
+    from sr_hooks.explorer.server import explore
+    from sr_hooks.images.clips import read_input
+    from sr_hooks.networks.network import Network
+
+    import_gradio()  # refused now, and not after the networks are loaded
+    device = device_of(arguments.device)
+    networks = []
+    for entry in networks_of(arguments):
+        network = Network.load(entry["model"], entry.get("arguments"), weights=entry.get("weights"))
+        network.module.to(device)
+        networks.append(network)
+    image = read_input(arguments.image, arguments.background)
+    page = explore(
+        networks,
+        image,
+        hr=arguments.hr,
+        file=arguments.image,
+        grid=arguments.grid,
+        figure=figure_options(arguments),
+        port=arguments.port,
+    )
+    text = f"{page.url}  (for browsers of this machine; Ctrl-C ends it)"
+    Answer(text, {"command": "explore", "url": page.url}).show(arguments)
+    sys.stdout.flush()
+    if not arguments.no_open and sys.stdout.isatty():
+        webbrowser.open(page.url)
+    try:
+        page.wait()
+    except KeyboardInterrupt:
+        page.close()

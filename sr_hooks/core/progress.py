@@ -6,14 +6,22 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 from tqdm import tqdm
 
-__all__ = ["ProgressBar", "no_progress", "progress_bar", "progress_lines"]
+from sr_hooks.errors import SRHooksError
+
+__all__ = ["ProgressBar", "Stopped", "no_progress", "progress_bar", "progress_lines", "stoppable"]
 
 _counts: list[ProgressBar] = []
 """The counts that run now, the innermost last."""
 _bars = {"off": 0}
+_is_unwanted: ContextVar[Callable[[], bool] | None] = ContextVar("is_unwanted", default=None)
+
+
+class Stopped(SRHooksError):
+    """A computation was stopped between two of its steps, because nobody wants its answer any more."""
 
 
 class ProgressBar:
@@ -40,7 +48,14 @@ class ProgressBar:
         self._total = self._bar.total = total
 
     def update(self, n: float = 1) -> None:
-        """Count `n` more units as done."""
+        """Count `n` more units as done.
+
+        Raises:
+            Stopped: the caller does not want the answer any more, see `stoppable`.
+        """
+        is_unwanted = _is_unwanted.get()
+        if is_unwanted is not None and is_unwanted():
+            raise Stopped(f"{self.state()}: stopped, since the answer is not wanted any more")
         self.n += n
         self._bar.update(n)
 
@@ -80,6 +95,20 @@ def no_progress() -> Iterator[None]:
         yield
     finally:
         _bars["off"] -= 1
+
+
+@contextmanager
+def stoppable(is_unwanted: Callable[[], bool]) -> Iterator[None]:
+    """In this block, and this thread, a computation that counts its progress ends at its next step once it is unwanted.
+
+    Args:
+        is_unwanted: asked at every step; where it says True, `Stopped` is raised.
+    """
+    token = _is_unwanted.set(is_unwanted)
+    try:
+        yield
+    finally:
+        _is_unwanted.reset(token)
 
 
 @contextmanager

@@ -30,6 +30,7 @@ __all__ = [
     "blur",
     "check_range",
     "downsample",
+    "encode_image",
     "from_array",
     "gaussian_kernel",
     "padding_to",
@@ -83,12 +84,17 @@ def _as_tensor(array: np.ndarray, what: str) -> torch.Tensor:
 
 def write_image(image: torch.Tensor | np.ndarray, path: str | Path) -> None:
     """Write (C,H,W) or (1,C,H,W), C being 1 or 3, in [0, 1] as an 8-bit file; values outside are clipped."""
+    Path(path).write_bytes(encode_image(image, Path(path).suffix, name=str(path)))
+
+
+def encode_image(image: torch.Tensor | np.ndarray, suffix: str, *, name: str = "the image") -> bytes:
+    """The bytes of the file that `write_image` writes under a name with that suffix, ".png" for instance."""
     array = to_numpy(torch.as_tensor(image))
     bgr = array[:, :, 0] if array.shape[2] == 1 else array[:, :, ::-1]
-    done, data = cv2.imencode(Path(path).suffix, np.round(np.clip(bgr, 0, 1) * 255).astype(np.uint8))
+    done, data = cv2.imencode(suffix, np.round(np.clip(bgr, 0, 1) * 255).astype(np.uint8))
     if not done:
-        raise ImageError(f"cannot write {path}: unknown image format")
-    Path(path).write_bytes(data.tobytes())
+        raise ImageError(f"cannot write {name}: unknown image format")
+    return bytes(data.tobytes())
 
 
 def to_numpy(image: torch.Tensor) -> np.ndarray:

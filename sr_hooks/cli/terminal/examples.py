@@ -42,6 +42,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "plugins": ("sr-hooks plugins", "sr-hooks plugins --json"),
     "new-plugin": ("sr-hooks new-plugin flicker", "sr-hooks new-plugin flicker --folder plugins"),
     "demo": ("sr-hooks demo", "sr-hooks demo --out first_look --device cuda"),
+    "explore": (
+        "sr-hooks explore --model a.pth b.pth --hr --image photo.png",
+        "sr-hooks explore --model demo:target demo:baseline --image lr.png --grid fig1.yml --no-open",
+    ),
     "show": (
         "sr-hooks show lam_result",
         "sr-hooks show experiments/mine",

@@ -93,7 +93,7 @@ class Scene:
         if network.frames:
             framed = network.at_frame(network.frame_index(images[0].shape[1], "middle"))
         with network.prepared():
-            output = own_output(framed, images[0])[0].numpy()
+            output = own_output(framed, images[0]).parts[0][1][0].numpy()
         size = self.size if self.pictures else output.shape[-2:]
         if output.shape[-2:] != size:
             hint = "" if self.hr else "; ground truth as the image (hr) gives outputs of one size"

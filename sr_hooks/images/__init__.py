@@ -15,8 +15,20 @@ from sr_hooks.images.image import (
     write_image,
 )
 from sr_hooks.images.image_sets import cut_patches, image_files, parse_folders, single_images
-from sr_hooks.images.masks import parse_regions
-from sr_hooks.images.metrics import Metric, best_shift, luma, make_metric, psnr, psnr_shift, quantise, ssim, ssim_shift
+from sr_hooks.images.masks import label_map, parse_regions
+from sr_hooks.images.metrics import (
+    Metric,
+    best_shift,
+    luma,
+    make_metric,
+    moved_back,
+    psnr,
+    psnr_shift,
+    quantise,
+    ssim,
+    ssim_map,
+    ssim_shift,
+)
 from sr_hooks.images.regions import Region, inside, outline, region_psnr
 from sr_hooks.images.windows import Box, Window, parse_window, parse_windows, window_with_most_edges
 
@@ -37,8 +49,10 @@ __all__ = [
     "gaussian_kernel",
     "image_files",
     "inside",
+    "label_map",
     "luma",
     "make_metric",
+    "moved_back",
     "outline",
     "parse_folders",
     "parse_regions",
@@ -54,6 +68,7 @@ __all__ = [
     "sha256_of",
     "single_images",
     "ssim",
+    "ssim_map",
     "ssim_shift",
     "to_numpy",
     "upsample",

@@ -16,7 +16,7 @@ from sr_hooks.images.decoding import IMAGE_SUFFIXES, decode_labels
 from sr_hooks.images.regions import region_of_mask, region_of_polygons
 from sr_hooks.images.windows import MOST_WINDOWS, Window, parse_window, split_windows
 
-__all__ = ["AUTO", "parse_regions"]
+__all__ = ["AUTO", "label_map", "parse_regions"]
 
 AUTO: Literal["auto"] = "auto"
 """The liveliest place of the image, see `sr_hooks.images.windows.window_with_most_edges`."""
@@ -112,14 +112,43 @@ def _of_text(text: str, base: Path | None) -> Window:
                 "width), the file of a mask, or auto"
             )
         raise WindowError(f"there is no mask file {shortened(str(path), 200)}")
+    return _of_labels(_labels_of_file(path, text), number, str(path))
+
+
+def _labels_of_file(path: Path, text: str) -> np.ndarray:
     try:
         data = path.read_bytes()
-        labels = np.load(io.BytesIO(data), allow_pickle=False) if path.suffix == ".npy" else decode_labels(data, path)
+        return np.load(io.BytesIO(data), allow_pickle=False) if path.suffix == ".npy" else decode_labels(data, path)
     except OSError as error:
         raise WindowError(f"window {text!r}: {error.strerror or error}") from None
     except (ImageError, ValueError, EOFError) as error:
         raise WindowError(f"window {text!r}: {error}") from None
-    return _of_labels(labels, number, str(path))
+
+
+def label_map(value: Any, *, base: Path | None = None) -> np.ndarray:
+    """A label image (H,W) of integers: a file (an image or .npy), or an array or tensor; a mask has labels 0 and 1.
+
+    Args:
+        base: folder in which a file is looked for first; the working directory by default.
+
+    Raises:
+        WindowError: no such file, not one value a pixel, or values that are no integers.
+    """
+    name = "the label image"
+    if isinstance(value, torch.Tensor):
+        value = value.detach().cpu().numpy()
+    if isinstance(value, (str, Path)):
+        name, path = str(value), _existing(str(value), base)
+        if not _is_file(path):
+            raise WindowError(f"there is no label image {shortened(str(path), 200)}")
+        value = _labels_of_file(path, name)
+    array = np.asarray(value)
+    array = array[:, :, 0] if array.ndim == 3 and array.shape[2] == 1 else array
+    if array.ndim != 2 or 0 in array.shape or array.dtype.kind not in "iub":
+        raise WindowError(
+            f"{name} has shape {array.shape} and kind {array.dtype}: a label image is (H,W), with an integer a pixel"
+        )
+    return array.astype(np.int64)
 
 
 def _existing(name: str, base: Path | None) -> Path:

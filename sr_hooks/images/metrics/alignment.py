@@ -10,7 +10,7 @@ import torch
 from sr_hooks.errors import OptionError
 from sr_hooks.images.metrics.fidelity import SMALLEST_SSIM, Colour, check_pair, cropped, luma, psnr, ssim
 
-__all__ = ["LARGEST_SHIFT", "best_shift", "psnr_shift", "ssim_shift"]
+__all__ = ["LARGEST_SHIFT", "best_shift", "moved_back", "psnr_shift", "ssim_shift"]
 
 Measure = Callable[..., torch.Tensor]
 
@@ -114,6 +114,15 @@ def best_shift(output: torch.Tensor, target: torch.Tensor, largest: float, *, bo
     return shift
 
 
+def moved_back(image: torch.Tensor, shift: tuple[float, float]) -> torch.Tensor:
+    """(N,C,H,W) moved up by shift[0] and to the left by shift[1] pixels, float64: undoes what `best_shift` finds.
+
+    Where the image has no pixel, its mirror image stands: leave out ceil(|shift|) rows or columns there.
+    """
+    channels = image.detach().double().flatten(0, 1)
+    return torch.stack([_Spectrum(channel).moved_back(shift) for channel in channels]).reshape(image.shape)
+
+
 class _Spectrum:
     """An image (H,W), mirrored so that its period has no jump, that is moved by its Fourier transform."""
 
@@ -195,7 +204,7 @@ def _aligned(
     output: torch.Tensor, target: torch.Tensor, shift: tuple[float, float], border: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The output moved back and the target, on the pixels within the border that both have."""
-    moved = torch.stack([_Spectrum(channel).moved_back(shift) for channel in output.detach().double()[0]])[None]
+    moved = moved_back(output, shift)
     rows, columns = (
         slice(max(border, math.ceil(-d)), n - max(border, math.ceil(d)))
         for d, n in zip(shift, output.shape[-2:], strict=True)

@@ -10,7 +10,18 @@ from torch.nn import functional as F
 from sr_hooks.errors import ImageError, OptionError
 from sr_hooks.images.image import gaussian_kernel
 
-__all__ = ["HIGHEST_PSNR", "SMALLEST_SSIM", "Colour", "check_pair", "cropped", "luma", "psnr", "quantise", "ssim"]
+__all__ = [
+    "HIGHEST_PSNR",
+    "SMALLEST_SSIM",
+    "Colour",
+    "check_pair",
+    "cropped",
+    "luma",
+    "psnr",
+    "quantise",
+    "ssim",
+    "ssim_map",
+]
 
 Colour = Literal["rgb", "y"]
 
@@ -60,6 +71,18 @@ def ssim(output: torch.Tensor, target: torch.Tensor, *, border: int = 0, colour:
     Raises:
         ImageError: shapes that differ, or fewer than 11 pixels a side within the border.
     """
+    return ssim_map(output, target, border=border, colour=colour).mean(dim=(1, 2, 3))
+
+
+def ssim_map(output: torch.Tensor, target: torch.Tensor, *, border: int = 0, colour: Colour = "rgb") -> torch.Tensor:
+    """The values whose mean is `ssim`: (N,C,H-10,W-10) float64, each of the window of 11 pixels around a pixel.
+
+    Args:
+        output, target, border, colour: as for `psnr`; H and W are the sides within the border.
+
+    Raises:
+        ImageError: as for `ssim`.
+    """
     a, b = _pair(output, target, border, colour, least=SMALLEST_SSIM)
     kernel = gaussian_kernel(_SSIM_STD, SMALLEST_SSIM).to(a)
     channels = a.shape[1]
@@ -75,7 +98,7 @@ def ssim(output: torch.Tensor, target: torch.Tensor, *, border: int = 0, colour:
     c1, c2 = 0.01**2, 0.03**2
     brightness = (2 * mean_a * mean_b + c1) / (mean_a.square() + mean_b.square() + c1)
     structure = (2 * covariance + c2) / (variance_a + variance_b + c2)
-    return (brightness * structure).mean(dim=(1, 2, 3))
+    return brightness * structure
 
 
 def luma(image: torch.Tensor) -> torch.Tensor:

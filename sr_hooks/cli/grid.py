@@ -45,6 +45,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="folder, new or of an earlier grid, whose cells are not computed again (default: grid)",
     )
+    command.add_argument("--title", metavar="TEXT", help="the title of the report (default: sr-hooks grid)")
     add_figure_flag(command)
     how.add_argument("--jobs", type=int, metavar="N", help="processes (default: CPU cores or GPUs; 1 under torchrun)")
     how.add_argument("--threads", type=int, default=1, metavar="N", help="threads of each process (default: 1)")
@@ -128,7 +129,8 @@ def _request(arguments: argparse.Namespace) -> GridRequest:
             raise OptionError(f"give the grid file or {used[0]}, not both: what is asked stands in the file")
         request = read_request(arguments.file)
         check = request.check or arguments.check
-        return dataclasses.replace(request, check=check, figure={**request.figure, **figure})
+        title = arguments.title or request.title
+        return dataclasses.replace(request, check=check, figure={**request.figure, **figure}, title=title)
     if not arguments.model or not arguments.image:
         raise OptionError("grid needs a grid file, or --model and --image (see sr-hooks grid --help)")
     content = {
@@ -140,6 +142,7 @@ def _request(arguments: argparse.Namespace) -> GridRequest:
         "analyses": arguments.analyses,
         "check": arguments.check,
         "figure": figure,
+        "title": arguments.title,
     }
     return parse_request(content, where="command line")
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from sr_hooks.errors import ImageError
 
-__all__ = ["density_uri", "map_uri", "photo_uri", "pixels_uri", "ramp"]
+__all__ = ["density_uri", "map_uri", "overlay_uri", "photo_uri", "pixels_uri", "ramp"]
 
 _LONGEST = 640  # pixels of a side on the page
 _INFERNO, _JET = cv2.COLORMAP_INFERNO, cv2.COLORMAP_JET
@@ -20,9 +20,23 @@ def pixels_uri(image: np.ndarray) -> str:
     return _uri(_shrunk(_bgr(image)), ".png")
 
 
-def photo_uri(image: np.ndarray) -> str:
-    """(C,H,W) in [0, 1] as JPEG, shrunk to the size that the page shows."""
-    return _uri(_shrunk(_bgr(image)), ".jpg")
+def photo_uri(image: np.ndarray, *, longest: int | None = _LONGEST, quality: int = 92) -> str:
+    """(C,H,W) in [0, 1] as JPEG, shrunk to a longest side; None for any."""
+    pixels = _bgr(image)
+    return _uri(pixels if longest is None else _shrunk(pixels, longest), ".jpg", quality)
+
+
+def overlay_uri(values: np.ndarray, lr: np.ndarray, *, longest: int, published: bool = False) -> str:
+    """(h,w) map, non-negative, over the grey input (C,h,w), as JPEG. A dot of the map stays seen when it is shrunk."""
+    step = -(-max(values.shape) // longest)
+    share = np.sqrt(_share(cv2.dilate(values.astype(np.float32), np.ones((step, step), np.uint8))))
+    grey = np.repeat(_bgr(lr).mean(axis=2, keepdims=True), 3, axis=2)
+    alpha = np.clip(1.6 * share, 0, 1)[:, :, None]
+    laid = _shrunk(alpha * _coloured(0.25 + 0.75 * share, published) + (1 - alpha) * (0.25 * 255 + 0.75 * grey), longest)
+    factor = longest // max(laid.shape[:2])
+    if factor > 1:
+        laid = np.repeat(np.repeat(laid, factor, axis=0), factor, axis=1)
+    return _uri(laid, ".jpg", 85)
 
 
 def map_uri(values: np.ndarray, *, published: bool = False) -> str:
@@ -59,16 +73,16 @@ def _bgr(image: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(255 * np.clip(rgb, 0, 1).transpose(1, 2, 0)[:, :, ::-1], dtype=np.float32)
 
 
-def _shrunk(image: np.ndarray) -> np.ndarray:
-    ratio = _LONGEST / max(image.shape[:2])
+def _shrunk(image: np.ndarray, longest: int = _LONGEST) -> np.ndarray:
+    ratio = longest / max(image.shape[:2])
     if ratio >= 1:
         return image
     size = (max(round(image.shape[1] * ratio), 1), max(round(image.shape[0] * ratio), 1))
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
 
-def _uri(image: np.ndarray, suffix: str) -> str:
-    options = [cv2.IMWRITE_JPEG_QUALITY, 92] if suffix == ".jpg" else []
+def _uri(image: np.ndarray, suffix: str, quality: int = 92) -> str:
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality] if suffix == ".jpg" else []
     done, data = cv2.imencode(suffix, np.clip(np.round(image), 0, 255).astype(np.uint8), options)
     if not done:
         raise ImageError(f"a picture of {image.shape[0]}x{image.shape[1]} pixels cannot be encoded")

@@ -23,7 +23,7 @@ __all__ = ["GridRequest", "ImageRequest", "NetworkRequest", "Windows", "parse_re
 Windows = tuple[tuple[int, int, int, int] | Region, ...] | None
 """Each (top, left, height, width) in output pixels, or a mask; None for the square with most edges."""
 
-_KEYS = ("networks", "images", "windows", "hr", "analyses", "check", "figure", "background")
+_KEYS = ("networks", "images", "windows", "hr", "analyses", "check", "figure", "background", "title")
 _IMAGE_KEYS = ("file", "windows", "background")
 _FACTS = ("scale", "input_range", "mean", "std", "bgr", "multiple", "weights_key", "weights_prefix")
 _NETWORK_KEYS = ("model", "arguments", "weights", *_FACTS, "analyses")
@@ -62,6 +62,7 @@ class GridRequest:
         analyses: name to options.
         check: whether each map's faithfulness is checked too (`sr_hooks.check`).
         figure: the options of all figures that are stated (`sr_hooks.figures.FigureOptions`).
+        title: of the report; "" for the usual one.
     """
 
     networks: tuple[NetworkRequest, ...]
@@ -70,6 +71,7 @@ class GridRequest:
     analyses: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"lam": {}})
     check: bool = False
     figure: Mapping[str, Any] = field(default_factory=dict)
+    title: str = ""
 
     def options_of(self, network: NetworkRequest, analysis: str) -> dict[str, Any] | None:
         """The options of an analysis for one network; None if the network leaves the analysis out."""
@@ -93,7 +95,7 @@ def parse_request(content: Any, *, where: str = "grid", base: Path | None = None
 
     Args:
         content: `networks` and `images`, each a list or name to description; `windows` (of all images), `hr`,
-            `analyses` (a list, or name to options), `check`, `figure` (options of figures).
+            `analyses` (a list, or name to options), `check`, `figure` (options of figures), `title` (of the report).
         where: the name of the source in messages.
         base: folder for relative paths; the working directory by default.
 
@@ -106,10 +108,11 @@ def parse_request(content: Any, *, where: str = "grid", base: Path | None = None
     for key in content:
         if key not in _KEYS:
             raise OptionError(f"{where}: unknown key {key!r}; {nearest(str(key), _KEYS)}")
-    for key in ("hr", "check"):
-        if not isinstance(content.get(key, False), bool):
-            raise OptionError(f"{where}: {key} is {_short_repr(content[key])}: it must be true or false")
-    hr = content.get("hr", True)
+    content = {"hr": True, "check": False, **content, "title": "" if content.get("title") is None else content["title"]}
+    for key, kind, name in (("hr", bool, "true or false"), ("check", bool, "true or false"), ("title", str, "a text")):
+        if not isinstance(content[key], kind):
+            raise OptionError(f"{where}: {key} is {_short_repr(content[key])}: it must be {name}")
+    hr = content["hr"]
     analyses = _analyses(content.get("analyses"), where, base, hr=hr)
     networks = _networks(content.get("networks"), where, base, analyses)
     figure = read_figure_options(content.get("figure"), where=f"{where}: figure").stated()
@@ -120,7 +123,7 @@ def parse_request(content: Any, *, where: str = "grid", base: Path | None = None
         where,
         base,
     )
-    return GridRequest(networks, images, hr, analyses, bool(content.get("check", False)), figure)
+    return GridRequest(networks, images, hr, analyses, content["check"], figure, content["title"])
 
 
 def _analyses(value: Any, where: str, base: Path, *, hr: bool) -> dict[str, dict[str, Any]]:

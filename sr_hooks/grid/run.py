@@ -125,7 +125,9 @@ def run_worker(
 
     run_shared(cells, folder, since=since, on_settled=settle)
     run_shared(computer.checks(), folder, since=since)
-    run_shared(Outputs(plan, folder, since).tasks(), folder, since=since)
+    outputs = Outputs(plan, folder, since)
+    run_shared(outputs.linked(), folder, since=since)
+    run_shared([outputs.report()], folder, since=since)
     folder.log("ended", "", "a worker", cpu=round(time.process_time(), 3))
 
 

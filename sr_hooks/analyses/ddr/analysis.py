@@ -45,7 +45,9 @@ class Ddr(Analysis[DdrOptions]):
             patches=options.patches,
             seed=options.seed,
         )
-        return measure(network, samples, options)
+        result = measure(network, samples, options)
+        result.arrays["thumbnails"] = samples.thumbnails()
+        return result
 
     @classmethod
     def figure(cls, result: Result, *, options: FigureOptions | None = None) -> Any:

@@ -110,7 +110,8 @@ class DdrResult(Result):
 
     Arrays: `labels` (n,) index into `classes`; `groups` (n,) equal for the copies of one patch; for the i-th layer
     `scores_i` (n,k) principal component scores and, with t-SNE, `tsne_i` (seeds,n,2); `examples` (K,C,h,w), one
-    network input of each class. In a training run also `sketch_i` (n,512) and `frame_i` (n,2), see `DdrWatcher`.
+    network input of each class; `thumbnails` (n,3,s,s) uint8, every input made small (not in a training run). In a
+    training run also `sketch_i` (n,512) and `frame_i` (n,2), see `DdrWatcher`.
     """
 
     @property

@@ -12,11 +12,14 @@ import torch
 from sr_hooks.degradations.parsing import make_lr
 from sr_hooks.degradations.step import Degradation
 from sr_hooks.errors import OptionError
+from sr_hooks.figures.shrink import rgb_of
 from sr_hooks.images.image_sets import cut_patches
 from sr_hooks.inference.inputs import check_input, read_images
 from sr_hooks.networks.network import Network
 
 __all__ = ["Samples", "draw_samples"]
+
+_THUMBNAILS = ((1024, 32), (4096, 16))  # up to so many inputs: the side of each picture
 
 
 @dataclass(frozen=True)
@@ -56,8 +59,34 @@ class Samples:
             members = np.flatnonzero(self.labels == k)
             same = members[self.groups[members] == self.groups[chosen]]
             rows.append(int(same[0] if len(same) else members[0]))
-        chosen_ones = self.inputs[rows]
-        return chosen_ones if chosen_ones.ndim == 4 else chosen_ones[:, chosen_ones.shape[1] // 2]
+        return _middle_frame(self.inputs[rows])
+
+    def thumbnails(self) -> np.ndarray:
+        """(n,3,s,s) uint8: every input made small, for people who ask what a point of the scatter plot is.
+
+        The side s is at most 32 for 1,024 inputs and 16 for 4,096, so that they take 3 MiB at most. Of more inputs
+        there are none: (0,3,1,1).
+        """
+        side = next((side for most, side in _THUMBNAILS if len(self.inputs) <= most), None)
+        if side is None:
+            return np.zeros((0, 3, 1, 1), np.uint8)
+        small = torch.stack([_shrunk(_middle_frame(one[None]), side)[0] for one in self.inputs])
+        pictures = np.stack([rgb_of(one) for one in small.cpu().numpy()])
+        return np.round(255 * np.clip(pictures, 0, 1)).astype(np.uint8)
+
+
+def _middle_frame(inputs: torch.Tensor) -> torch.Tensor:
+    """(n,C,h,w) of images, or of clips (n,T,C,h,w)."""
+    return inputs if inputs.ndim == 4 else inputs[:, inputs.shape[1] // 2]
+
+
+def _shrunk(images: torch.Tensor, side: int) -> torch.Tensor:
+    """Images (n,C,h,w) with sides of at most `side` pixels."""
+    factor = side / max(images.shape[-2:])
+    if factor >= 1:
+        return images
+    size = [max(round(factor * length), 1) for length in images.shape[-2:]]
+    return torch.nn.functional.interpolate(images.float(), size=size, mode="area")
 
 
 def draw_samples(

@@ -1,6 +1,6 @@
 """A computed grid as a figure, tables and one HTML file."""
 
-from sr_hooks.grid.report.html_page import make_report
+from sr_hooks.grid.report.html.page import make_report
 
 __all__ = [
     "make_report",

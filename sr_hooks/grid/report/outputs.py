@@ -22,6 +22,8 @@ from sr_hooks.version import __version__
 
 __all__ = ["Outputs"]
 
+_ORDER = (".pdf", ".tex", ".txt", ".csv", ".md")  # of the links of the report
+
 
 class Outputs:
     """Writes the output files once all cells are settled, and again only if cells, names or failures have changed."""
@@ -38,7 +40,27 @@ class Outputs:
         return comparison_warnings(self.rows)
 
     def tasks(self) -> list[Task]:
-        """One task for each output. The figure's pages come first, because they take longest."""
+        """One task for each output; the report comes last."""
+        return [*self.linked(), self.report()]
+
+    def report(self) -> Task:
+        """The report. It links to the files that there are, so it must run after the tasks of `linked`."""
+        return self._task("report", ["report.html"], self._report, lambda: self._content(*self.beside()))
+
+    def beside(self) -> list[str]:
+        """Names of the files that the report links to: the figure's pages, their notes, the tables."""
+        names = [name for files, _ in self._makers().values() for name in files if not name.endswith(".png")]
+        notes = [_notes_file(Path(name).stem) for name in names if name.endswith(".pdf")]
+        pdf_first = sorted([*names, *notes], key=lambda name: _ORDER.index(Path(name).suffix))
+        return [name for name in pdf_first if (self.folder.path / name).is_file()]
+
+    def linked(self) -> list[Task]:
+        """The figure's pages, which take longest, and the tables."""
+        content = self._content()
+        return [self._task(name, files, make, lambda: content) for name, (files, make) in self._makers().items()]
+
+    def _makers(self) -> dict[str, tuple[list[str], Callable[[], None]]]:
+        """The files of each page of the figure and of the tables, and what writes them."""
         makers: dict[str, tuple[list[str], Callable[[], None]]] = {}
         if find_spec("matplotlib") is not None:
             from sr_hooks.grid.report.figure import pages
@@ -46,33 +68,31 @@ class Outputs:
             for number, page in enumerate(pages(self.plan)):
                 stem = "figure" if number == 0 else f"figure_{number + 1}"
                 makers[stem] = ([f"{stem}.pdf", f"{stem}.png"], partial(self._figure, stem, page))
-        makers["report"] = (["report.html"], self._report)
         makers["tables"] = (["table.csv", "table.md", "table.tex"], self._tables)
-        content = self._content()
-        return [self._task(name, files, make, content) for name, (files, make) in makers.items()]
+        return makers
 
-    def _task(self, name: str, files: list[str], make: Callable[[], None], content: str) -> Task:
+    def _task(self, name: str, files: list[str], make: Callable[[], None], content: Callable[[], str]) -> Task:
         def done() -> bool:
             there = all((self.folder.path / file).is_file() for file in files)
-            return there and self.folder.output_content(name) == content
+            return there and self.folder.output_content(name) == content()
 
         def run() -> None:
             for file in files:
                 self.folder.remove_partial_files(self.folder.path / file)
             make()
-            self.folder.record_output(name, content)
+            self.folder.record_output(name, content())
 
         return Task(f"output-{name}", f"the {name.replace('_', ' ')}", done, run)
 
-    def _content(self) -> str:
-        """The SHA-256 of everything that the outputs show."""
+    def _content(self, *files: str) -> str:
+        """The SHA-256 of everything that the outputs show, and of the files that they link to."""
         keys = [cell.key for cell in self.plan.cells]
         failures = [self.folder.failure(key, self.since) for key in keys]
         checked = [(self.folder.cache.path(key) / "card.json").is_file() for key in keys]
         plan = [
             as_plain(part) for part in (self.plan.request, self.plan.cells, self.plan.networks)
         ]  # without the device
-        made_of = [__version__, plan, failures, checked]
+        made_of = [__version__, plan, failures, checked, files]
         return hashlib.sha256(json.dumps(made_of, default=str).encode()).hexdigest()
 
     def _write(self, file: str, text: str) -> None:
@@ -87,7 +107,7 @@ class Outputs:
     def _report(self) -> None:
         from sr_hooks.grid.report import make_report
 
-        self._write("report.html", make_report(self.rows, self.warnings))
+        self._write("report.html", make_report(self.rows, self.warnings, self.beside()))
 
     def _figure(self, stem: str, page: object) -> None:
         from sr_hooks.figures.saved_figure import save_figure
@@ -99,4 +119,11 @@ class Outputs:
             path: Path = self.folder.path / f"{stem}.{suffix}"
             write_file(path, lambda part, suffix=suffix: save_figure(figure, part, suffix=suffix))  # type: ignore[misc]
         if notes := getattr(figure, "sr_hooks_notes", ""):
-            self._write("notes.txt" if stem == "figure" else f"notes_{stem.removeprefix('figure_')}.txt", notes + "\n")
+            self._write(_notes_file(stem), notes + "\n")
+        else:
+            (self.folder.path / _notes_file(stem)).unlink(missing_ok=True)  # of an earlier figure
+
+
+def _notes_file(stem: str) -> str:
+    """The text file for the notes of a page of the figure: notes.txt, notes_2.txt, ..."""
+    return f"notes{stem.removeprefix('figure')}.txt"

@@ -14,21 +14,25 @@ from sr_hooks.grid.report.rows import GridRows, Row, better
 from sr_hooks.grid.report.warnings import ComparisonWarning
 from sr_hooks.results.card import PASSES
 
-__all__ = ["Head", "Table", "Value", "as_csv", "make_tables", "name_of"]
+__all__ = ["DECIMALS", "Head", "Table", "Value", "as_csv", "make_tables", "name_of"]
 
 _WIDE = 8  # with more columns, a table is transposed
 _NAMES = {"diffusion_index": "DI", "psnr_y": "PSNR-Y, dB", "ssim_y": "SSIM-Y", "chi": "CHI"}
-_DECIMALS = {"diffusion_index": 2, "psnr_y": 2, "ssim_y": 4, "chi": 2}
+DECIMALS = {"diffusion_index": 2, "psnr_y": 2, "ssim_y": 4, "chi": 2}
 _QUALITY = ("psnr_y", "ssim_y")  # of the whole image
 
 
 @dataclass(frozen=True)
 class Head:
-    """The head of a column or row: its text, its better direction ("higher", "lower", ""), the letters of its notes."""
+    """The head of a column or row: its text, its better direction ("higher", "lower", ""), the letters of its notes.
+
+    `number` is the name of the number below it; "" below the networks.
+    """
 
     text: str
     better: str = ""
     notes: str = ""
+    number: str = ""
 
 
 @dataclass(frozen=True)
@@ -158,7 +162,7 @@ def _filled(
         text = _printed(number, column.number)
         is_best = scale in best and not note and text == _printed(best[scale], column.number)
         values.append(Value(text, is_best, note))
-    return Head(column.text, column.better, "".join(letters[id(c)] for c in general)), values
+    return Head(column.text, column.better, "".join(letters[id(c)] for c in general), column.number), values
 
 
 def _best(column: _Column, numbers: Sequence[Any], notes: Sequence[str], scales: Sequence[float]) -> dict[float, float]:
@@ -189,7 +193,7 @@ def _printed(value: Any, number: str) -> str:
     if value is None:
         return "–"
     if isinstance(value, float):
-        return f"{value:.{_DECIMALS[number]}f}" if number in _DECIMALS else f"{value:.4g}"
+        return f"{value:.{DECIMALS[number]}f}" if number in DECIMALS else f"{value:.4g}"
     return str(value)
 
 

@@ -27,16 +27,15 @@ def photo_uri(image: np.ndarray, *, longest: int | None = _LONGEST, quality: int
 
 
 def overlay_uri(values: np.ndarray, lr: np.ndarray, *, longest: int, published: bool = False) -> str:
-    """(h,w) map, non-negative, over the grey input (C,h,w), as JPEG. A dot of the map stays seen when it is shrunk."""
+    """(h,w) map, non-negative, over the grey input (C,h,w), as JPEG with this longer side. No dot is lost."""
     step = -(-max(values.shape) // longest)
     share = np.sqrt(_share(cv2.dilate(values.astype(np.float32), np.ones((step, step), np.uint8))))
     grey = np.repeat(_bgr(lr).mean(axis=2, keepdims=True), 3, axis=2)
     alpha = np.clip(1.6 * share, 0, 1)[:, :, None]
     laid = _shrunk(alpha * _coloured(0.25 + 0.75 * share, published) + (1 - alpha) * (0.25 * 255 + 0.75 * grey), longest)
-    factor = longest // max(laid.shape[:2])
-    if factor > 1:
-        laid = np.repeat(np.repeat(laid, factor, axis=0), factor, axis=1)
-    return _uri(laid, ".jpg", 85)
+    factor = longest / max(laid.shape[:2])
+    size = (max(round(factor * laid.shape[1]), 1), max(round(factor * laid.shape[0]), 1))
+    return _uri(cv2.resize(laid, size, interpolation=cv2.INTER_NEAREST), ".jpg", 85)
 
 
 def map_uri(values: np.ndarray, *, published: bool = False) -> str:

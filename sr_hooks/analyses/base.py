@@ -144,6 +144,7 @@ class Analysis(Generic[Options]):
         watch_images: the number of validation images that a block uses where it names none.
         better: of the headline's numbers, those of which "higher" or "lower" ones are what one wants; the first is what
             tables of several networks show, and its best is set in bold.
+        explains: what numbers of the headline mean, a sentence or two each, for tooltips of the grid's report.
     """
 
     name: ClassVar[str]
@@ -156,6 +157,7 @@ class Analysis(Generic[Options]):
     watch_names: ClassVar[Mapping[str, str]] = {}
     watch_images: ClassVar[int] = 1
     better: ClassVar[Mapping[str, str]] = {}
+    explains: ClassVar[Mapping[str, str]] = {}
 
     def run(self, network: Network, images: Any, options: Options) -> Result | Sequence[Result]:
         """The result, or several. The network is in evaluation mode, and its parameters require no gradient.

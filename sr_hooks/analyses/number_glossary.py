@@ -41,10 +41,11 @@ NUMBERS = {
     "comparison with papers only.",
     "layers": "How many layers were measured.",
     "most_separated": "The layer with the highest Calinski-Harabasz index.",
-    "identified": "Share of patches whose kind of degradation a linear probe names correctly from the features. Guessing "
-    "gives 1 divided by the number of kinds.",
+    "identified": "Share of patches whose kind of degradation a linear probe names correctly from the features. "
+    "Guessing gives 1 divided by the number of kinds.",
     # FAIG
-    "filters": "How many filters of the network have a score: one for each pair of an input and an output channel of a layer.",
+    "filters": "How many filters of the network have a score: one for each pair of an input and an output channel of a "
+    "layer.",
     "images": "How many images the scores are a mean of.",
     "gradients": "How many gradients with respect to the weights were taken in all.",
     "top_overlap": "How far the ranking has settled: share of the top 1 % of filters that stay when the last gradients "
@@ -65,7 +66,7 @@ def explanation(number: str, analysis: str | None = None) -> str:
         analysis: the name of the analysis that gives the number. The mapping `explains` of its class goes first, so
             that a plugin explains its own numbers.
     """
-    own = getattr(find_analysis(analysis), "explains", {}) if analysis is not None else {}
+    own = find_analysis(analysis).explains if analysis is not None else {}
     base = number.partition("/")[0]
     texts = [own.get(number), own.get(base), NUMBERS.get(number), NUMBERS.get(base)]
     return next((text for text in texts if text), "")

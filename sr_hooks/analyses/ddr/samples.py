@@ -72,7 +72,8 @@ class Samples:
             return np.zeros((0, 3, 1, 1), np.uint8)
         small = torch.stack([_shrunk(_middle_frame(one[None]), side)[0] for one in self.inputs])
         pictures = np.stack([rgb_of(one) for one in small.cpu().numpy()])
-        return np.round(255 * np.clip(pictures, 0, 1)).astype(np.uint8)
+        thumbnails: np.ndarray = np.round(255 * np.clip(pictures, 0, 1)).astype(np.uint8)
+        return thumbnails
 
 
 def _middle_frame(inputs: torch.Tensor) -> torch.Tensor:

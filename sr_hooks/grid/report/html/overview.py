@@ -82,4 +82,5 @@ def cell_tables(grid: GridRows, warnings: Sequence[ComparisonWarning]) -> list[d
 
 def _number(value: Any) -> dict[str, Any]:
     numeric = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return {"text": cell(value), "sort": repr(float(value)) if numeric else cell(value), "numeric": numeric}
+    sort = repr(float(value)) if numeric else cell(value)
+    return {"text": cell(value), "sort": sort, "numeric": numeric or value is None}

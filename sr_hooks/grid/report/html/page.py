@@ -117,9 +117,7 @@ def _numbers(grid: GridRows) -> list[tuple[str, str]]:
     return [(name, text) for name, text in texts.items() if text]
 
 
-def _clouds(
-    grid: GridRows, warnings: Sequence[ComparisonWarning], sheets: PatchSheets
-) -> list[dict[str, Any]]:
+def _clouds(grid: GridRows, warnings: Sequence[ComparisonWarning], sheets: PatchSheets) -> list[dict[str, Any]]:
     return [
         {
             "row": row,

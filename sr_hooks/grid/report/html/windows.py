@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from types import NoneType
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 
 from sr_hooks.analyses.lam.result import LamResult
-from sr_hooks.figures.data_uri import density_uri, map_uri, photo_uri, pixels_uri, ramp
+from sr_hooks.figures.data_uri import compact_uri, density_uri, map_uri, photo_uri, ramp
 from sr_hooks.grid.report.html.status import status_of
 from sr_hooks.grid.report.html.thumbnails import map_thumbnail
 from sr_hooks.grid.report.rows import GridRows, Row, is_map, map_images
@@ -48,7 +49,7 @@ def sections(grid: GridRows, warnings: Sequence[ComparisonWarning]) -> list[dict
             }
         )
     listed = list(pages.values())
-    for before, after in zip(listed, listed[1:], strict=False):
+    for before, after in pairwise(listed):
         before["next"], after["previous"] = after, before
     return listed
 
@@ -92,8 +93,8 @@ def _reference(grid: GridRows, row: Row, result: LamResult) -> dict[str, Any]:
         "is_truth": truth is not None,
         "size": (height, width),
         "outline": _path(result, 1.0),
-        "truth": pixels_uri(whole[cut]) if truth is not None else None,
-        "bicubic": pixels_uri(enlarged[cut]),
+        "truth": compact_uri(whole[cut]) if truth is not None else None,
+        "bicubic": compact_uri(enlarged[cut]),
         "patch": _patch_outline(result),
     }
 
@@ -106,10 +107,10 @@ def _map(result: LamResult) -> dict[str, Any]:
     zoom = output.shape[-1] / lr.shape[-1]
     centre = ((left + wide / 2) / output.shape[-1], (top + high / 2) / output.shape[-2])
     return {
-        "lr": pixels_uri(lr),
+        "lr": compact_uri(lr),
         "map": map_uri(shown.map, published=published),
         "density": density_uri(shown.density, lr, published=published),
-        "patch": pixels_uri(output[:, top : top + high, left : left + wide]),
+        "patch": compact_uri(output[:, top : top + high, left : left + wide]),
         "thumbnail": map_thumbnail(shown, published=published),
         "size": lr.shape[-2:],
         "outline": _path(result, zoom),

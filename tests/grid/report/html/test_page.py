@@ -15,7 +15,6 @@ from sr_hooks.grid.request import parse_request
 from sr_hooks.results.card import Card, Verdict
 from sr_hooks.results.writing import write_file
 from tests.conftest import REPOSITORY
-from tests.support.browser import chromium
 from tests.support.grids import content
 from tests.support.networks import LinearUp, Tiny
 
@@ -94,12 +93,6 @@ def report(tmp_path_factory):
     write_file(GridFolder(folder / "out").cache.path(plan.cells[0].key) / "card.json", Card(verdicts).write)
     run_grid(plan.request, folder / "out", jobs=1)
     return folder / "out"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as page:
-        yield page
 
 
 def show(page, out, anchor=""):

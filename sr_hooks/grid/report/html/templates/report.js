@@ -124,8 +124,10 @@
 
   // Tips: text only, whatever a name holds; of a point of DDR its patch too.
   const tip = document.getElementById("tip");
+  let focused = null; // what the tip stays at when the page scrolls
   const hideTip = () => {
     tip.hidden = true;
+    focused = null;
     for (const told of document.querySelectorAll("[aria-describedby=tip]")) told.removeAttribute("aria-describedby");
     for (const point of document.querySelectorAll(".on")) point.classList.remove("on");
   };
@@ -141,6 +143,7 @@
     return canvas;
   };
   const showTip = (mark, x, y) => {
+    focused = null;
     tip.textContent = mark.dataset.tip;
     const patch = patchOf(mark);
     if (patch) tip.append(patch);
@@ -153,6 +156,7 @@
   const showAt = (mark) => {
     const box = mark.getBoundingClientRect();
     showTip(mark, box.left, box.bottom - 8);
+    focused = mark;
   };
   const marked = (event) => event.target.closest && event.target.closest("[data-tip]");
   for (const kind of ["pointermove", "pointerdown"]) {
@@ -170,7 +174,7 @@
   });
   document.addEventListener("focusout", hideTip);
   document.addEventListener("keydown", (event) => { if (event.key === "Escape") hideTip(); });
-  addEventListener("scroll", hideTip, { passive: true });
+  addEventListener("scroll", () => { if (focused) showAt(focused); }, { passive: true });
 
   // Scatter plots: the arrow keys go from point to point.
   for (const plot of document.querySelectorAll("svg.scatter")) {

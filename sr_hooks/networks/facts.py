@@ -12,7 +12,18 @@ from torch import nn
 
 from sr_hooks.core.torch_errors import one_line
 from sr_hooks.errors import ForwardError, ImageError, NetworkError, NoImage
-from sr_hooks.networks.probing.guesses import channel_guesses, confirming_sides, frame_guesses, sizes_to_try
+from sr_hooks.images.image import padding_to, reflect_pad
+from sr_hooks.networks.probing.guesses import (
+    ENOUGH,
+    SMALL,
+    channel_guesses,
+    confirming_sides,
+    frame_guesses,
+    own_windows,
+    sides_beside,
+    sizes_to_try,
+    stated_windows,
+)
 from sr_hooks.networks.probing.input_range import infer_range, range_of_module
 from sr_hooks.networks.probing.trial_inputs import trial_input, trial_sides
 
@@ -74,6 +85,7 @@ class StatedFacts:
         range_from_output: whether the input range is inferred from the output, as a trained network allows.
         documented_range: the input range that the framework of the network documents; it stands where nothing tells
             another one.
+        windows: of attention, which the arguments of the network state; they are tried for `multiple`.
         from_file: names of the facts that were read from a file.
 
     Raises:
@@ -89,6 +101,7 @@ class StatedFacts:
     input_range: float | None = None
     range_from_output: bool = False
     documented_range: float | None = None
+    windows: tuple[int, ...] = ()
     from_file: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
@@ -166,14 +179,21 @@ def _probe(
     for frames in [0, *frame_guesses(module)] if stated.frames is None else [stated.frames]:
         for channels in [stated.channels] if stated.channels else channel_guesses(module):
             for multiple, sides, minimum, square in sizes_to_try(
-                module, frames, multiple=stated.multiple, minimum=stated.minimum, square=stated.square
+                module,
+                frames,
+                multiple=stated.multiple,
+                minimum=stated.minimum,
+                square=stated.square,
+                windows=stated.windows,
             ):
                 try:
                     ratio = _ratio(run(trial_input(frames, channels, sides, device)), sides, multiple, name, scale)
-                    others = None if frames or square else confirming_sides(module, multiple)
-                    if others is not None:
+                    for others in [] if frames or square else confirming_sides(module, multiple):
                         _ratio(run(trial_input(frames, channels, others, device)), others, multiple, name, scale)
-                    return NetworkFacts(ratio, multiple, channels, frames, minimum, square)
+                    facts = NetworkFacts(ratio, multiple, channels, frames, minimum, square)
+                    if frames or square or stated.multiple is not None:
+                        return facts
+                    return _padding_itself(facts, run, module, device)
                 except NoImage:
                     if scale is None:
                         raise
@@ -190,6 +210,38 @@ def _probe(
         f"multiple={facts} of Network, and forward= where it takes more than an image, or time behind the channels. "
         f"First fault: {_first_failure(failures)}"
     )
+
+
+def _padding_itself(
+    facts: NetworkFacts, run: Callable[[torch.Tensor], torch.Tensor], module: nn.Module, device: torch.device
+) -> NetworkFacts:
+    """Facts of a network with windows that takes any size above some minimum: that minimum, and the multiple 1.
+
+    The window stays the multiple where the network itself pads by mirroring, too: the output is the same.
+    """
+
+    def output(sides: tuple[int, int], mirrored: bool = False) -> torch.Tensor | None:
+        x = trial_input(0, facts.channels, sides, device)
+        rows, columns = padding_to(x, facts.multiple, facts.minimum, facts.square) if mirrored else (0, 0)
+        height, width = facts.output_size(*sides)
+        try:
+            out = run(reflect_pad(x, 0, rows, 0, columns))[..., :height, :width]
+        except Exception:
+            return None
+        return out if tuple(out.shape[-2:]) == (height, width) else None
+
+    if facts.multiple == 1:
+        too_small = stated_windows(module) and facts.minimum < ENOUGH and output(SMALL) is None
+        return replace(facts, minimum=ENOUGH) if too_small else facts
+    if facts.multiple not in own_windows(module):
+        return facts
+    above, below = sides_beside(facts.multiple)
+    own, mirrored = output(above), output(above, mirrored=True)
+    if own is None or mirrored is None or torch.equal(own, mirrored):
+        return facts
+    if any(output(sides) is None for sides in confirming_sides(module, 1)):
+        return facts
+    return replace(facts, multiple=1, minimum=facts.minimum if output(below) is not None else facts.multiple)
 
 
 def _first_failure(failures: list[NetworkError]) -> str:

@@ -215,7 +215,7 @@ class Network(ImageToImage):
     def _of(cls, loaded: loaders.Loaded, stated: Mapping[str, Any]) -> Self:
         network = cls(loaded.module, weights=loaded.weights, **{"name": loaded.name, **loaded.facts, **stated})
         stated_facts = network._stated.read_from_file(loaded.facts.keys() - stated.keys())
-        network._stated = replace(stated_facts, documented_range=loaded.documented_range)
+        network._stated = replace(stated_facts, documented_range=loaded.documented_range, windows=loaded.windows)
         return network
 
     def sha256(self) -> str:

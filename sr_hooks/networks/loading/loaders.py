@@ -30,6 +30,7 @@ from sr_hooks.networks.loading.foreign_code import (
     module_from_file,
     named_in_module,
 )
+from sr_hooks.networks.probing.guesses import confirming_sides, windows_of_arguments
 
 __all__ = ["Loaded", "from_basicsr", "from_file", "from_import", "from_spec", "import_basicsr"]
 
@@ -38,7 +39,8 @@ __all__ = ["Loaded", "from_basicsr", "from_file", "from_import", "from_spec", "i
 class Loaded:
     """A module in evaluation mode, its name, its weights' file, and the facts that the file states.
 
-    `documented_range` is the input range that all networks of its framework are documented to take.
+    `documented_range` is the input range that all networks of its framework are documented to take, `windows` are the
+    windows of attention that its arguments state.
     """
 
     module: nn.Module
@@ -46,6 +48,7 @@ class Loaded:
     weights: Weights | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
     documented_range: float | None = None
+    windows: tuple[int, ...] = ()
 
 
 def import_basicsr() -> types.ModuleType:
@@ -100,7 +103,8 @@ def from_basicsr(
     known = [arch.removesuffix("_basicsr") for arch, _ in ARCH_REGISTRY]  # some are registered with that suffix
     if name not in known:
         raise NetworkError(f"BasicSR has no architecture {name!r}; {nearest(name, known)}")
-    return replace(_finish(_build(ARCH_REGISTRY.get(name), arguments, name), name, weights, key), documented_range=1.0)
+    loaded = _finish(_build(ARCH_REGISTRY.get(name), arguments, name), name, weights, key)
+    return replace(loaded, documented_range=1.0, windows=windows_of_arguments(arguments))
 
 
 def _from_option_file(path: Path) -> tuple[dict[str, Any], str | None, str | None]:
@@ -130,12 +134,14 @@ def from_import(
             with suppress(NetworkError):
                 import_basicsr()
         with module_from_file(Path(where)) as module:
-            return _finish(_build(named_in_module(module, name, where), arguments, name), name, weights, None)
+            loaded = _finish(_build(named_in_module(module, name, where), arguments, name), name, weights, None)
+            return replace(loaded, windows=windows_of_arguments(arguments))
     of_basicsr = where.split(".")[0] == "basicsr"
     if of_basicsr:
         import_basicsr()
     build = named_in_module(module_by_name(where), name, where)
     loaded = _finish(_build(build, arguments, name), name, weights, None)
+    loaded = replace(loaded, windows=windows_of_arguments(arguments))
     return replace(loaded, documented_range=1.0) if of_basicsr else loaded
 
 
@@ -205,6 +211,8 @@ def from_file(path: str | Path) -> Loaded:
         "forward": _call_function(descriptor),
         "input_range": 1.0,  # what spandrel feeds all of them
     }
+    if facts["multiple"] == 1 and len(confirming_sides(descriptor.model, 1)) > 1:
+        del facts["multiple"]  # of networks with windows of several sizes, spandrel pads to one of them alone
     return Loaded(descriptor.model.eval(), f"{descriptor.architecture.name} {read.path.stem}", read, facts)
 
 

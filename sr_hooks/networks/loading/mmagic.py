@@ -15,6 +15,7 @@ from sr_hooks.errors import CheckpointError, NetworkError, nearest
 from sr_hooks.networks.loading.checkpoints import Weights, load_weights, read_weights
 from sr_hooks.networks.loading.loaders import Loaded
 from sr_hooks.networks.loading.mmengine_preprocessor import facts_of, transforms_of
+from sr_hooks.networks.probing.guesses import windows_of_arguments
 from sr_hooks.networks.unwrap import unwrap
 
 __all__ = ["from_mmagic", "part_of"]
@@ -46,12 +47,12 @@ def from_mmagic(
     if rest:
         module = part_of(module, rest, called=network)
     facts = facts_of(preprocessor, transforms_of(cfg), stated)
-    name = type(module).__name__
+    name, windows = type(module).__name__, windows_of_arguments({**described, **(arguments or {})})
     checkpoint = checkpoint or cfg.get("load_from")
     if checkpoint is None:
-        return Loaded(module.eval(), name, None, facts)
+        return Loaded(module.eval(), name, None, facts, windows=windows)
     weights = load_weights(module, _weights(checkpoint, network, ema))
-    return Loaded(module.eval(), f"{name} {weights.path.stem}", weights, facts)
+    return Loaded(module.eval(), f"{name} {weights.path.stem}", weights, facts, windows=windows)
 
 
 def part_of(model: nn.Module, path: str, *, called: str = "") -> nn.Module:

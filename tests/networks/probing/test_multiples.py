@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
+import importlib
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -11,6 +14,7 @@ from torch.nn import functional as F
 
 import sr_hooks
 from sr_hooks import Network
+from sr_hooks.cli.networks import add_network_flags, load_network
 
 pytestmark = pytest.mark.slow
 
@@ -100,3 +104,130 @@ def test_hat_dat_and_others_of_spandrel(window: int) -> None:
     dat = Network(DAT(img_size=2 * window, embed_dim=24, expansion_factor=2.0, upscale=2, **split))
     assert dat.multiple == 4 * window, "it pads to the larger side of its windows alone"
     assert Network(NAFNet(width=8, middle_blk_num=1, enc_blk_nums=[1, 1], dec_blk_nums=[1, 1])).multiple == 1
+
+
+def _padded_by_hand(network: Network, x: torch.Tensor, multiple: int, window: tuple[int, int, int]) -> torch.Tensor:
+    """The gradient's integral of a LAM on an image that is mirrored to a multiple outside of the network."""
+    rows, columns = -x.shape[-2] % multiple, -x.shape[-1] % multiple
+
+    class Padding(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inside = network.module
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            height, width = network.output_size(*x.shape[-2:])
+            return self.inside(F.pad(x, (0, columns, 0, rows), mode="reflect"))[..., :height, :width]
+
+    by_hand = Network(Padding(), scale=network.scale, multiple=1, channels=network.channels)
+    return sr_hooks.lam(by_hand, x, window=window, steps=3, cone="off").attribution
+
+
+def _spandrel(name: str, **arguments) -> nn.Module:
+    """A class of spandrel, or of its extra architectures."""
+    for package in ("spandrel", "spandrel_extra_arches"):
+        pytest.importorskip(package, reason=f"{package} is not installed here")
+        try:
+            file = importlib.import_module(f"{package}.architectures.{name}")
+        except ModuleNotFoundError:
+            continue
+        torch.manual_seed(3)
+        return getattr(file, name)(**arguments)
+    raise AssertionError(name)
+
+
+def _windowed(name: str, window: int) -> nn.Module:
+    swin = {"img_size": 2 * window, "embed_dim": 12, "window_size": window, "upscale": 2, "depths": [1]}
+    swin |= {"num_heads": [2]}
+    split = {"img_size": 2 * window, "embed_dim": 24, "upscale": 2, "depth": [2], "num_heads": [2]}
+    if name == "HAT":
+        overlap = {7: 4 / 7, 10: 0.4}.get(window, 0.5)  # its overlapping windows need one that fits
+        more = {"compress_ratio": 3, "squeeze_factor": 6, "num_feat": 16, "resi_connection": "1conv", "mlp_ratio": 2}
+        return _spandrel(name, **swin, **more, overlap_ratio=overlap)
+    if name == "ATD":
+        tokens = {"category_size": 32, "num_tokens": 8, "reducted_dim": 4, "convffn_kernel_size": 5}
+        return _spandrel(name, **swin, **tokens, upsampler="pixelshuffledirect")
+    if name == "DAT":
+        more = {"split_size": [4, window], "upsampler": "pixelshuffledirect"}
+        return _spandrel(name, **split, **more, expansion_factor=2.0)
+    if name == "RGT":
+        return _spandrel(name, **split, split_size=[4, window], mlp_ratio=2)
+    if name == "OmniSR":
+        return _spandrel(name, num_feat=16, window_size=window, up_scale=2, res_num=1, block_num=1)
+    return _spandrel(name, **swin, mlp_ratio=2, upsampler="pixelshuffle")
+
+
+HANDED = [("SwinIR", 7), ("SwinIR", 10), ("HAT", 5), ("HAT", 7), ("HAT", 9), ("HAT", 10), ("HAT", 12)]
+HANDED += [("DAT", 5), ("DAT", 7), ("DAT", 9), ("DAT", 10), ("DAT", 12), ("SRFormer", 10), ("SRFormer", 12)]
+HANDED += [("ATD", 7), ("ATD", 10), ("OmniSR", 8), ("OmniSR", 9), ("RGT", 8)]
+
+
+@pytest.mark.parametrize(("name", "window"), HANDED)
+def test_odd_sizes_are_padded_as_by_hand_or_not_at_all(name: str, window: int) -> None:
+    """The network answers for an odd size as it does itself; where it takes no such size, as mirrored by hand."""
+    network = Network(_windowed(name, window).eval())
+    x = torch.rand(1, 3, 43, 37, generator=torch.Generator().manual_seed(0))
+    takes_any = name != "DAT" or window % 4 == 0
+    assert network.multiple in ((1, window) if takes_any else (math.lcm(4, window),))
+    for height, width in ((43, 37), (33, 29), (31, 35), (23, 36)):
+        part = x[..., :height, :width]
+        with torch.no_grad():
+            ours = network(part)
+            assert ours.shape[-2:] == (2 * height, 2 * width)
+            assert not takes_any or torch.equal(ours, network.module(part)), "what the network does by itself"
+    hand = _padded_by_hand(network, x, network.multiple, (30, 30, 8))
+    result = sr_hooks.lam(network, x, window=(30, 30, 8), steps=3, cone="off")
+    assert np.abs(result.attribution - hand).max() <= 1e-5 * np.abs(hand).max()
+
+
+def test_stages_of_restormer_and_nafnet(small_lr: torch.Tensor) -> None:
+    restormer = Network(_spandrel("Restormer", dim=8, num_blocks=[1] * 4, num_refinement_blocks=1, heads=[1] * 4))
+    assert (restormer.multiple, restormer.scale) == (8, 1)
+    odd = small_lr[..., :21, :19]
+    hand = _padded_by_hand(restormer, odd, 8, (4, 4, 8))
+    result = sr_hooks.lam(restormer, odd, window=(4, 4, 8), steps=3, cone="off")
+    assert np.abs(result.attribution - hand).max() <= 1e-5 * np.abs(hand).max()
+    for stages in (1, 2, 3, 4):
+        nafnet = _spandrel("NAFNet", width=4, middle_blk_num=1, enc_blk_nums=[1] * stages, dec_blk_nums=[1] * stages)
+        assert Network(nafnet).multiple == 1, "it pads by itself"
+        nafnet.check_image_size = lambda x: x  # as copies of it do that leave the padding to the caller
+        assert Network(nafnet).multiple == 2**stages
+
+
+class Unstated(Windowed):
+    """Takes a window by keyword and states it nowhere."""
+
+    def __init__(self, window_size: int = 8, config: dict | None = None) -> None:
+        super().__init__((config or {}).get("window_size", window_size))
+
+
+@pytest.mark.parametrize("window", [40, 56, 72])
+def test_arguments_state_the_window(window: int, tmp_path) -> None:
+    target = f"{__file__}:Unstated"
+    for arguments in ({"window_size": window}, {"config": {"window_size": window}}):
+        network = Network.from_import(target, arguments)
+        assert (network.multiple, network.minimum, network.square) == (window, 1, False)
+    parser = argparse.ArgumentParser()
+    add_network_flags(parser, positional=True)
+    flags = parser.parse_args([target, "--arguments", f"{{window_size: {window}}}", "--device", "cpu"])
+    assert load_network(flags).multiple == window
+
+
+def test_an_option_file_states_the_window(basicsr, tmp_path) -> None:
+    from basicsr.utils.registry import ARCH_REGISTRY
+
+    if "UnstatedWindow" not in ARCH_REGISTRY:
+        ARCH_REGISTRY._do_register("UnstatedWindow", Unstated)
+    (tmp_path / "option.yml").write_text("network_g: {type: UnstatedWindow, window_size: 44}\n")
+    network = Network.from_basicsr(tmp_path / "option.yml")
+    assert (network.multiple, network.square) == (44, False)
+
+
+def test_a_checkpoint_file_of_two_windows(tmp_path) -> None:
+    """spandrel says that DAT takes any size; with windows of 4 and 10 it does not."""
+    module = _windowed("DAT", 10)
+    torch.save(module.state_dict(), tmp_path / "dat.pth")
+    network = Network.from_file(tmp_path / "dat.pth")
+    assert network.multiple == 20
+    with torch.no_grad():
+        assert network(torch.rand(1, 3, 23, 27)).shape[-2:] == (46, 54)

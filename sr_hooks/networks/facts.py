@@ -190,10 +190,10 @@ def _probe(
                     ratio = _ratio(run(trial_input(frames, channels, sides, device)), sides, multiple, name, scale)
                     for others in [] if frames or square else confirming_sides(module, multiple):
                         _ratio(run(trial_input(frames, channels, others, device)), others, multiple, name, scale)
-                    facts = NetworkFacts(ratio, multiple, channels, frames, minimum, square)
+                    seen = NetworkFacts(ratio, multiple, channels, frames, minimum, square)
                     if frames or square or stated.multiple is not None:
-                        return facts
-                    return _padding_itself(facts, run, module, device)
+                        return seen
+                    return _padding_itself(seen, run, module, device)
                 except NoImage:
                     if scale is None:
                         raise

@@ -1,76 +1,43 @@
-"""Time channel saliency at 19 taps against HiResCAM of the package grad-cam, which takes one layer at a time.
+"""HiResCAM and Grad-CAM of windows: the share of each map that lies in the window that it explains.
 
-    OMP_NUM_THREADS=1 python benchmarks/cam.py
+    python benchmarks/cam.py [--layers auto]
 
-They answer different questions (HiResCAM sums gradient times activation over channels, CSM keeps channels apart), so
-this row compares time alone: one forward and backward for all taps against one for each.
+Two networks, two photographs, six windows of 16 pixels each. Needs `pip install ./plugins/sr-hooks-cam`.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import statistics
-import time
 
+import numpy as np
 import torch
-from csm import stages
-from torch import nn
 
 import sr_hooks
-from sr_hooks.demo.assets import photographs
-from sr_hooks.images.image import read_image
+from sr_hooks.demo import demo_network, photographs
+from sr_hooks.images import downsample, read_image
 
-
-class WindowSum(nn.Module):
-    """What HiResCAM explains: the sum of the output's gradient magnitudes, as CSM has it."""
-
-    def __call__(self, output: torch.Tensor) -> torch.Tensor:
-        return output.diff(dim=-1).abs().sum() + output.diff(dim=-2).abs().sum()
+WINDOWS = ((16, 16), (16, 112), (64, 64), (64, 144), (112, 40), (112, 120))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--side", type=int, default=96, help="of the ground truth")
-    parser.add_argument("--repeats", type=int, default=3)
-    arguments = parser.parse_args()
-    from pytorch_grad_cam import HiResCAM
-
+    parser.add_argument("--layers", default="auto", help="one tap, e.g. auto or body.3")
+    options = parser.parse_args()
     torch.set_num_threads(1)
-    network = sr_hooks.Network.from_basicsr("MSRResNet", {"upscale": 2})
-    network.module.eval()
-    hr = read_image(photographs()[0])[..., : arguments.side, : arguments.side].contiguous()
-    lr = torch.nn.functional.interpolate(hr, scale_factor=0.5, mode="bicubic", antialias=True).clamp(0, 1)
-    taps = [tap for _, tap in stages(2)]
-    layers = [network.module.get_submodule(tap.split(":")[0].split("#")[0]) for tap in taps]
-
-    def peer() -> None:
-        for layer in layers:
-            with HiResCAM(model=network.module, target_layers=[layer]) as cam:
-                cam(input_tensor=lr, targets=[WindowSum()])
-
-    def ours() -> None:
-        sr_hooks.run("csm", network, hr, layers=taps, ablate=False)
-
-    ours()
-    pairs = []
-    for _ in range(arguments.repeats):
-        start = time.process_time()
-        peer()
-        between = time.process_time()
-        ours()
-        pairs.append((between - start, time.process_time() - between))
-    ratios = [a / b for a, b in pairs]
-    row = {
-        "analysis": "CSM, saliency alone",
-        "case": f"MSRResNet x2, LR {lr.shape[-2]}x{lr.shape[-1]}, {len(taps)} taps",
-        "against": "grad-cam's HiResCAM, a layer at a time",
-        "their s": round(statistics.median(a for a, _ in pairs), 2),
-        "our s": round(statistics.median(b for _, b in pairs), 2),
-        "ratio": round(statistics.median(ratios), 2),
-        "spread": [round(min(ratios), 2), round(max(ratios), 2)],
-    }
-    print(json.dumps(row))
+    rows = []
+    for name in ("baseline", "target"):
+        network = demo_network(name)
+        for file in photographs()[:2]:
+            lr = downsample(read_image(file)[..., :192, :192], int(network.scale))
+            for top, left in WINDOWS:
+                result = sr_hooks.run("cam", network, lr, window=(top, left, 16), layers=options.layers)
+                scalars = result.scalars
+                rows.append([scalars[key] for key in ("share_in_window", "control_share_in_window", "chance")])
+    shares = np.array(rows)
+    print(f"{len(shares)} cases at {options.layers}")
+    for name, values in zip(("HiResCAM", "Grad-CAM", "area (chance)"), shares.T, strict=True):
+        low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
+        print(f"{name:14s} median {middle:7.2%}, quartiles {low:.2%} to {high:.2%} of the weight in the window")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from functools import partial
 import torch
 
 from sr_hooks.attribution.objectives import Objective
+from sr_hooks.attribution.receptive_field.cone import Fixed
 from sr_hooks.attribution.receptive_field.proved_cones import WindowCone
 from sr_hooks.core.torch_errors import is_out_of_memory
 from sr_hooks.errors import NetworkError, OptionError, SRHooksError
@@ -148,7 +149,7 @@ class Gradients:
     ) -> None:
         self.network, self.objective, self.windows = network, objective, list(windows)
         self.plan, self.precision, self.window_cone = plan, precision, window_cone
-        self._fixed: dict[int, dict[int, torch.Tensor]] = {}
+        self._fixed: dict[int, Fixed] = {}
 
     def __call__(
         self, points: torch.Tensor, wanted: Sequence[Sequence[int]], *, with_output: Sequence[int] = ()

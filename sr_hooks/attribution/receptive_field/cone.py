@@ -1,26 +1,30 @@
-"""The cone of window_cone: of a network and a window, only what the window depends on is computed.
+"""The cone of a window: of a network and a window, only what the window depends on is computed.
 
-The operations are written down once (`trace`); from the window backwards, each says which part of its
-inputs it needs (`rules`). For convolutions that is a few pixels more a layer, so the features before the
-tail shrink to the window's neighbourhood and the input to the receptive field. What needs everything (global pooling,
-attention) is computed whole, and so is what comes before it.
+The operations are written down once (`trace`); from the window backwards, each says which part of its inputs it needs
+(`rules`). For convolutions that is a few pixels more a layer, for windows of attention it is the windows that the part
+touches, so the features before the tail shrink to the window's neighbourhood and the input to the receptive field. What
+needs everything (global pooling, global attention) is computed whole, and so is what comes before it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
 
 import torch
 from torch.utils._pytree import tree_map_only
 
-from sr_hooks.attribution.receptive_field.parts import Part, Shapes, hull, whole
-from sr_hooks.attribution.receptive_field.rules import part_of
+from sr_hooks.attribution.receptive_field.extents import Extent, as_box, boxed, hull, is_whole, narrowed, whole
+from sr_hooks.attribution.receptive_field.parts import Part, Shapes
+from sr_hooks.attribution.receptive_field.rules.table import needs_everything, part_of
 from sr_hooks.attribution.receptive_field.trace import Ref, Trace, TracedOperation
 from sr_hooks.images.windows import Box
 
-__all__ = ["Cone"]
+__all__ = ["Cone", "Fixed"]
+
+Fixed = Mapping[tuple[int, Extent], torch.Tensor]  # values that no input changes, and the part that is taken of each
 
 
 @dataclass(frozen=True)
@@ -29,8 +33,6 @@ class _ConeStep:
 
     operation: TracedOperation
     part: Part
-    box: Box | None
-    cut: bool
 
 
 class Cone:
@@ -53,76 +55,90 @@ class Cone:
         self._results = [trace.results[position] for position in results]
         self._shown = _origin(trace, trace.results[shown]) if shown is not None else None
         self._moving = _depending(trace)
-        self._boxes: dict[int, Box | None] = {}
+        self._known: dict[int, Extent] = {}
+        self.inputs: Box | None = None
+        self.shown_box: Box | None = None
         self.barrier = ""
         self._steps = self._plan()
         self._last = _last_uses([step.part for step in self._steps])
-        self.inputs = self._boxes.get(0)
-        self.shown_box = self._boxes.get(self._shown) if self._shown is not None else None
         self.work = sum(step.part.work for step in self._steps)
 
     def _plan(self) -> list[_ConeStep]:
         shapes, steps = self.trace.shapes, []
-        wanted: dict[int, Box | None] = {index: whole(shapes[index]) for index in self._results}
+        wanted = {index: whole(shapes[index]) for index in self._results}
         for step in reversed(self.trace.steps):
             outputs = [index for index in step.outputs if index in wanted]
-            if not outputs:
-                continue
             if not any(index in self._moving for index in outputs):
-                for index in step.refs():
-                    wanted[index] = whole(shapes[index])
                 continue
-            box, part = self._cut(step, outputs, wanted)
+            if self._shown in outputs:
+                self.shown_box = as_box(wanted[self._shown])
+                wanted[self._shown] = boxed(self.shown_box, shapes[self._shown])
+            part = self._cut(step, outputs, wanted)
             for index in outputs:
-                self._boxes[index] = box if part is not None else whole(shapes[index])
-            shown = part or _entire(step, shapes)
-            for index, need in shown.needs:
-                wanted[index] = hull(wanted[index], need) if index in wanted else need
-            steps.append(_ConeStep(step, shown, box, part is not None))
-        for index, box in wanted.items():
-            if index not in self._moving or index == 0:
-                self._boxes[index] = box if index == 0 else whole(shapes[index])
+                self._known[index] = _in_shape(part.gives, shapes[index])
+            for index, need in part.needs:
+                if index in self._moving:
+                    wanted[index] = hull(wanted[index], need) if index in wanted else need
+            steps.append(_ConeStep(step, part))
+        if 0 in wanted:
+            self.inputs = as_box(wanted[0])
+            self._known[0] = boxed(self.inputs, shapes[0])
         return steps[::-1]
 
-    def _cut(
-        self, step: TracedOperation, outputs: list[int], wanted: Mapping[int, Box | None]
-    ) -> tuple[Box | None, Part | None]:
+    def _cut(self, step: TracedOperation, outputs: list[int], wanted: Mapping[int, Extent]) -> Part:
         shapes = self.trace.shapes
-        first = step.outputs[0]
-        box = wanted[outputs[0]]
-        for index in outputs[1:]:
-            box = hull(box, wanted[index])
-        alike = first is not None and all(shapes[index][-2:] == shapes[first][-2:] for index in outputs)
-        part = part_of(step, shapes, box) if alike else None
-        if part is None and step.module and not self.barrier and any(len(shapes[i]) >= 3 for i in step.refs()):
+        want = _joint(step, outputs, wanted, shapes)
+        part = part_of(step, shapes, want) if want is not None else None
+        if not self.barrier and step.module and needs_everything(step, part, wanted, shapes, self._moving):
             self.barrier = f"{str(step.function).removesuffix('.default')} in {step.module}"
-        return box, part
+        return part or _entire(step, shapes)
 
-    def prepare(self, weights: Mapping[str, torch.Tensor]) -> dict[int, torch.Tensor]:
-        """The values that the cone takes and that no input changes, from the weights; what is used up is freed."""
-        results = {index for step in self._steps for index, _ in step.part.needs if index not in self._moving}
-        wanted, operations = set(results), []
+    def prepare(self, weights: Mapping[str, torch.Tensor]) -> dict[tuple[int, Extent], torch.Tensor]:
+        """The parts of values that the cone takes and that no input changes, from the weights.
+
+        Equal operations are run once: a network may compute the same mask in each of its layers. What is used up is
+        freed.
+        """
+        parts: dict[int, set[Extent]] = {}
+        for step in self._steps:
+            for index, extent in step.part.needs:
+                if index not in self._moving:
+                    parts.setdefault(index, set()).add(extent)
+        wanted, operations = set(parts), []
         for operation in reversed(self.trace.steps):
             if any(index in wanted for index in operation.outputs):
                 operations.append(operation)
                 wanted.update(operation.refs())
+        same = _same(operations[::-1])
         values = {number: weights[name] for number, name in self.trace.weights.items() if number in wanted}
         values |= {number: value.detach() for number, value in self.trace.constants.items() if number in wanted}
-        last = {index: number for number, operation in enumerate(operations[::-1]) for index in operation.refs()}
+        out: dict[tuple[int, Extent], torch.Tensor] = {}
+        last = {index: number for number, operation in enumerate(same.kept) for index in operation.refs()}
+        users: dict[int, list[int]] = {}
+        for index in parts:
+            users.setdefault(same.index(index), []).append(index)
+
+        def take(index: int) -> None:
+            for other in users.get(index, ()):
+                out.update({(other, extent): _part_of_fixed(values[index], extent) for extent in parts[other]})
+
         with torch.no_grad():
-            for number, operation in enumerate(operations[::-1]):
-                out = _call(operation, values)
-                for index, value in zip(operation.outputs, out if operation.several else [out], strict=True):
+            for index in list(values):
+                take(index)
+            for number, operation in enumerate(same.kept):
+                result = _call(operation, values)
+                for index, value in zip(operation.outputs, result if operation.several else [result], strict=True):
                     if index in wanted:
                         values[index] = value
+                        take(index)
+                        if index not in last:
+                            del values[index]
                 for index in operation.refs():
-                    if last[index] == number and index not in results:
+                    if last[index] == number:
                         values.pop(index, None)
-        return {index: values[index] for index in results if index in values}
+        return out
 
-    def __call__(
-        self, x: torch.Tensor, fixed: Mapping[int, torch.Tensor]
-    ) -> tuple[torch.Tensor | None, list[torch.Tensor]]:
+    def __call__(self, x: torch.Tensor, fixed: Fixed) -> tuple[torch.Tensor | None, list[torch.Tensor]]:
         """The shown result as far as computed, and the wanted ones; differentiable.
 
         Args:
@@ -131,25 +147,24 @@ class Cone:
         """
         values: dict[int, torch.Tensor] = {0: x}
 
-        def fetch(index: int, box: Box | None) -> torch.Tensor:
-            value = values[index] if index in values else fixed[index]
-            known = self._boxes[index]
-            if box is None or known is None or box == known:
-                return value
-            top, left = box.top - known.top, box.left - known.left
-            return value[..., top : top + box.size[0], left : left + box.size[1]]
+        def fetch(index: int, extent: Extent) -> torch.Tensor:
+            if index in values:
+                return narrowed(values[index], self._known[index], extent)
+            return fixed[index, extent]
 
         results = {*self._results, self._shown}
         for position, step in enumerate(self._steps):
             out = step.part.run(fetch)
             for index, value in zip(step.operation.outputs, out if step.operation.several else [out], strict=True):
-                if index in self._boxes:
+                if index in self._known:
                     values[index] = value
             for index in self._last.get(position, ()):
                 if index not in results:
                     values.pop(index, None)
-        shown = values.get(self._shown) if self._shown is not None else None
-        return shown, [values[index] for index in self._results]
+        shown = None
+        if self._shown is not None and self.shown_box is not None:
+            shown = fetch(self._shown, boxed(self.shown_box, self.trace.shapes[self._shown]))
+        return shown, [fetch(index, whole(self.trace.shapes[index])) for index in self._results]
 
 
 def _depending(trace: Trace) -> set[int]:
@@ -174,9 +189,66 @@ def _entire(step: TracedOperation, shapes: Shapes) -> Part:
     needs = {index: whole(shapes[index]) for index in step.refs()}
 
     def run(fetch: Any) -> Any:
-        return _call(step, {index: fetch(index, box) for index, box in needs.items()})
+        return _call(step, {index: fetch(index, extent) for index, extent in needs.items()})
 
-    return Part(tuple(needs.items()), run, _work(step, shapes))
+    first = next(index for index in step.outputs if index is not None)
+    return Part(tuple(needs.items()), run, whole(shapes[first]), _work(step, shapes))
+
+
+def _joint(
+    step: TracedOperation, outputs: Sequence[int], wanted: Mapping[int, Extent], shapes: Shapes
+) -> Extent | None:
+    """What is wanted of a step's outputs, in the shape of the first; None where they have other dimensions."""
+    first = step.outputs[0]
+    if first is None or any(len(shapes[index]) != len(shapes[first]) for index in outputs):
+        return None
+    joint, *others = (_in_shape(wanted[index], shapes[first], shapes[index]) for index in outputs)
+    for other in others:
+        joint = hull(joint, other)
+    return joint
+
+
+def _in_shape(extent: Extent, shape: tuple[int, ...], of: tuple[int, ...] | None = None) -> Extent:
+    """The extent in another output of its step: all of the dimensions that have another size."""
+    sizes = of or tuple(prod(each.size for each in spans) for spans in extent)
+    if len(sizes) != len(shape):
+        return whole(shape)
+    return tuple(a if size == side else b for a, b, size, side in zip(extent, whole(shape), sizes, shape, strict=True))
+
+
+def _part_of_fixed(value: torch.Tensor, extent: Extent) -> torch.Tensor:
+    """A copy, so that the whole value can be freed; or the value itself."""
+    if is_whole(extent):
+        return value
+    return narrowed(value, whole(tuple(value.shape)), extent).clone()
+
+
+@dataclass(frozen=True)
+class _Same:
+    """Operations without those that repeat an earlier one, and which value stands for which."""
+
+    kept: list[TracedOperation]
+    instead: dict[int, int]
+
+    def index(self, index: int) -> int:
+        return self.instead.get(index, index)
+
+
+def _same(operations: Sequence[TracedOperation]) -> _Same:
+    same, first = _Same([], {}), dict[str, TracedOperation]()
+    mutable = any(operation.function._schema.is_mutable for operation in operations)
+    for operation in operations:
+        args, kwargs = tree_map_only(Ref, lambda ref: Ref(same.index(ref.index)), (operation.args, operation.kwargs))
+        operation = replace(operation, args=args, kwargs=kwargs)
+        key = f"{operation.function} {args} {kwargs}"
+        earlier = first.setdefault(key, operation)
+        if earlier is operation or mutable:
+            same.kept.append(operation)
+            continue
+        for index, other in zip(operation.outputs, earlier.outputs, strict=True):
+            if index is not None and other is not None:
+                same.instead[index] = other
+    return same
 
 
 def _call(step: TracedOperation, values: Mapping[int, torch.Tensor]) -> Any:
@@ -196,7 +268,7 @@ def _work(step: TracedOperation, shapes: Shapes) -> int:
 
 
 def _last_uses(parts: Sequence[Part]) -> dict[int, list[int]]:
-    """Place of a step: the values that nothing after it takes."""
+    """Position of a step: the values that nothing after it takes."""
     last = {index: position for position, part in enumerate(parts) for index, _ in part.needs}
     out: dict[int, list[int]] = {}
     for index, position in last.items():

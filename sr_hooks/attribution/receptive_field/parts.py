@@ -1,45 +1,41 @@
-"""Parts of values, and of the operations that compute them."""
+"""Parts of the operations of a trace."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from sr_hooks.attribution.receptive_field.extents import Extent
 from sr_hooks.attribution.receptive_field.trace import Ref, TracedOperation
-from sr_hooks.images.windows import Box
 
-__all__ = ["Fetch", "Part", "Rule", "Shapes", "hull", "replay", "shape_of", "whole"]
+__all__ = ["Fetch", "Part", "Rule", "Shapes", "replay", "shape_of"]
 
 
-Fetch = Callable[[int, Box | None], torch.Tensor]  # a value by its number, narrowed to a box; None for all of it
+Fetch = Callable[[int, Extent], torch.Tensor]  # a value by its number, narrowed
 
 
 @dataclass(frozen=True)
 class Part:
-    """A step, cut down: `needs` says which box of which value it takes, `run` computes the wanted box from those."""
+    """A step, cut down.
 
-    needs: tuple[tuple[int, Box | None], ...]
+    Attributes:
+        needs: which part of which value it takes.
+        run: computes the part `gives` of its outputs from those.
+        gives: at least what was wanted.
+        work: multiply-accumulates.
+    """
+
+    needs: tuple[tuple[int, Extent], ...]
     run: Callable[[Fetch], Any]
-    work: int = 0  # multiply-accumulates for one image
+    gives: Extent
+    work: int = 0
 
 
 Shapes = Sequence[tuple[int, ...]]
-Rule = Callable[[TracedOperation, Shapes, Box], "Part | None"]
-
-
-def whole(shape: Sequence[int]) -> Box | None:
-    """The box of all of a value; None for one without rows and columns."""
-    return Box(0, shape[-2], 0, shape[-1]) if len(shape) >= 2 else None
-
-
-def hull(a: Box | None, b: Box | None) -> Box | None:
-    """The smallest box that holds both."""
-    if a is None or b is None:
-        return None
-    return Box(min(a.top, b.top), max(a.bottom, b.bottom), min(a.left, b.left), max(a.right, b.right))
+Rule = Callable[[TracedOperation, Shapes, Extent], "Part | None"]
 
 
 def shape_of(step: TracedOperation, shapes: Shapes) -> tuple[int, ...]:
@@ -49,7 +45,7 @@ def shape_of(step: TracedOperation, shapes: Shapes) -> tuple[int, ...]:
     return shapes[first]
 
 
-def replay(step: TracedOperation, needs: dict[int, Box | None], fetch: Fetch) -> Any:
+def replay(step: TracedOperation, needs: Mapping[int, Extent], fetch: Fetch) -> Any:
     """The same function on the narrowed values."""
 
     def put(value: Any) -> Any:

@@ -9,14 +9,26 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from sr_hooks.attribution.receptive_field.parts import Fetch, Part, Rule, Shapes, replay, shape_of, whole
+from sr_hooks.attribution.receptive_field.extents import Extent, Span, one_span, span
+from sr_hooks.attribution.receptive_field.parts import Fetch, Part, Shapes, shape_of
+from sr_hooks.attribution.receptive_field.rules.boxes import BoxFetch, BoxPart, BoxRule
 from sr_hooks.attribution.receptive_field.trace import TracedOperation
 from sr_hooks.images.windows import Box
 
-__all__ = ["convolution", "pad", "pixel_shuffle", "pixel_unshuffle", "pool", "resize"]
+__all__ = [
+    "constant_pad",
+    "convolution",
+    "pad",
+    "pixel_shuffle",
+    "pixel_unshuffle",
+    "pool",
+    "resize",
+    "sliding",
+    "sliding_grid",
+]
 
 
-def convolution(step: TracedOperation, shapes: Shapes, box: Box) -> Part | None:
+def convolution(step: TracedOperation, shapes: Shapes, box: Box) -> BoxPart | None:
     x, weight, bias, stride, padding, dilation, transposed, _, groups = step.args
     kernel = shapes[weight.index]
     if len(kernel) != 4 or len(shapes[x.index]) != 4:
@@ -32,7 +44,7 @@ def convolution(step: TracedOperation, shapes: Shapes, box: Box) -> Part | None:
     biased = [] if bias is None else [(bias.index, None)]
     rows, columns = box.size
 
-    def run(fetch: Fetch) -> torch.Tensor:
+    def run(fetch: BoxFetch) -> torch.Tensor:
         inside, w = fetch(x.index, need), fetch(weight.index, None)
         b = None if bias is None else fetch(bias.index, None)
         if transposed:
@@ -44,7 +56,7 @@ def convolution(step: TracedOperation, shapes: Shapes, box: Box) -> Part | None:
         return F.conv2d(inside, w, b, _pair(stride), (up, before) if same else 0, _pair(dilation), groups)
 
     work = prod(kernel) * (need.size[0] * need.size[1] if transposed else rows * columns)
-    return Part(((x.index, need), (weight.index, whole(kernel)), *biased), run, work)
+    return BoxPart(((x.index, need), (weight.index, None), *biased), run, work)
 
 
 def _under(start: int, end: int, s: int, p: int, d: int, k: int, n: int) -> tuple[int, int, int, int] | None:
@@ -64,7 +76,7 @@ def _under_transposed(start: int, end: int, s: int, p: int, d: int, k: int, n: i
     return low, high, skip, 0
 
 
-def pool(step: TracedOperation, shapes: Shapes, box: Box) -> Part | None:
+def pool(step: TracedOperation, shapes: Shapes, box: Box) -> BoxPart | None:
     source = step.args[0].index
     kernel = step.args[1]
     stride = step.args[2] if len(step.args) > 2 and step.args[2] else kernel
@@ -79,25 +91,25 @@ def pool(step: TracedOperation, shapes: Shapes, box: Box) -> Part | None:
     if vertical is None or horizontal is None or any((*vertical[2:], *horizontal[2:])):
         return None
     need = Box(*vertical[:2], *horizontal[:2])
-    return Part(((source, need),), lambda fetch: replay(step, {source: need}, fetch))
+    return BoxPart(((source, need),), lambda fetch: step.function(fetch(source, need), *step.args[1:], **step.kwargs))
 
 
-def pixel_shuffle(step: TracedOperation, shapes: Shapes, box: Box) -> Part | None:
+def pixel_shuffle(step: TracedOperation, shapes: Shapes, box: Box) -> BoxPart | None:
     source, r = step.args[0].index, step.args[1]
     need = Box(box.top // r, -(-box.bottom // r), box.left // r, -(-box.right // r))
-    return Part(((source, need),), lambda fetch: _cut(F.pixel_shuffle(fetch(source, need), r), box, need, r))
+    return BoxPart(((source, need),), lambda fetch: _cut(F.pixel_shuffle(fetch(source, need), r), box, need, r))
 
 
-def pixel_unshuffle(step: TracedOperation, shapes: Shapes, box: Box) -> Part | None:
+def pixel_unshuffle(step: TracedOperation, shapes: Shapes, box: Box) -> BoxPart | None:
     source, r = step.args[0].index, step.args[1]
     need = Box(*(side * r for side in box))
-    return Part(((source, need),), lambda fetch: F.pixel_unshuffle(fetch(source, need), r))
+    return BoxPart(((source, need),), lambda fetch: F.pixel_unshuffle(fetch(source, need), r))
 
 
-def resize(mode: str, reach: int, *, antialias: bool = False) -> Rule:
+def resize(mode: str, reach: int, *, antialias: bool = False) -> BoxRule:
     """Interpolation by a whole factor, without aligned corners."""
 
-    def rule(step: TracedOperation, shapes: Shapes, box: Box) -> Part | None:
+    def rule(step: TracedOperation, shapes: Shapes, box: Box) -> BoxPart | None:
         source, out = step.args[0].index, shape_of(step, shapes)
         h, w = shapes[source][-2:]
         factor = out[-2] // h
@@ -112,19 +124,19 @@ def resize(mode: str, reach: int, *, antialias: bool = False) -> Rule:
             min((box.right - 1) // factor + 1 + reach, w),
         )
 
-        def run(fetch: Fetch) -> torch.Tensor:
+        def run(fetch: BoxFetch) -> torch.Tensor:
             size = (need.size[0] * factor, need.size[1] * factor)
             inside, corners = fetch(source, need), False if reach else None
             larger = F.interpolate(inside, size=size, mode=mode, align_corners=corners, antialias=antialias)
             return _cut(larger, box, need, factor)
 
-        return Part(((source, need),), run)
+        return BoxPart(((source, need),), run)
 
     return rule
 
 
-def pad(step: TracedOperation, shapes: Shapes, box: Box) -> Part | None:
-    """Constant, mirrored or repeated borders of the last two dimensions."""
+def pad(step: TracedOperation, shapes: Shapes, box: Box) -> BoxPart | None:
+    """Mirrored or repeated borders of the last two dimensions."""
     source, pads = step.args[0].index, list(step.args[1])
     if len(pads) not in (2, 4):
         return None
@@ -138,13 +150,13 @@ def pad(step: TracedOperation, shapes: Shapes, box: Box) -> Part | None:
     need, rest = Box(t, b, le, r), step.args[2:]
     rows, columns = box.size
 
-    def run(fetch: Fetch) -> torch.Tensor:
+    def run(fetch: BoxFetch) -> torch.Tensor:
         inside = fetch(source, need)
         if up or down or ahead or behind:
             inside = step.function(inside, [ahead, behind, up, down], *rest)
         return inside[..., y : y + rows, x : x + columns]
 
-    return Part(((source, need),), run)
+    return BoxPart(((source, need),), run)
 
 
 def _under_pad(kind: str, start: int, end: int, before: int, n: int) -> tuple[int, int, int, int, int] | None:
@@ -161,6 +173,61 @@ def _under_pad(kind: str, start: int, end: int, before: int, n: int) -> tuple[in
 def _cut(larger: torch.Tensor, box: Box, need: Box, factor: int) -> torch.Tensor:
     top, left = box.top - need.top * factor, box.left - need.left * factor
     return larger[..., top : top + box.size[0], left : left + box.size[1]]
+
+
+def constant_pad(step: TracedOperation, shapes: Shapes, want: Extent) -> Part:
+    """Borders of one value, of any dimensions."""
+    source, pads = step.args[0].index, step.args[1]
+    need, gives, around = list(want), list(want), list[int]()
+    for place, (before, after) in enumerate(zip(pads[::2], pads[1::2], strict=True)):
+        dim = len(want) - 1 - place
+        side = shapes[source][dim]
+        if before == after == 0:
+            around += [0, 0]
+            continue
+        inside = one_span(want[dim])
+        if inside.stop > inside.size:
+            inside = Span(inside.size, 0, inside.size)
+        low = min(max(inside.start - before, 0), side - 1)  # of a border alone a line is taken, and cut off again
+        high = max(min(inside.stop - before, side), low + 1)
+        around += [low + before - inside.start, inside.stop - before - high]
+        gives[dim], need[dim] = (inside,), (span(side, low, high),)
+    taken, rest = tuple(need), step.args[2:]
+
+    def run(fetch: Fetch) -> torch.Tensor:
+        value = fetch(source, taken)
+        return step.function(value, around, *rest) if any(around) else value
+
+    return Part(((source, taken),), run, tuple(gives))
+
+
+def sliding(step: TracedOperation, shapes: Shapes, box: Box) -> BoxPart | None:
+    """Windows side by side (`nn.Unfold`), as channels of an image that has a pixel for each."""
+    source, kernel, dilation, padding, stride = step.args
+    size = shapes[source.index][-2:]
+    geometry = [(_at(stride, i), _at(padding, i), _at(dilation, i), _at(kernel, i), size[i]) for i in (0, 1)]
+    vertical, horizontal = (_under(*ends, *geometry[i]) for i, ends in enumerate(_ends(box)))
+    if vertical is None or horizontal is None:
+        return None
+    (top, bottom, up, down), (left, right, before, after) = vertical, horizontal
+    need = Box(top, bottom, left, right)
+
+    def run(fetch: BoxFetch) -> torch.Tensor:
+        inside = F.pad(fetch(source.index, need), (before, after, up, down))
+        columns = F.unfold(inside, _pair(kernel), _pair(dilation), 0, _pair(stride))
+        return columns.unflatten(2, box.size)
+
+    return BoxPart(((source.index, need),), run)
+
+
+def sliding_grid(step: TracedOperation, shapes: Shapes) -> tuple[int, int]:
+    """How many windows stand below each other and side by side."""
+    source, kernel, dilation, padding, stride = step.args
+    rows, columns = (
+        (side + 2 * _at(padding, i) - _at(dilation, i) * (_at(kernel, i) - 1) - 1) // _at(stride, i) + 1
+        for i, side in enumerate(shapes[source.index][-2:])
+    )
+    return rows, columns
 
 
 def _ends(box: Box) -> tuple[tuple[int, int], tuple[int, int]]:

@@ -9,22 +9,21 @@ needs everything (global pooling, global attention) is computed whole, and so is
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
 import torch
 from torch.utils._pytree import tree_map_only
 
-from sr_hooks.attribution.receptive_field.extents import Extent, as_box, boxed, hull, is_whole, narrowed, whole
+from sr_hooks.attribution.receptive_field.extents import Extent, as_box, boxed, hull, narrowed, whole
+from sr_hooks.attribution.receptive_field.fixed_values import Fixed, fixed_values, run_whole
 from sr_hooks.attribution.receptive_field.parts import Part, Shapes
 from sr_hooks.attribution.receptive_field.rules.table import needs_everything, part_of
 from sr_hooks.attribution.receptive_field.trace import Ref, Trace, TracedOperation
 from sr_hooks.images.windows import Box
 
-__all__ = ["Cone", "Fixed"]
-
-Fixed = Mapping[tuple[int, Extent], torch.Tensor]  # values that no input changes, and the part that is taken of each
+__all__ = ["Cone"]
 
 
 @dataclass(frozen=True)
@@ -94,49 +93,13 @@ class Cone:
         return part or _entire(step, shapes)
 
     def prepare(self, weights: Mapping[str, torch.Tensor]) -> dict[tuple[int, Extent], torch.Tensor]:
-        """The parts of values that the cone takes and that no input changes, from the weights.
-
-        Equal operations are run once: a network may compute the same mask in each of its layers. What is used up is
-        freed.
-        """
+        """The parts of values that the cone takes and that no input changes, from the weights."""
         parts: dict[int, set[Extent]] = {}
         for step in self._steps:
             for index, extent in step.part.needs:
                 if index not in self._moving:
                     parts.setdefault(index, set()).add(extent)
-        wanted, operations = set(parts), []
-        for operation in reversed(self.trace.steps):
-            if any(index in wanted for index in operation.outputs):
-                operations.append(operation)
-                wanted.update(operation.refs())
-        same = _same(operations[::-1])
-        values = {number: weights[name] for number, name in self.trace.weights.items() if number in wanted}
-        values |= {number: value.detach() for number, value in self.trace.constants.items() if number in wanted}
-        out: dict[tuple[int, Extent], torch.Tensor] = {}
-        last = {index: number for number, operation in enumerate(same.kept) for index in operation.refs()}
-        users: dict[int, list[int]] = {}
-        for index in parts:
-            users.setdefault(same.index(index), []).append(index)
-
-        def take(index: int) -> None:
-            for other in users.get(index, ()):
-                out.update({(other, extent): _part_of_fixed(values[index], extent) for extent in parts[other]})
-
-        with torch.no_grad():
-            for index in list(values):
-                take(index)
-            for number, operation in enumerate(same.kept):
-                result = _call(operation, values)
-                for index, value in zip(operation.outputs, result if operation.several else [result], strict=True):
-                    if index in wanted:
-                        values[index] = value
-                        take(index)
-                        if index not in last:
-                            del values[index]
-                for index in operation.refs():
-                    if last[index] == number:
-                        values.pop(index, None)
-        return out
+        return fixed_values(self.trace, parts, weights)
 
     def __call__(self, x: torch.Tensor, fixed: Fixed) -> tuple[torch.Tensor | None, list[torch.Tensor]]:
         """The shown result as far as computed, and the wanted ones; differentiable.
@@ -189,7 +152,7 @@ def _entire(step: TracedOperation, shapes: Shapes) -> Part:
     needs = {index: whole(shapes[index]) for index in step.refs()}
 
     def run(fetch: Any) -> Any:
-        return _call(step, {index: fetch(index, extent) for index, extent in needs.items()})
+        return run_whole(step, {index: fetch(index, extent) for index, extent in needs.items()})
 
     first = next(index for index in step.outputs if index is not None)
     return Part(tuple(needs.items()), run, whole(shapes[first]), _work(step, shapes))
@@ -214,46 +177,6 @@ def _in_shape(extent: Extent, shape: tuple[int, ...], of: tuple[int, ...] | None
     if len(sizes) != len(shape):
         return whole(shape)
     return tuple(a if size == side else b for a, b, size, side in zip(extent, whole(shape), sizes, shape, strict=True))
-
-
-def _part_of_fixed(value: torch.Tensor, extent: Extent) -> torch.Tensor:
-    """A copy, so that the whole value can be freed; or the value itself."""
-    if is_whole(extent):
-        return value
-    return narrowed(value, whole(tuple(value.shape)), extent).clone()
-
-
-@dataclass(frozen=True)
-class _Same:
-    """Operations without those that repeat an earlier one, and which value stands for which."""
-
-    kept: list[TracedOperation]
-    instead: dict[int, int]
-
-    def index(self, index: int) -> int:
-        return self.instead.get(index, index)
-
-
-def _same(operations: Sequence[TracedOperation]) -> _Same:
-    same, first = _Same([], {}), dict[str, TracedOperation]()
-    mutable = any(operation.function._schema.is_mutable for operation in operations)
-    for operation in operations:
-        args, kwargs = tree_map_only(Ref, lambda ref: Ref(same.index(ref.index)), (operation.args, operation.kwargs))
-        operation = replace(operation, args=args, kwargs=kwargs)
-        key = f"{operation.function} {args} {kwargs}"
-        earlier = first.setdefault(key, operation)
-        if earlier is operation or mutable:
-            same.kept.append(operation)
-            continue
-        for index, other in zip(operation.outputs, earlier.outputs, strict=True):
-            if index is not None and other is not None:
-                same.instead[index] = other
-    return same
-
-
-def _call(step: TracedOperation, values: Mapping[int, torch.Tensor]) -> Any:
-    args, kwargs = tree_map_only(Ref, lambda ref: values[ref.index], (step.args, step.kwargs))
-    return step.function(*args, **kwargs)
 
 
 def _work(step: TracedOperation, shapes: Shapes) -> int:

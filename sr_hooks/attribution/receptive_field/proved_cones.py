@@ -88,12 +88,14 @@ class WindowCones:
         self._traces: dict[int, Trace] = {}
         self._cones: dict[tuple[tuple[int, ...], int], Cone] = {}
         self.groups: list[WindowCone] = []
+        self.reason = ""
         try:
-            self.reason = _doubts(network)
-            if not self.reason:
-                self.groups = self._grouped()
+            self.groups = self._grouped()
+            self.reason = self.reason or _doubts(network)
         except Untraceable as error:
             self.reason = str(error)
+        if self.reason:
+            self.groups = []
 
     def cone(self, indices: tuple[int, ...], count: int) -> Cone:
         """For those windows and batches of `count` images.
@@ -218,8 +220,11 @@ def _doubts(network: Network) -> str:
 
 
 def _prove(network: Network) -> str:
-    """Compare a cone's gradient with the whole network's on a small random image; "" where they agree."""
-    objective, error = GradientMagnitude(), None
+    """Compare a cone's gradient with the whole network's on a small random image; "" where they agree.
+
+    The image is the smallest of which the cone leaves something out; what computes everything proves nothing.
+    """
+    objective, error, case = GradientMagnitude(), None, None
     for side in _SIDES:
         side += -side % network.multiple
         height, width = network.output_size(side, side)
@@ -231,8 +236,12 @@ def _prove(network: Network) -> str:
         except Untraceable as refusal:
             error = refusal
             continue
-        return _difference_in_words(network, objective, window, trace)
-    raise error or Untraceable("it takes no small images to prove a cone on")
+        case = window, trace
+        if Cone(trace, [1]).work <= _WORTH * Cone(trace, [0]).work:
+            break
+    if case is None:
+        raise error or Untraceable("it takes no small images to prove a cone on")
+    return _difference_in_words(network, objective, *case)
 
 
 def _difference_in_words(network: Network, objective: Objective, window: Window, trace: Trace) -> str:

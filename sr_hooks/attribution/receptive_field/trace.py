@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_flatten, tree_map_only
 
+from sr_hooks.attribution.receptive_field.in_place import memory_of, same_strides, written_to
 from sr_hooks.networks.unwrap import deep_copy
 
 __all__ = ["Ref", "Trace", "TracedOperation", "Untraceable", "check_hooks", "record", "sharing_copy"]
@@ -199,7 +200,7 @@ def _recorder(names: dict[int, str], stand_ins: list[ref[torch.Tensor]]) -> Any:
             self._moving, self._settled = set(), set()
             for tensor in inputs:
                 self._new(tensor)
-                self._moving.add(_memory(tensor))
+                self._moving.add(memory_of(tensor))
 
         def _new(self, tensor: torch.Tensor) -> int:
             number = len(self.trace.shapes)
@@ -214,7 +215,7 @@ def _recorder(names: dict[int, str], stand_ins: list[ref[torch.Tensor]]) -> Any:
                 return self._numbers[id(tensor)]
             number = self._new(tensor)
             stand_ins.pop()  # the module's own, or a constant
-            self._settled.add(_memory(tensor))
+            self._settled.add(memory_of(tensor))
             if id(tensor) in names:
                 self.trace.weights[number] = names[id(tensor)]
             elif type(tensor) in (torch.Tensor, nn.Parameter):
@@ -231,15 +232,17 @@ def _recorder(names: dict[int, str], stand_ins: list[ref[torch.Tensor]]) -> Any:
                 raise Untraceable(f"{function} draws random numbers")
             if function is torch.ops.aten.copy.default:  # has no derivative
                 return self._copy(types, *args)
+            if function is torch.ops.aten.as_strided_.default and same_strides(*args):
+                return args[0]  # adaptive pooling of channels_last values
             tensors = [leaf for leaf in tree_flatten((args, kwargs))[0] if isinstance(leaf, torch.Tensor)]
             taken = tree_map_only(torch.Tensor, lambda tensor: Ref(self.number(tensor)), (tuple(args), dict(kwargs)))
-            memory = {_memory(tensor) for tensor in tensors}
-            if function._schema.is_mutable and memory & (self._moving | self._settled):
+            memory = {memory_of(tensor) for tensor in tensors}
+            if written_to(function, args, kwargs) & (self._moving | self._settled):
                 raise Untraceable(f"{function} writes in place")
             out = function(*args, **kwargs)
             if memory & self._moving:
                 self._settled |= memory - self._moving
-                self._moving |= {_memory(v) for v in tree_flatten(out)[0] if isinstance(v, torch.Tensor)}
+                self._moving |= {memory_of(v) for v in tree_flatten(out)[0] if isinstance(v, torch.Tensor)}
             several = isinstance(out, (tuple, list))
             outputs = tuple(self._new(v) if isinstance(v, torch.Tensor) else None for v in (out if several else [out]))
             where = self.inside[-1] if self.inside else ""
@@ -255,11 +258,6 @@ def _recorder(names: dict[int, str], stand_ins: list[ref[torch.Tensor]]) -> Any:
             return self.__torch_dispatch__(aten.expand.default, types, (source, list(like.shape)))
 
     return Recorder()
-
-
-def _memory(tensor: torch.Tensor) -> int:
-    """What tensors that share memory have in common."""
-    return cast("int", tensor.untyped_storage()._cdata)
 
 
 @contextmanager

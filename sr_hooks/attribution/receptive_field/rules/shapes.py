@@ -83,7 +83,7 @@ def _along(want: Extent, dim: int, spans: Any) -> Extent:
 
 
 def select(step: TracedOperation, shapes: Shapes, want: Extent) -> Part:
-    source, dim, index = step.args[0].index, *step.args[1:3]
+    source, (dim, index) = step.args[0].index, step.args[1:3]
     side, dim = shapes[source][dim], dim % len(shapes[source])
     need = (*want[:dim], (span(side, index % side, index % side + 1),), *want[dim:])
     return Part(((source, need),), lambda fetch: fetch(source, need).select(dim, 0), want)
@@ -91,7 +91,8 @@ def select(step: TracedOperation, shapes: Shapes, want: Extent) -> Part:
 
 def slices(step: TracedOperation, shapes: Shapes, want: Extent) -> Part:
     source = step.args[0].index
-    dim, start, _, stride = [*step.args[1:], *(0, None, None, 1)[len(step.args) - 1 :]]
+    defaults: tuple[Any, ...] = (0, None, None, 1)
+    dim, start, _, stride = (*step.args[1:], *defaults[len(step.args) - 1 :])
     dim, side = dim % len(want), shapes[source][dim]
     first = 0 if start is None else min(max(start + side if start < 0 else start, 0), side)
     inside = one_span(want[dim])
@@ -174,7 +175,7 @@ def flip(step: TracedOperation, shapes: Shapes, want: Extent) -> Part:
 
 def unfold(step: TracedOperation, shapes: Shapes, want: Extent) -> Part:
     """Overlapping windows along one dimension, their contents last."""
-    source, dim, size, stride = step.args[0].index, *step.args[1:4]
+    source, (dim, size, stride) = step.args[0].index, step.args[1:4]
     dim %= len(shapes[source])
     inside = one_span(want[dim])
     if inside.stop > inside.size:

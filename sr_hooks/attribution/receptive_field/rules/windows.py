@@ -196,7 +196,7 @@ def constant_pad(step: TracedOperation, shapes: Shapes, want: Extent) -> Part:
 
     def run(fetch: Fetch) -> torch.Tensor:
         value = fetch(source, taken)
-        return step.function(value, around, *rest) if any(around) else value
+        return F.pad(value, around, value=rest[0] if rest else 0.0) if any(around) else value
 
     return Part(((source, taken),), run, tuple(gives))
 
@@ -214,8 +214,8 @@ def sliding(step: TracedOperation, shapes: Shapes, box: Box) -> BoxPart | None:
 
     def run(fetch: BoxFetch) -> torch.Tensor:
         inside = F.pad(fetch(source.index, need), (before, after, up, down))
-        columns = F.unfold(inside, _pair(kernel), _pair(dilation), 0, _pair(stride))
-        return columns.unflatten(2, box.size)
+        columns: torch.Tensor = F.unfold(inside, _pair(kernel), _pair(dilation), 0, _pair(stride))
+        return columns.reshape(*columns.shape[:2], *box.size)
 
     return BoxPart(((source.index, need),), run)
 

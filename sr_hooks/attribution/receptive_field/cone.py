@@ -16,11 +16,11 @@ from typing import Any
 import torch
 from torch.utils._pytree import tree_map_only
 
-from sr_hooks.attribution.receptive_field.extents import Extent, as_box, boxed, hull, narrowed, whole
+from sr_hooks.attribution.receptive_field.extents import Extent, as_box, boxed, can_narrow, hull, narrowed, whole
 from sr_hooks.attribution.receptive_field.fixed_values import Fixed, fixed_values, run_whole
 from sr_hooks.attribution.receptive_field.parts import Part, Shapes
 from sr_hooks.attribution.receptive_field.rules.table import needs_everything, part_of
-from sr_hooks.attribution.receptive_field.trace import Ref, Trace, TracedOperation
+from sr_hooks.attribution.receptive_field.trace import Ref, Trace, TracedOperation, Untraceable
 from sr_hooks.images.windows import Box
 
 __all__ = ["Cone"]
@@ -82,6 +82,9 @@ class Cone:
         if 0 in wanted:
             self.inputs = as_box(wanted[0])
             self._known[0] = boxed(self.inputs, shapes[0])
+        needs = (need for step in steps for need in step.part.needs)
+        if not all(can_narrow(self._known[index], need) for index, need in needs if index in self._moving):
+            raise Untraceable("parts of the image are taken that do not fit into each other")
         return steps[::-1]
 
     def _cut(self, step: TracedOperation, outputs: list[int], wanted: Mapping[int, Extent]) -> Part:

@@ -28,6 +28,7 @@ __all__ = [
     "Spans",
     "as_box",
     "boxed",
+    "can_narrow",
     "hull",
     "is_whole",
     "lengths",
@@ -128,15 +129,10 @@ def refit(extent: Extent, shape: tuple[int, ...]) -> Extent:
 
 
 def one_span(spans: Spans) -> Span:
-    """A dimension's smallest interval that holds the part of its factors."""
+    """A dimension's smallest interval, of whole blocks where it has factors, that holds the part of these."""
     while len(spans) > 1:
         *before, major, minor = spans
-        size = major.size * minor.size
-        if major.stop > major.size or minor.stop > minor.size:
-            spans = _merged((*before, major, Span(minor.size, 0, minor.size)))
-        else:
-            start, stop = major.start * minor.size + minor.start, (major.stop - 1) * minor.size + minor.stop
-            spans = (*before, span(size, start, stop))
+        spans = _merged((*before, major, Span(minor.size, 0, minor.size)))
     return spans[0]
 
 
@@ -176,6 +172,17 @@ def _hull_of_factors(a: Spans, b: Spans) -> Spans:
         return (Span(size, 0, size),)
     pairs = zip(refit((a,), factors), refit((b,), factors), strict=True)
     return _merged(_hull_of_spans(one_span(x), one_span(y)) for x, y in pairs)
+
+
+def can_narrow(known: Extent, wanted: Extent) -> bool:
+    """Whether the wanted part can be taken out of the known one: their factors fit."""
+    pairs = zip(known, wanted, strict=True)
+    return all(len(has) == len(wants) == 1 or has == wants or _fit(has, wants) for has, wants in pairs)
+
+
+def _fit(has: Spans, wants: Spans) -> bool:
+    factors = _factors(has, wants)
+    return factors is not None and lengths((has,)) == [prod(lengths(refit((has,), factors)))]
 
 
 def narrowed(value: torch.Tensor, known: Extent, wanted: Extent) -> torch.Tensor:

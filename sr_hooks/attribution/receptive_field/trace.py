@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_flatten, tree_map_only
 
-from sr_hooks.attribution.receptive_field.in_place import memory_of, same_strides, written_to
+from sr_hooks.attribution.receptive_field.side_effects import draws, memory_of, same_strides, written_to
 from sr_hooks.networks.unwrap import deep_copy
 
 __all__ = ["Ref", "Trace", "TracedOperation", "Untraceable", "check_hooks", "record", "sharing_copy"]
@@ -228,7 +228,7 @@ def _recorder(names: dict[int, str], stand_ins: list[ref[torch.Tensor]]) -> Any:
             kwargs = kwargs or {}
             if function.namespace == "prim":
                 return function(*args, **kwargs)
-            if torch.Tag.nondeterministic_seeded in function.tags:
+            if draws(function, args):
                 raise Untraceable(f"{function} draws random numbers")
             if function is torch.ops.aten.copy.default:  # has no derivative
                 return self._copy(types, *args)

@@ -15,6 +15,7 @@ __all__ = [
     "expand",
     "flip",
     "permute",
+    "repeat",
     "roll",
     "select",
     "slices",
@@ -68,6 +69,17 @@ def expand(step: TracedOperation, shapes: Shapes, want: Extent) -> Part:
     need = stretched(shapes[source], shape_of(step, shapes), want)
     size = lengths(want)
     return Part(((source, need),), lambda fetch: fetch(source, need).expand(size), want)
+
+
+def repeat(step: TracedOperation, shapes: Shapes, want: Extent) -> Part:
+    """Copies side by side; of a dimension with several all is taken."""
+    source, times = step.args[0].index, step.args[1]
+    ahead = len(want) - len(shapes[source])
+    everything = whole(shape_of(step, shapes))
+    gives = tuple(spans if count == 1 else every for spans, every, count in zip(want, everything, times, strict=True))
+    shape = (1,) * ahead + shapes[source]
+    need = tuple(w if n == 1 else s for w, s, n in zip(want, whole(shape), times, strict=True))[ahead:]
+    return Part(((source, need),), lambda fetch: fetch(source, need).repeat(times), gives)
 
 
 def stretched(shape: tuple[int, ...], out: tuple[int, ...], want: Extent) -> Extent:

@@ -89,6 +89,7 @@ _RULES: dict[Any, Rule] = {
     aten.unfold: shape.unfold,
     aten.unsqueeze: shape.unsqueeze,
     aten.expand: shape.expand,
+    aten.repeat: shape.repeat,
     aten.permute: shape.permute,
     aten.index_select: shape.picked(1),
     aten.im2col: im2col(around.sliding, around.sliding_grid),

@@ -1,4 +1,4 @@
-"""What an operation writes to in place."""
+"""What an operation does beside returning values: what it writes to in place, and whether it draws random numbers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, cast
 import torch
 from torch.utils._pytree import tree_flatten
 
-__all__ = ["memory_of", "same_strides", "written_to"]
+__all__ = ["draws", "memory_of", "same_strides", "written_to"]
 
 
 def memory_of(tensor: torch.Tensor) -> int:
@@ -32,3 +32,10 @@ def same_strides(value: torch.Tensor, size: Sequence[int], stride: Sequence[int]
     """Whether a value with this size and stride holds the same elements, in the same order."""
     pairs = zip(value.shape, value.stride(), stride, strict=False)
     return not offset and value.shape == tuple(size) and all(a == b for side, a, b in pairs if side > 1)
+
+
+def draws(function: Any, args: Sequence[Any]) -> bool:
+    """Whether the operation draws random numbers; fused attention without dropout does not."""
+    if function is torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.default:
+        return len(args) > 3 and args[3] != 0
+    return torch.Tag.nondeterministic_seeded in function.tags

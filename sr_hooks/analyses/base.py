@@ -145,6 +145,8 @@ class Analysis(Generic[Options]):
         better: of the headline's numbers, those of which "higher" or "lower" ones are what one wants; the first is what
             tables of several networks show, and its best is set in bold.
         explains: what numbers of the headline mean, a sentence or two each, for tooltips of the grid's report.
+        figure_options: the options of maps that its figure takes: `sr_hooks.figures.MAP_OPTIONS`, or some of them. The
+            others are refused by name. A `figure` with a keyword `options` takes `panels`, `axes` and the like anyway.
     """
 
     name: ClassVar[str]
@@ -158,6 +160,7 @@ class Analysis(Generic[Options]):
     watch_images: ClassVar[int] = 1
     better: ClassVar[Mapping[str, str]] = {}
     explains: ClassVar[Mapping[str, str]] = {}
+    figure_options: ClassVar[tuple[str, ...]] = ()
 
     def run(self, network: Network, images: Any, options: Options) -> Result | Sequence[Result]:
         """The result, or several. The network is in evaluation mode, and its parameters require no gradient.

@@ -27,7 +27,7 @@ from sr_hooks.faithfulness.check import check
 from sr_hooks.images.clips import by_frames, read_input
 from sr_hooks.images.image import downsample
 from sr_hooks.networks.network import Network
-from sr_hooks.results.drawing import set_options
+from sr_hooks.results.drawing import refuse_options, set_options, taken_by
 from sr_hooks.results.result import Result
 
 __all__ = ["ListedAnalysis", "add_analyses", "listed_analyses", "summary_of", "usable_analyses"]
@@ -102,6 +102,7 @@ def _analyse(name: str, kind: Any, arguments: argparse.Namespace) -> Answer:
     with blamed(kind, "options"):
         options = from_flags(kind.options_type, arguments)
     figure = figure_options(arguments)
+    refuse_options(name, taken_by(kind), figure)
     files = [Path(file) for file in arguments.image]
     if not kind.joins_images() and len({file.stem for file in files}) < len(files):
         raise ImageError("two images have the same name, and so would their result folders: rename one")

@@ -83,9 +83,6 @@ def _result_or_network(name: str, arguments: argparse.Namespace, device: str) ->
     if is_folder(name):
         return name
     if arguments.arch is None:
-        network = Network.load(name)
-    else:
-        built_with = mapping_of(arguments.arguments, "--arguments", "'{num_feat: 64, upscale: 2}'") or None
-        network = Network.load(arguments.arch, built_with, weights=name)
-    network.module.to(device)
-    return network
+        return Network.load(name, device=device)
+    built_with = mapping_of(arguments.arguments, "--arguments", "'{num_feat: 64, upscale: 2}'") or None
+    return Network.load(arguments.arch, built_with, weights=name, device=device)

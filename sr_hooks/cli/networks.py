@@ -72,18 +72,9 @@ def device_of(name: str) -> str:
     Raises:
         OptionError: there is no such device; the message names those that there are.
     """
-    import torch
+    from sr_hooks.core.torch_errors import checked_device
 
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.zeros(1, device=name).add(1).item()
-    except Exception:  # each backend has errors of its own
-        devices = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
-        if torch.backends.mps.is_available():
-            devices.append("mps")
-        raise OptionError(f"--device {name}: no such device; this machine has {', '.join(devices)}") from None
-    return name
+    return str(checked_device(name, "--device"))
 
 
 def add_analysis_flags(command: argparse.ArgumentParser, name: str, *, takes_lr: bool, can_check: bool) -> None:
@@ -127,16 +118,15 @@ def load_network(arguments: argparse.Namespace) -> Network:
     facts = {name: value for name in names if (value := getattr(arguments, name)) is not None}
     if arguments.forward:
         facts["forward"] = mapping_of(arguments.forward, "--forward", "'{sigma: 0.1}'")
-    network = Network.load(
+    return Network.load(
         arguments.model,
         built_with or None,
         weights=arguments.weights,
         weights_key=arguments.weights_key,
         weights_prefix=arguments.weights_prefix,
+        device=device,
         **facts,
     )
-    network.module.to(device)
-    return network
 
 
 def mapping_of(text: str | None, flag: str, example: str) -> dict[str, Any]:

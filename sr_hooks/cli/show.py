@@ -97,11 +97,12 @@ def _show(arguments: argparse.Namespace) -> Answer:
 
 def _drawn_anew(result: Result, folder: Path, arguments: argparse.Namespace) -> list[str]:
     """Draw the figure as `--figure` says, and save it in the folder; the line that says where."""
-    from sr_hooks.results.drawing import save_beside, set_options, stated_options
+    from sr_hooks.results.drawing import refuse_options, save_beside, set_options, stated_options
 
     options = figure_options(arguments)
     if not options.stated():
         return []
+    refuse_options(result.analysis, result.figure_options(), options)
     set_options(result, options.over(stated_options(result.provenance)))
     if (figure := result.figure()) is None:
         raise OptionError(f"{result.analysis} draws no figure")

@@ -35,6 +35,7 @@ def compare(
     patch: int = 64,
     crop: int | None = 128,
     seed: int = 0,
+    device: Any = None,
 ) -> CompareResult:
     """What changed from `a` to `b`: where a LAM's weight moved, its DI, a DDR's CHI, which filters a FAIG ranks first.
 
@@ -59,11 +60,12 @@ def compare(
         patch: side of a DDR patch, in ground-truth pixels.
         crop: side of the images' centres that FAIG looks at, in ground-truth pixels; None for whole images.
         seed: of all randomness.
+        device: where networks that are loaded by name run: "cuda", "cuda:1", ...; None for the CPU.
 
     Raises:
         SRHooksError: a and b have no common ground, or nothing was asked of two networks.
     """
-    first, second = _open(a), _open(b)
+    first, second = _open(a, device), _open(b, device)
     if isinstance(first, Result) and isinstance(second, Result):
         return _of_results(first, second)
     if isinstance(first, Result) or isinstance(second, Result):
@@ -87,7 +89,7 @@ def compare(
     return _joined(parts, (first.name, second.name))
 
 
-def _open(source: Any) -> Result | Network:
+def _open(source: Any, device: Any) -> Result | Network:
     if isinstance(source, (Result, Network)):
         return source
     if isinstance(source, nn.Module):
@@ -97,7 +99,7 @@ def _open(source: Any) -> Result | Network:
             return read_result(source)
         if is_folder(source):
             raise OptionError(f"{source} is a folder without a result: give one with a result.json, or a network")
-        return Network.load(str(source))
+        return Network.load(str(source), device=device)
     raise OptionError(f"a {type(source).__name__} is neither a result nor a network")
 
 

@@ -1,4 +1,4 @@
-"""Errors of torch about memory and CUDA: recognise them, and explain them in messages."""
+"""Errors of torch about memory, devices and CUDA: recognise them, and explain them in messages."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Any
 import torch
 from torch import nn
 
-__all__ = ["hint", "is_out_of_memory", "one_line", "wants_cuda", "without_cuda"]
+from sr_hooks.errors import OptionError
+
+__all__ = ["checked_device", "hint", "is_out_of_memory", "one_line", "wants_cuda", "without_cuda"]
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -17,6 +19,27 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
         isinstance(error, RuntimeError) and ("can't allocate memory" in str(error) or "out of memory" in str(error))
     )
+
+
+def checked_device(device: str | torch.device, what: str = "device") -> torch.device:
+    """The device; of "auto", cuda where there is one, else the CPU.
+
+    Args:
+        what: the name of the argument, for the message.
+
+    Raises:
+        OptionError: there is no such device; the message names those that there are.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.zeros(1, device=device).add(1).item()
+        return torch.device(device)
+    except Exception:  # each backend has errors of its own
+        devices = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
+        if torch.backends.mps.is_available():
+            devices.append("mps")
+    raise OptionError(f"{what} {device}: no such device; this machine has {', '.join(devices)}")
 
 
 def one_line(error: BaseException) -> str:

@@ -35,7 +35,7 @@ def run_demo(out: Path, *, device: str = "cpu") -> tuple[str, dict[str, Result]]
     check_folder(out, marker=TABLE)
     networks = {state: demo_network(state) for state in ("baseline", "target")}
     for network in networks.values():
-        network.module.to(device)
+        network.to(device)
     files = {path.stem: path for path in photographs()}
     rows: list[dict[str, Any]] = []
     results: dict[str, Result] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -121,6 +122,8 @@ def _network(result: LamResult, network_argument: Any) -> Network:
         network = origin.network
     else:
         network = _load_recorded(result.provenance.get("network_source"))
+        with suppress(OptionError):  # where the device of the result is here, too
+            network.to(str(result.provenance.get("device", "cpu")))
     if network.sha256() != record.get("sha256"):
         raise NetworkError(
             f"the weights of {network.name} are not those that the result was computed from, or have changed since: "

@@ -6,8 +6,7 @@ import textwrap
 from typing import Any
 
 from sr_hooks.figures.options import LEAST_POINTS, FigureOptions
-from sr_hooks.figures.saved_figure import notes_of
-from sr_hooks.figures.style import INK, plain
+from sr_hooks.figures.style import INK, notes_of, plain
 
 __all__ = ["add_to_title", "finish", "fit_texts", "restyle"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,10 @@ def paper_red() -> Any:
     from matplotlib.colors import ListedColormap
 
     return ListedColormap(colormaps["seismic"](np.linspace(0.5, 1, 256)), name="lam_red")
+
+
+def _power(exponent: float, values: Any) -> Any:
+    return np.sign(values) * np.abs(values) ** exponent
 
 
 @dataclass(frozen=True)
@@ -61,18 +65,47 @@ class Look:
         stated = matplotlib.rcParams["image.cmap"]
         return "inferno" if stated == matplotlib.rcParamsDefault["image.cmap"] else stated
 
-    def norm(self) -> Any:
-        """From 0 to 1, the shares of a map's maximum, by the scale."""
-        from matplotlib.colors import LogNorm, Normalize, PowerNorm
+    @property
+    def signed_colormap(self) -> Any:
+        """The colour map of values of both signs: the option, or blue to white to red."""
+        return self.options.colormap or "RdBu_r"
 
+    def norm(self, power: float | None = None, *, signed: bool = False) -> Any:
+        """The shares of a map's largest value, from 0 or from -1 to 1, by the scale.
+
+        `power` is the exponent where no scale is stated and the look is not the paper's.
+        """
+        from matplotlib.colors import FuncNorm, LogNorm, Normalize, PowerNorm, SymLogNorm
+
+        exponent = self._exponent(power)
+        if signed:
+            if self.scale == "log":
+                return SymLogNorm(100 * _SMALLEST_SHARE, vmin=-1, vmax=1, clip=True)
+            return FuncNorm((partial(_power, exponent), partial(_power, 1 / exponent)), -1, 1, clip=True)
         if self.scale == "log":
             return LogNorm(_SMALLEST_SHARE, 1, clip=True)
-        return PowerNorm(0.5, 0, 1) if self.scale == "sqrt" else Normalize(0, 1)
+        return Normalize(0, 1) if exponent == 1 else PowerNorm(exponent, 0, 1)
+
+    def _exponent(self, power: float | None) -> float:
+        if power is not None and self.options.scale is None and not self.is_paper:
+            return power
+        return 1.0 if self.scale == "linear" else 0.5
 
     @property
     def ticks(self) -> list[float]:
         """Where the colour bar of `norm` has ticks."""
-        return {"log": [1e-4, 1e-2, 1.0], "sqrt": [0, 0.1, 0.5, 1], "linear": [0, 0.5, 1]}[self.scale]
+        return self.ticks_of(None)
+
+    def ticks_of(self, power: float | None, *, signed: bool = False) -> list[float]:
+        """Where the colour bar of `norm` with the same arguments has ticks."""
+        if self.scale == "log":
+            ticks = [0.01, 0.1, 1.0] if signed else [1e-4, 1e-2, 1.0]
+        else:
+            exponent = self._exponent(power)
+            ticks = {1.0: [0, 0.5, 1], 0.5: [0, 0.1, 0.5, 1]}.get(exponent, [0, 0.01, 0.1, 1])
+            if signed:
+                ticks = [0, 0.5, 1] if exponent == 1 else [0, 0.25, 1]
+        return sorted({*ticks, *(-tick for tick in ticks)}) if signed else ticks
 
     @property
     def text(self) -> float:

@@ -11,13 +11,19 @@ from sr_hooks.core.options import as_plain, from_mapping, option
 from sr_hooks.core.yaml_files import value_or_text
 from sr_hooks.errors import OptionError
 
-__all__ = ["COLUMN_WIDTHS", "LEAST_POINTS", "FigureOptions", "parse_pairs"]
+__all__ = ["COLUMN_WIDTHS", "GRID_OPTIONS", "LEAST_POINTS", "MAP_OPTIONS", "FigureOptions", "parse_pairs"]
 
 COLUMN_WIDTHS = {"single": 3.5, "double": 7.16}
 """Inches: a column and the full text width of IEEE's two-column pages (IEEEtran: 252 and 516 TeX points)."""
 
 LEAST_POINTS = 6.0
 """The smallest text of a figure, in points: publishers ask for at least as much."""
+
+MAP_OPTIONS = ("colormap", "scale", "overlay", "crop", "zoom")
+"""Options that only figures of maps over images take."""
+
+GRID_OPTIONS = ("columns",)
+"""Options that only the figure of a grid takes, beside those of maps."""
 
 Box = tuple[int, int, int, int]
 

@@ -8,8 +8,7 @@ import numpy as np
 
 from sr_hooks.core.text import one_line
 from sr_hooks.figures.options import COLUMN_WIDTHS, LEAST_POINTS
-from sr_hooks.figures.saved_figure import figure_class
-from sr_hooks.figures.style import INK, plain
+from sr_hooks.figures.style import INK, figure_class, plain
 
 __all__ = ["SMALL", "TEXT", "WIDTH", "Sheet", "fitted"]
 

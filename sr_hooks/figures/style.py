@@ -1,16 +1,16 @@
-"""Colours, captions and axes that all figures share; matplotlib is imported only when a figure is drawn."""
+"""Our class of figures, its files, and colours, captions and axes that all share; matplotlib is imported late."""
 
 from __future__ import annotations
 
 import io
 import textwrap
 from collections.abc import Set
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sr_hooks.figures.saved_figure import DPI, figure_class, new_figure
 from sr_hooks.figures.shrink import rgb_of
 from sr_hooks.images.regions import outline
 from sr_hooks.images.windows import Window
@@ -21,6 +21,7 @@ __all__ = [
     "HATCHES",
     "INK",
     "MAP_COLOURS",
+    "NOTES_FILE",
     "PAPER_COLOURS",
     "WINDOW_COLOUR",
     "caption",
@@ -28,21 +29,98 @@ __all__ = [
     "figure_class",
     "image_of",
     "new_figure",
+    "notes_of",
     "panel",
     "pixels",
     "plain",
     "png",
     "region_outline",
+    "save_figure",
     "window_box",
     "with_picture",
 ]
 
+DPI = 150
+NOTES_FILE = "notes.txt"
+_PRINT_DPI = 300
 INK = "#222222"
 WINDOW_COLOUR = "#ff3b30"
 MAP_COLOURS = "inferno"
 PAPER_COLOURS = "jet"  # the LAM paper's colours, only with compat="lam_demo": not safe for colour-blind readers
 COLOURS = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000"]  # Okabe and Ito
 HATCHES = ["", "///", "...", "xxx", "\\\\\\", "+++", "ooo", "---"]
+
+
+def new_figure(width: float, height: float) -> Any:
+    """A matplotlib Figure of width x height inches, without a window and without global state."""
+    return figure_class()(figsize=(width, height), dpi=_dpi(), layout="constrained")
+
+
+def _dpi() -> float:
+    """`DPI`, or the rcParam figure.dpi where the user has changed that."""
+    import matplotlib
+
+    stated = matplotlib.rcParams["figure.dpi"]
+    return DPI if stated == matplotlib.rcParamsDefault["figure.dpi"] else float(stated)
+
+
+@cache
+def figure_class() -> Any:
+    """The class of our figures: a matplotlib Figure that notebooks show, with `save` for PDF, SVG and PNG."""
+    import io
+
+    from matplotlib.figure import Figure
+
+    class SrHooksFigure(Figure):
+        """A matplotlib Figure. `save("x.pdf")` writes text as text; notes that are switched off go to notes.txt."""
+
+        def save(self, path: Any, *, dpi: float | None = None) -> Any:
+            return save_figure(self, path, dpi=dpi)
+
+        def _repr_png_(self) -> bytes:
+            buffer = io.BytesIO()
+            self.savefig(buffer, format="png")
+            return buffer.getvalue()
+
+        def __reduce__(self) -> Any:  # the class is made in a function: pickled by the function's name
+            return _empty_figure, (), self.__getstate__()
+
+    return SrHooksFigure
+
+
+def _empty_figure() -> Any:
+    made = figure_class()
+    return made.__new__(made)
+
+
+def notes_of(figure: Any) -> str:
+    """The notes of a figure: its verdict, whether they are drawn or not."""
+    stored = getattr(figure, "sr_hooks_notes", None)
+    if stored is not None:
+        return str(stored)
+    label = getattr(figure, "_supxlabel", None)
+    return "" if label is None else " ".join(label.get_text().replace(r"\$", "$").split())
+
+
+def save_figure(figure: Any, path: str | Path, *, dpi: float | None = None, suffix: str = "") -> Path:
+    """Save a figure as PDF or SVG (text as text, no date) or as PNG with 300 dots per inch.
+
+    A figure whose notes are switched off gets them in `notes.txt` beside the file, unless `suffix` states the format
+    of a file that is renamed later.
+    """
+    import matplotlib
+
+    path = Path(path)
+    beside = not suffix
+    suffix = suffix or path.suffix.lower().lstrip(".") or "png"
+    metadata: dict[str, Any] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(suffix, {})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with matplotlib.rc_context({"pdf.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": "sr_hooks"}):
+        figure.savefig(path, format=suffix, dpi=dpi or _PRINT_DPI, metadata=metadata)
+    label = getattr(figure, "_supxlabel", None)
+    if beside and notes_of(figure) and (label is None or not label.get_text()):
+        (path.parent / NOTES_FILE).write_text(notes_of(figure) + "\n", encoding="utf-8")
+    return path
 
 
 def with_picture(figure: Any) -> Any:

@@ -193,11 +193,7 @@ def load_network(entry: NetworkRequest, device: str) -> Network:
     network.name = entry.name
     if network.frames:
         raise NetworkError(f"{entry.name} takes clips, and a grid is of images: run sr-hooks lam on each clip")
-    try:
-        network.module.to(torch.device(device))
-    except (RuntimeError, AssertionError) as error:
-        raise OptionError(f"device {device}: {str(error).splitlines()[0]}") from None
-    return network
+    return network.to(device)
 
 
 def read_cached_image(request: ImageRequest) -> torch.Tensor:

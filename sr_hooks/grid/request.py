@@ -23,7 +23,7 @@ __all__ = ["GridRequest", "ImageRequest", "NetworkRequest", "Windows", "parse_re
 Windows = tuple[tuple[int, int, int, int] | Region, ...] | None
 """Each (top, left, height, width) in output pixels, or a mask; None for the square with most edges."""
 
-_KEYS = ("networks", "images", "windows", "hr", "analyses", "check", "figure", "background", "title")
+_KEYS = ("networks", "images", "windows", "hr", "analyses", "check", "figure", "background", "title", "device")
 _IMAGE_KEYS = ("file", "windows", "background")
 _FACTS = ("scale", "input_range", "mean", "std", "bgr", "multiple", "weights_key", "weights_prefix")
 _NETWORK_KEYS = ("model", "arguments", "weights", *_FACTS, "analyses")
@@ -63,6 +63,7 @@ class GridRequest:
         check: whether each map's faithfulness is checked too (`sr_hooks.check`).
         figure: the options of all figures that are stated (`sr_hooks.figures.FigureOptions`).
         title: of the report; "" for the usual one.
+        device: cpu, cuda, cuda:1, ...; auto is cuda if a GPU is present. No part of what is asked.
     """
 
     networks: tuple[NetworkRequest, ...]
@@ -72,6 +73,7 @@ class GridRequest:
     check: bool = False
     figure: Mapping[str, Any] = field(default_factory=dict)
     title: str = ""
+    device: str = field(default="auto", compare=False)
 
     def options_of(self, network: NetworkRequest, analysis: str) -> dict[str, Any] | None:
         """The options of an analysis for one network; None if the network leaves the analysis out."""
@@ -123,7 +125,8 @@ def parse_request(content: Any, *, where: str = "grid", base: Path | None = None
         where,
         base,
     )
-    return GridRequest(networks, images, hr, analyses, content["check"], figure, content["title"])
+    device = str(content.get("device", "auto"))
+    return GridRequest(networks, images, hr, analyses, content["check"], figure, content["title"], device)
 
 
 def _analyses(value: Any, where: str, base: Path, *, hr: bool) -> dict[str, dict[str, Any]]:

@@ -74,7 +74,7 @@ def run_grid(
         out: a new or empty folder, or the folder of an earlier grid.
         jobs: number of processes on this machine, with this one. Default: one for each CPU core or GPU; one under
             torchrun.
-        device: cpu, cuda, cuda:1, ...; auto is cuda if a GPU is present.
+        device: cpu, cuda, cuda:1, ...; auto is the request's own, and else cuda if a GPU is present.
         threads: threads of each process. The number is part of a cell's key, because it can change the last bits.
         progress: called with the number of settled cells and the number of all cells.
 
@@ -83,6 +83,7 @@ def run_grid(
             written.
     """
     start = time.time()
+    device = request.device if device == "auto" else device
     if threads < 1 or (jobs is not None and jobs < 1):
         raise OptionError(f"jobs and threads must be at least 1, not {jobs} and {threads}")
     folder = GridFolder(out)

@@ -7,8 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import nn
 
+from sr_hooks.core.torch_errors import checked_device
 from sr_hooks.errors import NetworkError
 from sr_hooks.networks.calling import Forward, check_forward, describe_forward, forward_of
 from sr_hooks.networks.facts import StatedFacts
@@ -55,6 +57,7 @@ class Network(ImageToImage):
         output: which of several outputs is the image: an index, a key, or a function.
         name: how results call it; the class name by default.
         weights: where the weights came from, for provenance and for writing them back.
+        device: where the module is moved, in place; None leaves the module where it is.
 
     Raises:
         NetworkError: no module, compiled, or it does not map images to images.
@@ -83,6 +86,7 @@ class Network(ImageToImage):
         output: Selector | None = None,
         name: str | None = None,
         weights: Weights | None = None,
+        device: str | torch.device | None = None,
     ) -> None:
         module = as_module(module)
         white = (range_of_module(module) or 1.0) if input_range is None else float(input_range)
@@ -108,6 +112,8 @@ class Network(ImageToImage):
         self.bands = None if bands is None else tuple(bands)
         self.weights = weights
         self.source: dict[str, Any] | None = None
+        if device is not None:
+            self.to(device)
 
     @classmethod
     def of(cls, network: Self | nn.Module) -> Self:
@@ -182,6 +188,7 @@ class Network(ImageToImage):
         arguments: Mapping[str, Any] | None = None,
         *,
         weights: str | Path | None = None,
+        device: str | torch.device | None = None,
         **facts: Any,
     ) -> Self:
         """What a person types: a checkpoint, an option file, a config, an import path, an architecture's name.
@@ -191,6 +198,7 @@ class Network(ImageToImage):
         Plugins' loaders are asked first; each returns None for what is not its own.
 
         Args:
+            device: where the network is moved: "cuda", "cuda:1", "cpu", "auto"; None leaves it on the CPU.
             facts: those of `Network`, and weights_key, weights_prefix: which weights of the checkpoint are taken, by
                 the key that holds them or by the beginning of their names. `file.ckpt::net_g_ema` names either in
                 short. By default the moving average is taken where there is one.
@@ -209,7 +217,7 @@ class Network(ImageToImage):
         else:
             network = cls._of(loaders.from_spec(spec, arguments, weights=weights), facts)
         network.source = source_of(spec, arguments, weights=weights, facts=facts)
-        return network
+        return network if device is None else network.to(device)
 
     @classmethod
     def _of(cls, loaded: loaders.Loaded, stated: Mapping[str, Any]) -> Self:
@@ -217,6 +225,15 @@ class Network(ImageToImage):
         stated_facts = network._stated.read_from_file(loaded.facts.keys() - stated.keys())
         network._stated = replace(stated_facts, documented_range=loaded.documented_range, windows=loaded.windows)
         return network
+
+    def to(self, device: str | torch.device) -> Self:
+        """Move the module to a device, in place, and return the network; "auto" is cuda where there is one.
+
+        Raises:
+            OptionError: there is no such device.
+        """
+        self.module.to(checked_device(device))
+        return self
 
     def sha256(self) -> str:
         """SHA-256 over names, kinds, shapes and bytes of all weights and buffers, in state-dict order."""

@@ -22,7 +22,7 @@ from sr_hooks.files.regular_files import is_file
 from sr_hooks.files.strict_json import restored, to_json
 from sr_hooks.results.card import Card
 from sr_hooks.results.display import html_table, numbers_line, picture_html, shorten
-from sr_hooks.results.drawing import draw_figure, save_beside
+from sr_hooks.results.drawing import draw_figure, save_beside, taken_by
 from sr_hooks.results.reading import digest_of, facts_of, read_arrays, read_record, write_arrays
 from sr_hooks.results.writing import recover, write_folder
 
@@ -131,6 +131,13 @@ class Result:
             OptionError: an option does not fit.
         """
         raise NotImplementedError  # with_options calls draw_figure
+
+    def figure_options(self) -> tuple[str, ...]:
+        """The options that the figure of this result takes beside those that every figure takes."""
+        from sr_hooks.core import registry as plugins
+
+        kind = plugins.contributions("register_analyses").get(self.analysis)
+        return () if kind is None else taken_by(kind)
 
     def painter(self) -> Callable[..., Any] | None:
         """The function that draws the figure of this result: the classmethod `figure` of its analysis."""

@@ -16,6 +16,7 @@ from sr_hooks.core.options import check_value, from_mapping
 from sr_hooks.core.yaml_files import read_options
 from sr_hooks.errors import OptionError, SRHooksError, nearest
 from sr_hooks.figures.options import FigureOptions, read_figure_options
+from sr_hooks.results.drawing import refuse_options, taken_by
 from sr_hooks.training.schedule import Schedule
 
 __all__ = [
@@ -201,7 +202,10 @@ def _analysis_plan(kind: type[Analysis[Any]], value: Any, defaults: Mapping[str,
             schedule[key] = setting
             continue
         if key == FIGURE and FIGURE not in own:
-            figure = read_figure_options(setting, where=f"{where}: {FIGURE}").over(figure)
+            own_figure = read_figure_options(setting, where=f"{where}: {FIGURE}")
+            with located(where):
+                refuse_options(kind.name, taken_by(kind), own_figure)
+            figure = own_figure.over(figure)
             continue
         name = kind.watch_names.get(key, key)
         if name not in own:

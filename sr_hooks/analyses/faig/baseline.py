@@ -35,14 +35,14 @@ def baseline_of(baseline: Any, target: Network) -> Network:
             "baseline must be a Network, a torch module, a weights file of the target's architecture, or a model"
         )
     if not split_name(baseline)[0].name.lower().endswith(CHECKPOINT_SUFFIXES):
-        return Network.load(str(baseline))
+        return Network.load(str(baseline), device=target.device)
     weights = read_weights(baseline)
     twin = target.with_module(deep_copy(target.module))
     try:
         weights = load_weights(twin.module, weights)
     except CheckpointError as mismatch:
         try:  # a file whose names its loader changes, as spandrel does for some architectures
-            return Network.load(str(baseline))
+            return Network.load(str(baseline), device=target.device)
         except SRHooksError:
             raise mismatch from None
     twin.name, twin.weights = f"{type(target.module).__name__} {weights.path.stem}", weights

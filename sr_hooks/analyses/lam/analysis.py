@@ -16,7 +16,7 @@ from sr_hooks.attribution.image_paths import ImagePath
 from sr_hooks.attribution.objectives import Objective
 from sr_hooks.core.options import with_options
 from sr_hooks.core.progress import progress_bar
-from sr_hooks.figures.options import FigureOptions
+from sr_hooks.figures.options import MAP_OPTIONS, FigureOptions
 from sr_hooks.hookspecs import hookimpl
 from sr_hooks.inference.inputs import prepare_input
 from sr_hooks.inference.memory.fallback import attempt
@@ -34,6 +34,7 @@ class Lam(Analysis[LamOptions]):
     result_type = LamResult
     watch_names: ClassVar[Mapping[str, str]] = {"windows": "window"}
     better: ClassVar[Mapping[str, str]] = {"diffusion_index": "higher"}
+    figure_options = MAP_OPTIONS
 
     def run(self, network: Network, images: Any, options: LamOptions) -> LamResult | list[LamResult]:
         prepared = prepare_input(

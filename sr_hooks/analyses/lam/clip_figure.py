@@ -60,7 +60,7 @@ def _shown(count: int, at: float, most: int) -> list[int]:
 def _output(view: LamView, slot: Slot) -> None:
     upper, lower = slot.grid(2, 1).ravel()
     draw_output(upper, view)
-    view.outline(upper)
+    view.outline(upper, view.size[1])
     slot.title(f"output frame {view.result.frame}", upper)
     draw_window(lower, view)
     slot.title(f"window {view.window[2]}×{view.window[3]}", lower)
@@ -85,8 +85,8 @@ def _frames(view: LamView, shown: list[int], slot: Slot) -> None:
         lower.imshow(share, cmap=look.colormap, norm=norm, extent=extent, interpolation="nearest")
         slot.title(f"{shares[t]:.1%}", lower)
         if t == at:
-            view.outline(upper, small=True)
-            view.outline(lower, small=True, thin=True)
+            view.outline(upper, values.shape[-1])
+            view.outline(lower, values.shape[-1], thin=True)
             lower.title.set_color(WINDOW_COLOUR)
             lower.title.set_fontweight("bold")
     slot.bar(ScalarMappable(norm, look.colormap), "|attribution| / max of all frames", ticks, list(grid[1]), below=True)

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 
 from sr_hooks.figures.look import Look
+from sr_hooks.figures.map_view import MapView, Region, draw_under, limit
 from sr_hooks.figures.options import FigureOptions
 from sr_hooks.figures.panels import Panel, Slot, compose
-from sr_hooks.figures.shrink import show, shrunk, shrunk_map, thinned
-from sr_hooks.figures.style import region_outline, window_box
+from sr_hooks.figures.shrink import show, shrunk, thinned
 from sr_hooks.images.windows import upsample_window
 from sr_hooks.statistics.measures import kde
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 __all__ = [
     "LamView",
     "common_zoom",
+    "draw_attribution",
     "draw_density",
-    "draw_map",
     "draw_output",
     "draw_window",
     "enlarged_window",
@@ -33,60 +33,26 @@ __all__ = [
     "published_look",
 ]
 
-_MASS = 0.99  # the share of the map that the zoom panel holds
-_MIX = 0.5  # of map and image in the overlay in red, as in LAM's published code
 
-Region = tuple[float, float, float, float]
-
-
-class LamView:
+class LamView(MapView):
     """What the panels of a map show: the part of the image, in output and in input pixels, and the zoom box."""
 
     def __init__(self, result: LamResult, options: FigureOptions, image: np.ndarray | None = None) -> None:
         """`image` (C,H,W) lies below the map; by default the input."""
         self.result = result
         self.lr, self.values = result.shown_frame
-        self.image = self.lr if image is None else image
-        self.size = result.output_size
+        super().__init__(result.output_size, options, image=self.lr if image is None else image, window=result.region)
         self.factor = self.size[1] / self.values.shape[-1]
-        self.largest = max(float(self.values.max()), 1e-30)
-        self.crop: Region | None = options.crop
-        self.zoom: Region | None = None
-        if options.zoom or (options.panels and "zoom" in options.panels):
-            self.zoom = options.zoom if isinstance(options.zoom, tuple) else self._around_the_map()
+        if self.zooms and self.zoom is None:
+            self.zoom = self.around(self.values)
 
     def small(self, region: Region | None) -> Region | None:
         """A region of output pixels in input pixels."""
-        if region is None:
-            return None
-        top, left, height, width = (side / self.factor for side in region)
-        return top, left, height, width
+        return self.scaled(region, self.values.shape[-1])
 
     @property
     def window(self) -> Region:
         return self.result.window
-
-    def outline(self, axes: Any, *, small: bool = False, thin: bool = False, colour: str = "white") -> None:
-        """Outline the window, or the mask, on an image of the output's size or, if `small`, of the map's."""
-        factor = self.factor if small else 1.0
-        region_outline(axes, self.result.region, factor=factor, thin=thin, colour=colour)
-
-    @property
-    def aspect(self) -> float:
-        region = self.crop or (0, 0, *self.size)
-        return float(min(max(region[2] / region[3], 0.4), 2.0))
-
-    def _around_the_map(self) -> Region:
-        """The box around the window that holds 99 % of the map, in output pixels; square as far as the image allows."""
-        top, left, height, width = self.small(self.window) or (0, 0, 1, 1)
-        rows = _span(self.values.sum(axis=1), top, top + height)
-        columns = _span(self.values.sum(axis=0), left, left + width)
-        side = 1.2 * max(rows[1] - rows[0], columns[1] - columns[0], 3 * height, 3 * width)
-        (row, high), (column, wide) = (
-            _inside((span[0] + span[1]) / 2, min(side, full), full)
-            for span, full in zip((rows, columns), self.values.shape, strict=True)
-        )
-        return row * self.factor, column * self.factor, high * self.factor, wide * self.factor
 
 
 def common_zoom(results: Sequence[LamResult | None], options: FigureOptions) -> Any:
@@ -102,20 +68,6 @@ def common_zoom(results: Sequence[LamResult | None], options: FigureOptions) -> 
     return top, left, bottom - top, right - left
 
 
-def _span(sums: np.ndarray, start: float, end: float) -> tuple[float, float]:
-    """The rows (or columns) from the first to the last that hold the middle 99 % of the sums, and the window."""
-    total = float(sums.sum())
-    if total <= 0:
-        return start, end
-    shares = np.cumsum(sums) / total
-    first, last = np.searchsorted(shares, [(1 - _MASS) / 2, 1 - (1 - _MASS) / 2])
-    return min(float(first), start), max(float(min(last + 1, len(sums))), end)
-
-
-def _inside(middle: float, side: float, full: int) -> tuple[float, float]:
-    return float(min(max(middle - side / 2, 0), full - side)), side
-
-
 def lam_figure(result: LamResult, options: FigureOptions | None = None) -> Any:
     """Output with the window, the window enlarged, input, attribution map, and its density over the input."""
     options = (options or FigureOptions()).over(published_look(result))
@@ -124,9 +76,16 @@ def lam_figure(result: LamResult, options: FigureOptions | None = None) -> Any:
     def panel(name: str, draw: Callable[[LamView, Slot], None], bar: float = 0.0) -> Panel:
         return Panel(name, partial(draw, view), aspect=view.aspect, extra=bar, most=5.5)
 
-    panels = [panel("output", _output), panel("window", _window), panel("input", _input), panel("map", _map, 0.35)]
-    if view.zoom is not None:
-        panels.append(panel("zoom", _zoom, 0.35))
+    panels = [panel("output", _output), panel("window", _window)]
+    panels.append(view.image_panel("input", view.lr, f"input {view.lr.shape[-2]}×{view.lr.shape[-1]}"))
+    _, _, high, wide = view.small(view.zoom) or (0, 0, 0, 0)
+    panels += view.map_panels(
+        "map",
+        view.values,
+        f"LAM, DI {result.diffusion_index:.2f}, {result.effective_pixels:.0f} effective pixels",
+        "|attribution| / max",
+        zoom_title=f"the map around the window, {round(high)}×{round(wide)} input pixels",
+    )
     panels.append(panel("density", _density, 0.35))
     name = result.provenance["network"]["name"]
     checked = f" Checks: {result.card.overall}" if result.card is not None else ""
@@ -147,7 +106,7 @@ def published_look(result: LamResult) -> FigureOptions:
 
 def _output(view: LamView, slot: Slot) -> None:
     draw_output(slot.axes, view)
-    view.outline(slot.axes)
+    view.outline(slot.axes, view.size[1])
     whole = f"output {view.size[0]}×{view.size[1]}, {_words(view)}"
     slot.title(whole if view.result.is_whole else "bicubic, and output at the window")
 
@@ -193,7 +152,7 @@ def _window(view: LamView, slot: Slot) -> None:
     draw_window(slot.axes, view)
     mask = not view.result.region.is_rectangle
     if mask:
-        view.outline(slot.axes, thin=True)
+        view.outline(slot.axes, view.size[1], thin=True)
     psnr = "" if view.result.window_psnr is None else f", PSNR {view.result.window_psnr:.2f} dB"
     slot.title(f"the {'mask' if mask else 'window'}{psnr}, at ({view.window[0]}, {view.window[1]})")
 
@@ -205,62 +164,15 @@ def _words(view: LamView) -> str:
     return f"window {height}×{width}" if region.is_rectangle else f"mask of {region.area} pixels"
 
 
-def _input(view: LamView, slot: Slot) -> None:
-    show(slot.axes, view.lr, view.small(view.crop))
-    view.outline(slot.axes, small=True)
-    slot.title(f"input {view.lr.shape[-2]}×{view.lr.shape[-1]}")
-
-
-def _map(view: LamView, slot: Slot) -> None:
-    drawn = draw_map(slot.axes, slot.look, view, view.small(view.crop))
-    if view.zoom is not None:
-        window_box(slot.axes, view.small(view.zoom) or view.zoom, thin=True, colour="#56B4E9")
-    slot.title(f"LAM, DI {view.result.diffusion_index:.2f}, {view.result.effective_pixels:.0f} effective pixels")
-    slot.bar(drawn, _label("|attribution|"), slot.look.ticks)
-
-
-def _zoom(view: LamView, slot: Slot) -> None:
-    assert view.zoom is not None
-    drawn = draw_map(slot.axes, slot.look, view, view.small(view.zoom))
-    _, _, height, width = view.small(view.zoom) or view.zoom
-    slot.title(f"the map around the window, {round(height)}×{round(width)} input pixels")
-    slot.bar(drawn, _label("|attribution|"), slot.look.ticks)
-
-
 def _density(view: LamView, slot: Slot) -> None:
     drawn = draw_density(slot.axes, slot.look, view, view.small(view.crop))
     slot.title("density of the map, over the input")
-    slot.bar(drawn, _label("density"), [0, 0.5, 1])
+    slot.bar(drawn, "density / max", [0, 0.5, 1])
 
 
-def _label(what: str) -> str:
-    return f"{what} / max"
-
-
-def draw_map(axes: Any, look: Look, view: LamView, region: Region | None) -> Any:
-    """Draw the map by the look: apart, in red over the image, or in colours over the grey image."""
-    share, extent = shrunk_map(view.values, region)
-    share = share / view.largest
-    how: dict[str, Any] = {"cmap": look.colormap, "norm": look.norm(), "extent": extent, "interpolation": "nearest"}
-    if look.overlay == "red":
-        _under(axes, view, region, grey=False)
-        how["alpha"] = _MIX
-    elif look.overlay == "grey":
-        _under(axes, view, region, grey=True)
-        how["alpha"] = np.clip(np.sqrt(share), 0, 0.85)
-    drawn = axes.imshow(share, **how)
-    _limits(axes, view, region)
-    colour = "white" if look.overlay == "apart" and not look.is_paper else "#222222"
-    view.outline(axes, small=True, thin=True, colour=colour)
-    return drawn
-
-
-def _under(axes: Any, view: LamView, region: Region | None, *, grey: bool) -> None:
-    """Draw the image below the map, in the map's pixel coordinates, whatever the image's own size."""
-    factor = view.image.shape[-1] / view.values.shape[-1]
-    large = None if region is None else tuple(side * factor for side in region)
-    drawn = show(axes, view.image, large, grey=grey)
-    drawn.set_extent([(end + 0.5) / factor - 0.5 for end in drawn.get_extent()])
+def draw_attribution(axes: Any, look: Look, view: LamView, region: Region | None) -> Any:
+    """Draw the map by the look, of a region of output pixels, with the window."""
+    return view.draw_map(axes, look, view.values, region)
 
 
 def draw_density(axes: Any, look: Look, view: LamView, region: Region | None) -> Any:
@@ -274,16 +186,10 @@ def draw_density(axes: Any, look: Look, view: LamView, region: Region | None) ->
     height, width = view.values.shape
     if values.shape != view.values.shape:
         height, width = round(values.shape[0] * factor), round(values.shape[1] * factor)
-    _under(axes, view, region, grey=True)
+    draw_under(axes, view.image if view.image is not None else view.lr, view.values.shape[1], region, grey=True)
     drawn = axes.imshow(
         share, cmap=look.colormap, norm=Normalize(0, 1), alpha=np.clip(np.sqrt(share), 0, 0.85),
         interpolation="bicubic", extent=(-0.5, width - 0.5, height - 0.5, -0.5),
     )  # fmt: skip
-    _limits(axes, view, region)
+    limit(axes, region or (0, 0, *view.values.shape))
     return drawn
-
-
-def _limits(axes: Any, view: LamView, region: Region | None) -> None:
-    top, left, height, width = region or (0, 0, *view.values.shape)
-    axes.set_xlim(left - 0.5, left + width - 0.5)
-    axes.set_ylim(top + height - 0.5, top - 0.5)

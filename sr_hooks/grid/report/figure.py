@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from sr_hooks.analyses.lam.figure import LamView, draw_density, draw_map, enlarged_window, published_look
+from sr_hooks.analyses.lam.figure import LamView, draw_attribution, draw_density, enlarged_window, published_look
 from sr_hooks.figures.look import Look
 from sr_hooks.figures.options import FigureOptions, read_figure_options
 from sr_hooks.figures.sheet import SMALL, WIDTH, Sheet, fitted
@@ -193,7 +193,7 @@ def _draw_row(sheet: Sheet, grid: GridRows, row: Row, result: LamResult, top: fl
     view, look = LamView(result, options), Look(options, sheet.width)
     sup = f" [{mark}]" if mark else ""
     axes = sheet.framed(view.aspect, boxes[0], f"DI {result.diffusion_index:.2f}{sup}")
-    draw_map(axes, look, view, view.small(view.crop))
+    draw_attribution(axes, look, view, view.crop)
     axes.set_aspect("auto")
     axes = sheet.framed(view.aspect, boxes[1], "")
     draw_density(axes, look, view, view.small(view.crop))

@@ -16,8 +16,8 @@ import numpy as np
 from sr_hooks.analyses.lam.figure import (
     LamView,
     common_zoom,
+    draw_attribution,
     draw_density,
-    draw_map,
     draw_output,
     draw_window,
     enlarged_window,
@@ -196,7 +196,7 @@ class _Page:
         else:
             show(axes, truth, view.crop, interpolation="antialiased")
         axes.set_aspect("auto")
-        view.outline(axes)
+        view.outline(axes, view.size[1])
 
     def _short(self, text: str, shorter: str, box: Any) -> str:
         """The text, or the shorter one if the text is too long for a line below the picture."""
@@ -222,7 +222,7 @@ class _Page:
         axes = self._picture(box, view.aspect, f"LR, {view.lr.shape[-2]}×{view.lr.shape[-1]}", 1.6)
         show(axes, view.lr, view.small(view.crop))
         axes.set_aspect("auto")
-        view.outline(axes, small=True)
+        view.outline(axes, view.lr.shape[-1])
 
     def network(self, number: int, row: Row, result: LamResult | None, mark: str) -> None:
         """Draw the pictures of one network, with its name above them or at their left."""
@@ -270,13 +270,13 @@ class _Page:
     def own_map(self, box: Any, view: LamView, look: Look, row: Row, mark: str) -> None:
         word = f", checks: {row.card.word}" if row.card is not None else ""
         axes = self._picture(box, view.aspect, f"DI {view.result.diffusion_index:.2f}{mark}{word}", 1.6)
-        draw_map(axes, look, view, view.small(view.crop))
+        draw_attribution(axes, look, view, view.crop)
         axes.set_aspect("auto")
 
     def own_zoom(self, box: Any, view: LamView, look: Look, row: Row, mark: str) -> None:
         region = view.small(view.zoom) or (0.0, 0.0, float(view.values.shape[0]), float(view.values.shape[1]))
         axes = self._picture(box, region[2] / region[3], f"map, {round(region[2])}×{round(region[3])} LR px", 1.6)
-        draw_map(axes, look, view, region)
+        draw_attribution(axes, look, view, view.zoom)
         axes.set_aspect("auto")
 
     def own_density(self, box: Any, view: LamView, look: Look, row: Row, mark: str) -> None:

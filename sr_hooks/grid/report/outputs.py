@@ -110,7 +110,7 @@ class Outputs:
         self._write("report.html", make_report(self.rows, self.warnings, self.beside()))
 
     def _figure(self, stem: str, page: object) -> None:
-        from sr_hooks.figures.saved_figure import save_figure
+        from sr_hooks.figures.style import save_figure
         from sr_hooks.grid.report.figure import Page, draw_page
 
         assert isinstance(page, Page)

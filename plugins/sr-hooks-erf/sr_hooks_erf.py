@@ -8,6 +8,7 @@ channels, averaged over images.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ import torch
 import sr_hooks
 from sr_hooks.core import progress_bar
 from sr_hooks.errors import ImageError, NetworkError
+from sr_hooks.figures import FigureOptions, MapView, Panel, Slot, compose, open_axes, style
 from sr_hooks.inference import calibrate, in_batches, prepare_input
 
 __all__ = ["SHARES", "Erf", "ErfOptions", "register_analyses", "side_of"]
@@ -44,6 +46,7 @@ class Erf(sr_hooks.Analysis[ErfOptions]):
     name = "erf"
     options_type = ErfOptions
     together = True
+    figure_options = ("colormap", "scale", "crop", "zoom")
 
     def run(self, network: sr_hooks.Network, images: Any, options: ErfOptions) -> sr_hooks.Result:
         crops = centre_crops(network, images, options.size)
@@ -66,55 +69,59 @@ class Erf(sr_hooks.Analysis[ErfOptions]):
         return sr_hooks.Result("erf", arrays, scalars, {}, verdict(field, sides, scalars))
 
     @classmethod
-    def figure(cls, result: sr_hooks.Result) -> Any:
-        from sr_hooks.figures.style import INK, MAP_COLOURS, caption, colour_bar, new_figure, panel, plain, window_box
+    def figure(cls, result: sr_hooks.Result, *, options: FigureOptions | None = None) -> Any:
+        return erf_figure(result, options or FigureOptions())
 
-        field = result.arrays["field"]
-        size = field.shape[0]
-        figure = new_figure(9.4, 4.9)
-        left, right = figure.subplots(1, 2, width_ratios=(1.25, 1))
-        shown = left.imshow(
-            (field / max(float(field.max()), 1e-30)) ** 0.25, cmap=MAP_COLOURS, vmin=0, vmax=1, interpolation="nearest"
-        )
-        for share in SHARES:
-            side = result.scalars[key(share)]
-            start = size // 2 - side // 2
-            if 0 < side < size:
-                window_box(left, (start, start, side, side), thin=True)
-                if 8 * side >= size:  # within a smaller one there is no room
-                    left.text(
-                        start + side - 1,
-                        start,
-                        f"{100 * share:.0f} % ",
-                        color="white",
-                        fontsize=6,
-                        ha="right",
-                        va="top",
-                    )
-        panel(left, f"mean of {result.scalars['images']} images, {size}×{size} input pixels")
-        colour_bar(figure, shown, left, "(gradient / max)$^{0.25}$", [0, 0.5, 1])
-        sides = np.arange(1, size + 1)
-        right.plot(sides, [100 * share_within(field, int(side)) for side in sides], color="#0072B2", linewidth=1.4)
-        for share in SHARES:
-            side = result.scalars[key(share)]
-            right.plot([side, side, 0], [0, 100 * share, 100 * share], color=INK, linewidth=0.5, linestyle=":")
-            right.annotate(
-                f"{side}", (side, 100 * share), fontsize=7, color=INK, textcoords="offset points", xytext=(4, -9)
-            )
-        right.set_xlim(0, size)
-        right.set_ylim(0, 102)
-        right.set_yticks(
-            [0, *(100 * share for share in SHARES)], ["0", *(f"{100 * share:.0f} %" for share in SHARES)], fontsize=7
-        )
-        right.tick_params(axis="x", labelsize=7)
-        right.set_xlabel("side of the centred square, input pixels", fontsize=8, color=INK)
-        right.set_ylabel("share of the field inside", fontsize=8, color=INK)
-        for side in ("top", "right"):
-            right.spines[side].set_visible(False)
-        name = plain(f"{result.provenance['network']['name']}: effective receptive field")
-        figure.suptitle(name, fontsize=11, color=INK, x=0.01, ha="left")
-        caption(figure, result.verdict, width=135)
-        return figure
+
+def erf_figure(result: sr_hooks.Result, options: FigureOptions) -> Any:
+    """The mean field with its squares, and the share of the field inside of a square against the square's side."""
+    field = result.arrays["field"]
+    view = MapView(field.shape, options)
+    title = f"mean of {result.scalars['images']} images, {field.shape[0]}×{field.shape[1]} input pixels"
+    panels = [
+        *view.map_panels("map", field, title, "gradient / max", power=0.25, after=partial(_squares, result=result)),
+        Panel("shares", partial(_shares, result=result), aspect=0.85, least=2.4, extra=0.4),
+    ]
+    name = f"{result.provenance['network']['name']}: effective receptive field"
+    return compose(panels, options, title=name, notes=result.verdict, width=9.4)
+
+
+def _squares(slot: Slot, result: sr_hooks.Result) -> None:
+    """Outline the squares that hold the shares of the field, and write the shares beside those with room for it."""
+    size = result.arrays["field"].shape[0]
+    colour = "#222222" if slot.look.is_paper else "white"
+    for share in SHARES:
+        side = result.scalars[key(share)]
+        start = size // 2 - side // 2
+        if not 0 < side < size:
+            continue
+        style.window_box(slot.axes, (start, start, side, side), thin=True, colour=colour)
+        (left, right), inches = slot.axes.get_xlim(), slot.width * 0.6
+        if inches * side / (right - left) > 0.35 and start - 0.5 >= left:  # within a smaller one there is no room
+            slot.axes.text(
+                start + side - 1, start, f"{100 * share:.0f} % ", color=colour, fontsize=6, ha="right", va="top",
+                clip_on=True,
+            )  # fmt: skip
+
+
+def _shares(slot: Slot, result: sr_hooks.Result) -> None:
+    axes, look, field = slot.axes, slot.look, result.arrays["field"]
+    sides = np.arange(1, field.shape[0] + 1)
+    axes.plot(sides, [100 * share_within(field, int(side)) for side in sides], color=style.COLOURS[0], linewidth=1.4)
+    for share in SHARES:
+        side = result.scalars[key(share)]
+        axes.plot([side, side, 0], [0, 100 * share, 100 * share], color=style.INK, linewidth=0.5, linestyle=":")
+        axes.annotate(
+            f"{side}", (side, 100 * share), fontsize=look.small, color=style.INK, textcoords="offset points",
+            xytext=(4, -9),
+        )  # fmt: skip
+    axes.set_xlim(0, field.shape[0])
+    axes.set_ylim(0, 102)
+    names = ["0", *(f"{100 * share:.0f} %" for share in SHARES)]
+    axes.set_yticks([0, *(100 * share for share in SHARES)], names)
+    axes.set_xlabel("side of the centred square, input pixels", fontsize=look.small, color=style.INK)
+    axes.set_ylabel("share of the field inside", fontsize=look.small, color=style.INK)
+    open_axes(axes, look)
 
 
 def key(share: float) -> str:

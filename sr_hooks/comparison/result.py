@@ -86,8 +86,8 @@ def _maps(result: CompareResult, options: FigureOptions) -> list[Panel]:
     if view.zooms and view.zoom is None:
         view.zoom = view.around(first / max(first.sum(), 1e-30) + second / max(second.sum(), 1e-30))
     label, indices = "|attribution| / max", result.scalars["diffusion_index"]
-    before, *_ = view.map_panels("first", first, f"first, DI {indices[0]:.2f}", label)
-    after, *_ = view.map_panels("second", second, f"second, DI {indices[1]:.2f}", label)
+    maps = view.map_panels("first", first, f"first, DI {indices[0]:.2f}", label, zoomed=False)
+    maps += view.map_panels("second", second, f"second, DI {indices[1]:.2f}", label, zoomed=False)
     difference = result.arrays["difference"] * 100
     change = view.map_panels(
         "difference",
@@ -97,7 +97,7 @@ def _maps(result: CompareResult, options: FigureOptions) -> list[Panel]:
         signed=True,
         unit=max(float(np.abs(difference).max()), 1e-30),
     )
-    return [view.image_panel("input", lr, "input, window", extra=0.35), before, after, *change]
+    return [view.image_panel("input", lr, "input, window", extra=0.35), *maps, *change]
 
 
 def _chi(slot: Slot, rows: list[dict[str, Any]], names: tuple[str, str]) -> None:

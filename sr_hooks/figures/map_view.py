@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -85,17 +86,29 @@ class MapView:
         self.outline(axes, across, thin=True, colour="white" if light else "#222222")
         return drawn
 
-    def image_panel(self, name: str, image: np.ndarray, title: str, **how: Any) -> Panel:
-        """A panel of an image (C,h,w) with the window. More keywords are those of `Panel`."""
+    def image_panel(
+        self, name: str, image: np.ndarray, title: str, *, after: Callable[[Slot], None] | None = None, **how: Any
+    ) -> Panel:
+        """A panel of an image (C,h,w) with the window; `after` draws more. Other keywords are those of `Panel`."""
 
         def draw(slot: Slot) -> None:
             self.draw_image(slot.axes, image)
+            if after is not None:
+                after(slot)
             slot.title(title)
 
         return Panel(name, draw, **{"aspect": self.aspect, "most": 5.5, **how})
 
     def map_panels(
-        self, name: str, values: np.ndarray, title: str, label: str, *, zoom_title: str = "", **how: Any
+        self,
+        name: str,
+        values: np.ndarray,
+        title: str,
+        label: str,
+        *,
+        zoom_title: str = "",
+        zoomed: bool = True,
+        **how: Any,
     ) -> list[Panel]:
         """A panel of a map with its colour bar and, if the options ask for it, one of its enlarged part.
 
@@ -104,13 +117,16 @@ class MapView:
             values: (h,w), not negative unless `signed`.
             title: of the panel.
             label: of the colour bar.
+            zoomed: whether this map has the enlarged part; one map of a figure has.
             zoom_title: of the enlarged part; by default the title and the size of the part.
-            how: keywords of `draw_map`, e.g. `signed`, `power`, `canvas` and `pixel` for maps of blocks.
+            how: keywords of `draw_map`: `largest`, `signed`, `power`; `canvas` and `pixel` for maps of blocks. Also
+                `unit`: the value at 1 on the colour bar, which then shows values, not shares of the largest; and
+                `after`: a function that draws more into the panel's Slot.
         """
         if self.zooms and self.zoom is None:
             self.zoom = self.around(values, **how)
         panels = [self._map_panel(name, values, title, label, **how)]
-        if self.zooms:
+        if self.zooms and zoomed:
             across = how.get("canvas", values.shape)[1]
             _, _, height, width = self.scaled(self.zoom, across) or (0, 0, 0, 0)
             zoom_title = zoom_title or f"{title}: {round(height)}×{round(width)} pixels"
@@ -120,7 +136,7 @@ class MapView:
     def _map_panel(
         self, name: str, values: np.ndarray, title: str, label: str, *, enlarged: bool = False, **how: Any
     ) -> Panel:
-        drawn_how = {key: value for key, value in how.items() if key != "unit"}
+        drawn_how = {key: value for key, value in how.items() if key not in ("unit", "after")}
 
         def draw(slot: Slot) -> None:
             drawn = self.draw_map(slot.axes, slot.look, values, self.zoom if enlarged else self.crop, **drawn_how)
@@ -132,6 +148,8 @@ class MapView:
             bar = slot.bar(drawn, label, ticks)
             if how.get("unit") is not None:  # the values themselves, not their shares of the largest
                 bar.set_ticks(ticks, labels=[f"{tick * how['unit']:.2g}" for tick in ticks])
+            if "after" in how:
+                how["after"](slot)
 
         region = self.zoom if enlarged else None
         aspect = self.aspect if region is None else float(min(max(region[2] / region[3], 0.4), 2.0))
@@ -176,7 +194,7 @@ def draw_map(
         image: (C,h,w) of any size, below the map.
         region: the part to draw, in the canvas's pixels.
         largest: what the colours end at; by default the largest |value|.
-        signed: from -1 to 1, by diverging colours.
+        signed: from -1 to 1, by diverging colours; over the image only with the overlay "grey".
         power: the exponent of the colours' scale where the option `scale` is not stated; 0.5 by default.
         canvas: (h,w) of the coordinates, of a map whose values are blocks; by default the map's own.
         pixel: the side of one value in the canvas's pixels.
@@ -195,7 +213,7 @@ def draw_map(
     if look.overlay == "red" and not signed and image is not None:
         draw_under(axes, image, wide, region)
         how["alpha"] = _MIX
-    elif look.overlay != "apart" and image is not None:
+    elif look.overlay == "grey" and image is not None:
         draw_under(axes, image, wide, region, grey=True)
         how["alpha"] = opacity
     drawn = axes.imshow(share, **how)

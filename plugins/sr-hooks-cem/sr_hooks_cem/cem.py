@@ -13,6 +13,7 @@ import sr_hooks
 from sr_hooks.analyses import one_input_each
 from sr_hooks.core import cache_folder, progress_bar
 from sr_hooks.errors import OptionError
+from sr_hooks.figures import MAP_OPTIONS, FigureOptions
 from sr_hooks.images import Window, parse_windows
 from sr_hooks.inference import calibrate, check_input
 from sr_hooks.results import Cache, key_of
@@ -81,6 +82,7 @@ class Cem(sr_hooks.Analysis[CemOptions]):
     """
 
     name = "cem"
+    figure_options = MAP_OPTIONS
     options_type = CemOptions
     watch_options_type = CemWatchOptions
     watch_names: ClassVar[dict[str, str]] = {"windows": "window"}
@@ -110,10 +112,10 @@ class Cem(sr_hooks.Analysis[CemOptions]):
         return results if several or len(results) > 1 else results[0]
 
     @classmethod
-    def figure(cls, result: sr_hooks.Result) -> Any:
+    def figure(cls, result: sr_hooks.Result, *, options: FigureOptions | None = None) -> Any:
         from sr_hooks_cem.figures import cem_figure
 
-        return cem_figure(result)
+        return cem_figure(result, options or FigureOptions())
 
 
 def _explain(

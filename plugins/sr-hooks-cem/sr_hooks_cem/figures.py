@@ -2,79 +2,74 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from sr_hooks import Result
-from sr_hooks.figures.style import (
-    INK,
-    MAP_COLOURS,
-    caption,
-    colour_bar,
-    image_of,
-    new_figure,
-    panel,
-    plain,
-    window_box,
-)
+from sr_hooks.figures import FigureOptions, MapView, Panel, Slot, compose, style
+from sr_hooks.images import Window
 
 __all__ = ["cem_figure"]
 
-_SIGNED = "RdBu_r"
 
-
-def cem_figure(result: Result) -> Any:
+def cem_figure(result: Result, options: FigureOptions) -> Any:
     """Output with the window, input with reach, the signed effect, how sure it is, and LAM on the same blocks."""
-    lr, output, effect = result.arrays["lr"], result.arrays["output"], result.arrays["effect"]
-    zoom, side = output.shape[-1] / lr.shape[-1], result.scalars["block_side"]
-    top, left, height, width = result.scalars["window"]
-    small = (top / zoom, left / zoom, height / zoom, width / zoom)
-    reach = result.scalars["reach"]
-    compared = "lam" in result.arrays
-    figure = new_figure(14 if compared else 11.4, 0.9 + 2.75 * min(max(lr.shape[-2] / lr.shape[-1], 0.4), 2.0))
-    panels = figure.subplots(1, 5 if compared else 4)
-
-    panels[0].imshow(image_of(output), interpolation="lanczos")
-    window_box(panels[0], (top, left, height, width))
-    panel(panels[0], f"output, window {height}×{width}: {result.scalars['base_psnr']:.2f} dB")
-    panels[1].imshow(image_of(lr), interpolation="nearest")
-    window_box(panels[1], tuple(reach), thin=True)
-    window_box(panels[1], small)
-    panel(panels[1], f"input {lr.shape[-2]}×{lr.shape[-1]}; white: reach")
-
-    extent = (-0.5, effect.shape[1] * side - 0.5, effect.shape[0] * side - 0.5, -0.5)
-    outside = _outside(effect.shape, side, small)
-    limit = _largest(np.abs(effect), outside)
-    shares = np.clip(effect / limit, -1, 1)
-    drawn = panels[2].imshow(
-        np.sign(shares) * np.sqrt(np.abs(shares)), cmap=_SIGNED, vmin=-1, vmax=1, extent=extent, interpolation="nearest"
+    lr, output, window = result.arrays["lr"], result.arrays["output"], Window(*result.scalars["window"])
+    view = MapView(output.shape[-2:], options, image=lr, window=window)
+    title = f"output, window {window.height}×{window.width}: {result.scalars['base_psnr']:.2f} dB"
+    panels = [
+        view.image_panel("output", output, title, extra=0.35),
+        view.image_panel("input", lr, f"input {lr.shape[-2]}×{lr.shape[-1]}; white: reach", extra=0.35,
+                         after=partial(_reach, reach=result.scalars["reach"])),
+        *_maps(result, view),
+    ]  # fmt: skip
+    name = result.provenance["network"]["name"]
+    return compose(
+        panels,
+        options,
+        title=f"{name}: what a window owes to each block",
+        notes=result.verdict,
+        width=14 if "lam" in result.arrays else 11.4,
     )
-    _framed(panels[2], "dB lost without the block", lr, small)
-    bar = figure.colorbar(drawn, ax=panels[2], fraction=0.046, pad=0.02, ticks=[-1, -0.5, 0, 0.5, 1])
-    bar.ax.set_yticklabels([f"{value * limit:.2g}" for value in (-1, -0.25, 0, 0.25, 1)], fontsize=7)
-    bar.set_label("dB; clipped inside the window", fontsize=7)
+
+
+def _reach(slot: Slot, reach: Any) -> None:
+    style.window_box(slot.axes, tuple(reach), thin=True)
+
+
+def _maps(result: Result, view: MapView) -> list[Panel]:
+    """The effect and its enlarged part, half of its interval, and LAM."""
+    effect, side, lr = result.arrays["effect"], result.scalars["block_side"], result.arrays["lr"]
+    blocks: dict[str, Any] = {"canvas": lr.shape[-2:], "pixel": side}
+    window = view.scaled(tuple(result.scalars["window"]), lr.shape[-1])
+    assert window is not None
+    outside = _outside(effect.shape, side, window)
+    limit = _largest(np.abs(effect), outside)
+    panels = view.map_panels(
+        "map", effect, "dB lost without the block", "dB; clipped inside the window",
+        signed=True, largest=limit, unit=limit, **blocks,
+    )  # fmt: skip
 
     half = (result.arrays["high"] - result.arrays["low"]) / 2
     fine = result.arrays["draws"] == result.arrays["draws"].max()
     known = np.where(np.isfinite(half) & fine, half, np.nan)
     most = _largest(np.nan_to_num(known), outside)
-    drawn = panels[3].imshow(known, cmap="viridis", vmin=0, vmax=most, extent=extent, interpolation="nearest")
-    panels[3].set_facecolor("#dddddd")
-    _framed(panels[3], "half of its 95 % interval", lr, small)
-    colour_bar(figure, drawn, panels[3], "dB; grey: coarse or out of reach", [0, most / 2, most])
-    if compared:
-        values = result.arrays["lam"] / max(float(result.arrays["lam"].max()), 1e-30)
-        drawn = panels[4].imshow(
-            np.sqrt(values), cmap=MAP_COLOURS, vmin=0, vmax=1, extent=extent, interpolation="nearest"
-        )
+    panels += view.map_panels(
+        "interval", known, "half of its 95 % interval", "dB; grey: coarse or out of reach",
+        largest=most, unit=most, power=1.0, after=_grey, zoomed=False, **blocks,
+    )  # fmt: skip
+    if "lam" in result.arrays:
         rho = result.scalars["lam_correlation"]
-        _framed(panels[4], "LAM by block" + ("" if rho is None else f", rank correlation {rho:.2f}"), lr, small)
-        colour_bar(figure, drawn, panels[4], "(|attribution| / max)$^{0.5}$", [0, 0.5, 1])
-    name = result.provenance["network"]["name"]
-    figure.suptitle(plain(f"{name}: what a window owes to each block"), fontsize=11, color=INK, x=0.01, ha="left")
-    caption(figure, result.verdict, width=190 if compared else 150)
-    return figure
+        title = "LAM by block" + ("" if rho is None else f", rank correlation {rho:.2f}")
+        panels += view.map_panels("lam", result.arrays["lam"], title, "|attribution| / max", zoomed=False, **blocks)
+    return panels
+
+
+def _grey(slot: Slot) -> None:
+    if slot.look.overlay == "apart":
+        slot.axes.set_facecolor("#dddddd")
 
 
 def _outside(shape: tuple[int, ...], side: int, window: tuple[float, float, float, float]) -> np.ndarray:
@@ -90,10 +85,3 @@ def _largest(values: np.ndarray, where: np.ndarray) -> float:
     """The end of a scale, to two digits."""
     largest = float(values[where].max()) if where.any() else 0.0
     return float(f"{max(largest or float(values.max()), 1e-6):.2g}")
-
-
-def _framed(axes: Any, title: str, lr: np.ndarray, window: tuple[float, float, float, float]) -> None:
-    panel(axes, title)
-    axes.set_xlim(-0.5, lr.shape[-1] - 0.5)
-    axes.set_ylim(lr.shape[-2] - 0.5, -0.5)
-    window_box(axes, window)

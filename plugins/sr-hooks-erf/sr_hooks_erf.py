@@ -78,9 +78,17 @@ def erf_figure(result: sr_hooks.Result, options: FigureOptions) -> Any:
     field = result.arrays["field"]
     view = MapView(field.shape, options)
     title = f"mean of {result.scalars['images']} images, {field.shape[0]}×{field.shape[1]} input pixels"
+    most = 2.2 if (options.inches or 9) < 5 else 3.6
     panels = [
         *view.map_panels("map", field, title, "gradient / max", power=0.25, after=partial(_squares, result=result)),
-        Panel("shares", partial(_shares, result=result), aspect=0.85, least=2.4, extra=0.4),
+        Panel(
+            "shares",
+            partial(_shares, result=result),
+            aspect=0.8,
+            least=2.4,
+            most=most,
+            extra=0.4,
+        ),
     ]
     name = f"{result.provenance['network']['name']}: effective receptive field"
     return compose(panels, options, title=name, notes=result.verdict, width=9.4)

@@ -19,6 +19,7 @@ __all__ = ["MapView", "Region", "draw_map"]
 _MASS = 0.99  # the share of the map that the zoom panel holds
 _MIX = 0.5  # of map and image in the overlay in red, as in LAM's published code
 _ZOOM_BOX = "#56B4E9"
+_LAYOUT = ("least", "weight", "most", "extra", "starts_row", "shown")  # keywords of Panel
 
 Region = tuple[float, float, float, float]
 """(top, left, height, width)."""
@@ -119,9 +120,9 @@ class MapView:
             label: of the colour bar.
             zoomed: whether this map has the enlarged part; one map of a figure has.
             zoom_title: of the enlarged part; by default the title and the size of the part.
-            how: keywords of `draw_map`: `largest`, `signed`, `power`; `canvas` and `pixel` for maps of blocks. Also
-                `unit`: the value at 1 on the colour bar, which then shows values, not shares of the largest; and
-                `after`: a function that draws more into the panel's Slot.
+            how: keywords of `draw_map`: `largest`, `ends`, `signed`, `power`; `canvas` and `pixel` for maps of blocks.
+                `unit`: the value at 1 on the colour bar, which then shows values, not shares of the largest.
+                `after`: a function that draws more into the panel's Slot. Also keywords of `Panel`.
         """
         if self.zooms and self.zoom is None:
             self.zoom = self.around(values, **how)
@@ -136,7 +137,8 @@ class MapView:
     def _map_panel(
         self, name: str, values: np.ndarray, title: str, label: str, *, enlarged: bool = False, **how: Any
     ) -> Panel:
-        drawn_how = {key: value for key, value in how.items() if key not in ("unit", "after")}
+        drawn_how = {key: value for key, value in how.items() if key not in ("unit", "after", *_LAYOUT)}
+        layout = {"extra": 0.35, "most": 5.5} | {key: how[key] for key in _LAYOUT if key in how}
 
         def draw(slot: Slot) -> None:
             drawn = self.draw_map(slot.axes, slot.look, values, self.zoom if enlarged else self.crop, **drawn_how)
@@ -146,14 +148,15 @@ class MapView:
             slot.title(title)
             ticks = slot.look.ticks_of(how.get("power"), signed=bool(how.get("signed")))
             bar = slot.bar(drawn, label, ticks)
-            if how.get("unit") is not None:  # the values themselves, not their shares of the largest
-                bar.set_ticks(ticks, labels=[f"{tick * how['unit']:.2g}" for tick in ticks])
+            low, high = how.get("ends") or (0, how.get("unit"))
+            if high is not None:  # the values themselves, not their shares of the largest
+                bar.set_ticks(ticks, labels=[f"{low + tick * (high - low):.3g}" for tick in ticks])
             if "after" in how:
                 how["after"](slot)
 
         region = self.zoom if enlarged else None
         aspect = self.aspect if region is None else float(min(max(region[2] / region[3], 0.4), 2.0))
-        return Panel(name, draw, aspect=aspect, extra=0.35, most=5.5)
+        return Panel(name, draw, aspect=aspect, **layout)
 
     def around(self, values: np.ndarray, **how: Any) -> Region:
         """The box that holds 99 % of a map and the window, in output pixels; square as far as the image allows."""
@@ -180,6 +183,7 @@ def draw_map(
     image: np.ndarray | None = None,
     region: Region | None = None,
     largest: float | None = None,
+    ends: tuple[float, float] | None = None,
     signed: bool = False,
     power: float | None = None,
     canvas: tuple[int, int] | None = None,
@@ -194,6 +198,7 @@ def draw_map(
         image: (C,h,w) of any size, below the map.
         region: the part to draw, in the canvas's pixels.
         largest: what the colours end at; by default the largest |value|.
+        ends: the values at both ends of the colours, for values that do not begin at 0; instead of `largest`.
         signed: from -1 to 1, by diverging colours; over the image only with the overlay "grey".
         power: the exponent of the colours' scale where the option `scale` is not stated; 0.5 by default.
         canvas: (h,w) of the coordinates, of a map whose values are blocks; by default the map's own.
@@ -202,7 +207,8 @@ def draw_map(
     high, wide = canvas or values.shape
     top, left, height, width = region or (0, 0, high, wide)
     part, extent = shrunk_map(values, (top / pixel, left / pixel, height / pixel, width / pixel))
-    share = part / (largest or max(float(np.nanmax(np.abs(values))), 1e-30))
+    low, high_value = ends or (0.0, largest or max(float(np.nanmax(np.abs(values))), 1e-30))
+    share = (part - low) / max(high_value - low, 1e-30)
     how: dict[str, Any] = {
         "cmap": look.signed_colormap if signed else look.colormap,
         "norm": look.norm(power, signed=signed),

@@ -32,6 +32,7 @@ class Panel:
         weight: the share of its row's width, beside the other panels'.
         most: inches of height that the drawing has at most.
         extra: inches of height for labels and a colour bar below the drawing.
+        starts_row: True for a panel that begins a new row.
         shown: False for a panel that is drawn only if the option `panels` names it.
     """
 
@@ -42,6 +43,7 @@ class Panel:
     weight: float = 1.0
     most: float = 9.0
     extra: float = 0.0
+    starts_row: bool = False
     shown: bool = True
 
 
@@ -193,11 +195,11 @@ def _rows(panels: Sequence[Panel], width: float) -> list[list[Panel]]:
     """Break panels into rows, each as full as the least widths allow, then as even as possible."""
     rows: list[list[Panel]] = []
     for panel in panels:
-        if rows and sum(p.least for p in rows[-1]) + panel.least <= width:
+        if rows and not panel.starts_row and sum(p.least for p in rows[-1]) + panel.least <= width:
             rows[-1].append(panel)
         else:
             rows.append([panel])
-    if len(rows) > 1 and _are_alike(panels):
+    if len(rows) > 1 and _are_alike(panels) and not any(panel.starts_row for panel in panels):
         each = -(-len(panels) // len(rows))
         return [list(panels[i : i + each]) for i in range(0, len(panels), each)]
     return rows

@@ -19,6 +19,7 @@ import sr_hooks
 from sr_hooks.analyses import Analysis, WatchContext, Watcher
 from sr_hooks.degradations import make_lr, parse_degradation
 from sr_hooks.errors import ImageError
+from sr_hooks.figures import FigureOptions
 from sr_hooks.inference import prepare_input
 from sr_hooks.statistics import interval
 from sr_hooks_attention.effects import HOW, Measured, measure
@@ -80,6 +81,7 @@ class Attention(Analysis[AttentionOptions]):
     """What is each attention worth, and what is its gate like?"""
 
     name = "attention"
+    figure_options = ("colormap", "scale", "overlay", "crop")
     options_type = AttentionOptions
     takes = "hr"
     watcher_type = AttentionWatcher
@@ -99,10 +101,10 @@ class Attention(Analysis[AttentionOptions]):
         return _result(network, pairs, sites, found, options)
 
     @classmethod
-    def figure(cls, result: sr_hooks.Result) -> Any:
+    def figure(cls, result: sr_hooks.Result, *, options: FigureOptions | None = None) -> Any:
         from sr_hooks_attention.figure import attention_figure
 
-        return attention_figure(result)
+        return attention_figure(result, options or FigureOptions())
 
 
 def _pairs(

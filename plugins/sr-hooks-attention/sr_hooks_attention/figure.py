@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
-import numpy as np
-
 import sr_hooks
-from sr_hooks.figures.style import INK, MAP_COLOURS, caption, image_of, new_figure, panel, plain
+from sr_hooks.figures import FigureOptions, Look, MapView, Panel, Slot, compose, open_axes
+from sr_hooks.figures.style import INK, plain
 
 __all__ = ["attention_figure"]
 
@@ -20,40 +20,51 @@ _LABELS = 40  # sites that can be named below the axis
 _LINEAR = 0.01  # dB, below which the axis of changes is linear
 
 
-def attention_figure(result: sr_hooks.Result) -> Any:
+def attention_figure(result: sr_hooks.Result, options: FigureOptions) -> Any:
     """PSNR changes, gate statistics and correlations over depth; kinds together; maps where there are."""
     rows, groups = result.scalars["table"], result.scalars["groups"]
-    maps = result.scalars.get("maps", [])
     width = 8.5 + 0.06 * min(len(rows), _LABELS)
-    figure = new_figure(width + 3.2, 8.2 + (2.6 if maps else 0))
-    parts = figure.subfigures(2, 1, height_ratios=[8.2, 2.6]) if maps else [figure]
-    axes = parts[0].subplots(3, 2, width_ratios=[width, 0.7 + 0.75 * len(groups)], height_ratios=[1.6, 1, 0.9])
-    _changes(axes[0, 0], rows, "PSNR change, dB")
-    _changes(axes[0, 1], [{**g, "kind": g["group"].removeprefix("all ")} for g in groups], "")
-    _one_scale(axes[0, 0], axes[0, 1])
-    axes[0, 1].set_xticks(range(len(groups)), [g["group"].replace(" ", "\n") for g in groups], fontsize=7)
-    axes[0, 1].set_title("together", fontsize=9, color=INK)
-    _statistics(axes[1, 0], rows)
-    _correlations(axes[2, 0], rows)
-    _name(axes[2, 0], rows)
-    for axis in (axes[0, 0], axes[1, 0]):
-        axis.set_xticks([])
-    _legend(axes[1, 1], rows)
-    axes[2, 1].set_axis_off()
-    if maps:
-        _maps(parts[1], result, maps)
-    name = plain(result.provenance["network"]["name"])
-    title = f"{name}: what is each attention worth, and what is its gate like?"
-    figure.suptitle(title, fontsize=11, color=INK, x=0.01, ha="left")
-    caption(figure, result.verdict, width=round(14.5 * (width + 3.2)))
-    return figure
+    room = options.inches or width + 3.2
+    narrow = room < 7
+    panels = [
+        Panel("sites", partial(_sites, rows=rows), aspect=6.6 / (room if narrow else width), weight=width,
+              least=room if narrow else 4.0, extra=0.9),
+        Panel("together", partial(_together, rows=rows, groups=groups), aspect=4.6 / (room if narrow else 3.2),
+              weight=3.2, least=room if narrow else 2.2, extra=0.4),
+    ]  # fmt: skip
+    panels += _map_panels(result, options)
+    title = f"{result.provenance['network']['name']}: what is each attention worth, and what is its gate like?"
+    return compose(panels, options, title=title, notes=result.verdict, width=width + 3.2)
+
+
+def _sites(slot: Slot, rows: Sequence[dict[str, Any]]) -> None:
+    """Three plots over the sites, which are named below the last."""
+    changes, statistics, correlations = slot.grid(3, 1, height_ratios=[1.6, 1, 0.9]).ravel()
+    _changes(changes, rows, "PSNR change, dB", slot.look)
+    _one_scale(changes)
+    _statistics(statistics, rows, slot.look)
+    _correlations(correlations, rows, slot.look)
+    _name(correlations, rows, slot.look)
+    for axes in (changes, statistics):
+        axes.set_xticks([])
+
+
+def _together(slot: Slot, rows: Sequence[dict[str, Any]], groups: Sequence[dict[str, Any]]) -> None:
+    """The changes of all sites of a kind together, and the legend."""
+    changes, legend = slot.grid(2, 1, height_ratios=[1, 1]).ravel()
+    _changes(changes, [{**g, "kind": g["group"].removeprefix("all ")} for g in groups], "", slot.look)
+    _one_scale(changes)
+    names = [g["group"].replace(" ", "\n") for g in groups]
+    changes.set_xticks(range(len(groups)), names, fontsize=slot.look.small)
+    changes.set_title("together", fontsize=slot.look.text, color=INK)
+    _legend(legend, rows, slot.look)
 
 
 def _colour(kind: str) -> str:
     return COLOURS.get(kind, "#555555")
 
 
-def _changes(axes: Any, rows: Sequence[dict[str, Any]], label: str) -> None:
+def _changes(axes: Any, rows: Sequence[dict[str, Any]], label: str, look: Look) -> None:
     axes.axhline(0, color="#999999", linewidth=0.8)
     for place, row in enumerate(rows):
         for how, marker, shift in (("open", "o", -0.14), ("level", "s", 0.14)):
@@ -66,8 +77,8 @@ def _changes(axes: Any, rows: Sequence[dict[str, Any]], label: str) -> None:
             axes.plot(place + shift, value, marker, markersize=5, color=_colour(row["kind"]), markerfacecolor=face)
     axes.set_yscale("symlog", linthresh=_LINEAR, linscale=0.6)
     axes.set_xlim(-0.6, len(rows) - 0.4)
-    axes.set_ylabel(label, fontsize=8, color=INK)
-    _plain_axes(axes)
+    axes.set_ylabel(label, fontsize=look.small, color=INK)
+    open_axes(axes, look)
 
 
 def _one_scale(*several: Any) -> None:
@@ -82,7 +93,7 @@ def _one_scale(*several: Any) -> None:
         axes.minorticks_off()
 
 
-def _statistics(axes: Any, rows: Sequence[dict[str, Any]]) -> None:
+def _statistics(axes: Any, rows: Sequence[dict[str, Any]], look: Look) -> None:
     for place, row in enumerate(rows):
         if row["mean"] is not None:
             ends = [row["mean"] - row["spread"], row["mean"] + row["spread"]]
@@ -92,27 +103,27 @@ def _statistics(axes: Any, rows: Sequence[dict[str, Any]]) -> None:
             if row[key] is not None:
                 axes.plot(place, row[key], marker, color=_colour(row["kind"]), markersize=4.5)
     axes.set_xlim(-0.6, len(rows) - 0.4)
-    axes.set_ylabel("gate", fontsize=8, color=INK)
-    _plain_axes(axes)
+    axes.set_ylabel("gate", fontsize=look.small, color=INK)
+    open_axes(axes, look)
 
 
-def _correlations(axes: Any, rows: Sequence[dict[str, Any]]) -> None:
+def _correlations(axes: Any, rows: Sequence[dict[str, Any]], look: Look) -> None:
     axes.axhline(0, color="#999999", linewidth=0.8)
     for place, row in enumerate(rows):
         if row["correlation"] is not None:
             axes.bar(place, row["correlation"], 0.7, color=_colour(row["kind"]))
     axes.set_ylim(-1, 1)
     axes.set_xlim(-0.6, len(rows) - 0.4)
-    axes.set_ylabel("correlation with\nhigh-pass energy", fontsize=8, color=INK)
-    _plain_axes(axes)
+    axes.set_ylabel("correlation with\nhigh-pass energy", fontsize=look.small, color=INK)
+    open_axes(axes, look)
 
 
-def _name(axes: Any, rows: Sequence[dict[str, Any]]) -> None:
+def _name(axes: Any, rows: Sequence[dict[str, Any]], look: Look) -> None:
     every = -(-len(rows) // _LABELS)
     names = [_shortened(row["site"]) for row in rows[::every]]
-    axes.set_xticks(range(0, len(rows), every), [plain(name) for name in names], rotation=90, fontsize=7)
+    axes.set_xticks(range(0, len(rows), every), [plain(name) for name in names], rotation=90, fontsize=look.small)
     label = "attention, from input to output" + (f"; every {every}th named" if every > 1 else "")
-    axes.set_xlabel(label, fontsize=8, color=INK)
+    axes.set_xlabel(label, fontsize=look.small, color=INK)
 
 
 def _shortened(name: str) -> str:
@@ -120,7 +131,7 @@ def _shortened(name: str) -> str:
     return name if len(name) <= 30 else f"{name[:10]}...{name[-17:]}"
 
 
-def _legend(axes: Any, rows: Sequence[dict[str, Any]]) -> None:
+def _legend(axes: Any, rows: Sequence[dict[str, Any]], look: Look) -> None:
     axes.set_axis_off()
     for kind in dict.fromkeys(row["kind"] for row in rows):
         axes.plot([], [], "-", color=_colour(kind), linewidth=4, label=kind)
@@ -129,27 +140,26 @@ def _legend(axes: Any, rows: Sequence[dict[str, Any]]) -> None:
     axes.plot([], [], "_", color=INK, markersize=9, label="gate's mean; bar: spread")
     axes.plot([], [], "^", color=INK, label="saturation, 0 to 1")
     axes.plot([], [], "x", color=INK, label="sparsity (Gini), 0 to 1")
-    axes.legend(fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(-0.3, 1.05))
+    axes.legend(fontsize=look.small, frameon=False, loc="upper left", bbox_to_anchor=(-0.3, 1.05))
 
 
-def _maps(part: Any, result: sr_hooks.Result, names: Sequence[str]) -> None:
-    axes = part.subplots(1, 4)
-    axes[0].imshow(image_of(result.arrays["input"]), interpolation="nearest")
-    panel(axes[0], "input")
-    for index, axis in enumerate(axes[1:]):
-        if index >= len(names):
-            axis.set_axis_off()
-            continue
+def _map_panels(result: sr_hooks.Result, options: FigureOptions) -> list[Panel]:
+    """The input, and the mean gate of up to three sites."""
+    names = result.scalars.get("maps", [])[:3]
+    if not names:
+        return []
+    image = result.arrays["input"]
+    view = MapView(image.shape[-2:], options, image=image)
+    panels = [view.image_panel("input", image, "input", extra=0.35, starts_row=True)]
+    for index, name in enumerate(names):
         values = result.arrays[f"map_{index}"]
-        shown = axis.imshow(values, cmap=MAP_COLOURS)
-        panel(axis, plain(names[index]))
-        ticks = np.linspace(values.min(), values.max(), 3)
-        bar = part.colorbar(shown, ax=axis, fraction=0.046, pad=0.02, ticks=ticks, format="%.3g")
-        bar.ax.tick_params(labelsize=7)
-        bar.set_label("gate, mean over channels", fontsize=7)
-
-
-def _plain_axes(axes: Any) -> None:
-    axes.tick_params(labelsize=7)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
+        panels += view.map_panels(
+            f"map_{index + 1}",
+            values,
+            plain(name),
+            "gate, mean over channels",
+            power=1.0,
+            zoomed=False,
+            ends=(float(values.min()), float(values.max())),
+        )
+    return panels

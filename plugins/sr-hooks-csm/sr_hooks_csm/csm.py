@@ -12,6 +12,7 @@ import sr_hooks
 from sr_hooks.analyses import one_input_each
 from sr_hooks.attribution import make_objective
 from sr_hooks.core import progress_bar
+from sr_hooks.figures import FigureOptions
 from sr_hooks.hooks import Tap, parse_layers, resolve
 from sr_hooks.inference import ExecutionPlan, Tail, calibrate
 from sr_hooks_csm.ablation import Metric, ablated_psnr, quality, tail_batch
@@ -55,6 +56,7 @@ class Csm(sr_hooks.Analysis[CsmOptions]):
     """
 
     name = "csm"
+    figure_options = ("colormap", "scale")
     options_type = CsmOptions
     takes = "hr"
     watch_images = 4
@@ -78,10 +80,10 @@ class Csm(sr_hooks.Analysis[CsmOptions]):
         return sr_hooks.Result("csm", arrays, scalars, provenance, judge(scalars))
 
     @classmethod
-    def figure(cls, result: sr_hooks.Result) -> Any:
+    def figure(cls, result: sr_hooks.Result, *, options: FigureOptions | None = None) -> Any:
         from sr_hooks_csm.figures import csm_figure
 
-        return csm_figure(result)
+        return csm_figure(result, options or FigureOptions())
 
 
 def _ablations(

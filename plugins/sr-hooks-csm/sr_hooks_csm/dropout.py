@@ -13,6 +13,7 @@ import sr_hooks
 from sr_hooks.analyses import make_inputs
 from sr_hooks.core import generator, progress_bar
 from sr_hooks.errors import OptionError
+from sr_hooks.figures import FigureOptions
 from sr_hooks.hooks import parse_layers, resolve
 from sr_hooks.inference import Tail, calibrate, in_batches
 from sr_hooks_csm.ablation import Metric, quality, tail_batch
@@ -100,10 +101,10 @@ class DropoutProbe(sr_hooks.Analysis[DropoutOptions]):
         return sr_hooks.Result("dropout", arrays, scalars, provenance, judge_curves(scalars))
 
     @classmethod
-    def figure(cls, result: sr_hooks.Result) -> Any:
+    def figure(cls, result: sr_hooks.Result, *, options: FigureOptions | None = None) -> Any:
         from sr_hooks_csm.figures import dropout_figure
 
-        return dropout_figure(result)
+        return dropout_figure(result, options or FigureOptions())
 
 
 class Drops:

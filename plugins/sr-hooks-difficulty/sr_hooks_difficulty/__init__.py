@@ -17,6 +17,7 @@ from sr_hooks.analyses import Watcher
 from sr_hooks.core import progress_bar
 from sr_hooks.degradations import make_lr, parse_degradation
 from sr_hooks.errors import ImageError
+from sr_hooks.figures import FigureOptions
 from sr_hooks.images import psnr, quantise
 from sr_hooks.inference import prepare_input
 from sr_hooks.statistics import rank_correlation
@@ -68,6 +69,7 @@ class Difficulty(sr_hooks.Analysis):
     """Which patches are hard, and what share of the compute does each take?"""
 
     name = "difficulty"
+    figure_options = ("colormap", "scale", "overlay", "crop")
     options_type = DifficultyOptions
     takes = "hr"
     watcher_type = DifficultyWatcher
@@ -98,10 +100,10 @@ class Difficulty(sr_hooks.Analysis):
         return _result(network, rows, counts, arrays, options)
 
     @classmethod
-    def figure(cls, result: sr_hooks.Result) -> Any:
+    def figure(cls, result: sr_hooks.Result, *, options: FigureOptions | None = None) -> Any:
         from sr_hooks_difficulty.figure import difficulty_figure
 
-        return difficulty_figure(result)
+        return difficulty_figure(result, options or FigureOptions())
 
 
 def _restored(

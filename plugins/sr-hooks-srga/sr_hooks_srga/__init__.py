@@ -15,6 +15,7 @@ import numpy as np
 
 import sr_hooks
 from sr_hooks.analyses import Analysis, WatchContext, Watcher
+from sr_hooks.figures import FigureOptions
 from sr_hooks.hooks import resolve
 from sr_hooks.images import parse_folders, sha256_of
 from sr_hooks_srga.measure import Measured, measure
@@ -104,10 +105,10 @@ class Srga(Analysis[SrgaOptions]):
         return _result(sets, measured, str(taps[0]), options)
 
     @classmethod
-    def figure(cls, result: sr_hooks.Result) -> Any:
+    def figure(cls, result: sr_hooks.Result, *, options: FigureOptions | None = None) -> Any:
         from sr_hooks_srga.figure import srga_figure
 
-        return srga_figure(result)
+        return srga_figure(result, options or FigureOptions())
 
 
 def _sets(network: sr_hooks.Network, images: Any, options: SrgaOptions) -> list[Set]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 import sr_hooks
-from sr_hooks.figures.style import INK, caption, image_of, new_figure, panel, plain
+from sr_hooks.figures import FigureOptions, Panel, Slot, compose, open_axes
+from sr_hooks.figures.style import INK, image_of, plain
 from sr_hooks_srga.gaussian import GeneralisedGaussian
 
 __all__ = ["srga_figure"]
@@ -16,38 +18,46 @@ COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#5
 _SHOWN = 6  # sets whose distributions are drawn
 
 
-def srga_figure(result: sr_hooks.Result) -> Any:
+def srga_figure(result: sr_hooks.Result, options: FigureOptions) -> Any:
     """Examples at the left, distributions in the middle, indices at the right."""
     rows = result.scalars["sets"]
     names = [result.scalars["reference"], *(row["set"] for row in rows)]
-    figure = new_figure(12.0, max(4.4, 1.6 + 0.42 * len(rows)))
-    left, middle, right = figure.subfigures(1, 3, width_ratios=[1.3, 4.4, 5.0])
-    _examples(left, result, names)
-    _distributions(middle.subplots(), result, names)
-    _indices(right.subplots(), result, rows)
-    network = plain(result.provenance["network"]["name"])
-    title = f"{network} at {plain(result.scalars['layer'])}: which inputs are treated unlike the reference?"
-    figure.suptitle(title, fontsize=11, color=INK, x=0.01, ha="left")
-    caption(figure, result.verdict, width=165)
-    return figure
+    columns, lines = _sides(names)
+    panels = [
+        Panel("examples", partial(_examples, result=result, names=names), aspect=1.15 * lines / columns, weight=1.3,
+              least=1.3, most=3.4),
+        Panel("distributions", partial(_distributions, result=result, names=names), aspect=0.75, weight=4.4, least=2.6,
+              most=3.4, extra=0.3),
+        Panel("indices", partial(_indices, result=result, rows=rows), aspect=0.65, weight=5.0, least=2.6,
+              most=max(3.0, 0.42 * len(rows)), extra=0.9),
+    ]  # fmt: skip
+    network = result.provenance["network"]["name"]
+    title = f"{network} at {result.scalars['layer']}: which inputs are treated unlike the reference?"
+    return compose(panels, options, title=title, notes=result.verdict, width=12.0)
 
 
-def _examples(part: Any, result: sr_hooks.Result, names: list[str]) -> None:
-    shown = names[: 2 * (_SHOWN // 2)]
-    columns = 1 + (len(shown) > 3)
-    axes = part.subplots(-(-len(shown) // columns), columns, squeeze=False).ravel()
-    for index, axis in enumerate(axes):
-        if index >= len(shown):
+def _sides(names: list[str]) -> tuple[int, int]:
+    """Columns and rows of the examples."""
+    shown = len(names[: 2 * (_SHOWN // 2)])
+    columns = 1 + (shown > 3)
+    return columns, -(-shown // columns)
+
+
+def _examples(slot: Slot, result: sr_hooks.Result, names: list[str]) -> None:
+    columns, lines = _sides(names)
+    for index, axis in enumerate(slot.grid(lines, columns).ravel()):
+        if index >= min(len(names), 2 * (_SHOWN // 2)):
             axis.set_axis_off()
             continue
         axis.imshow(image_of(result.arrays["examples"][index]), interpolation="nearest")
-        panel(axis, plain(shown[index]))
-        axis.title.set_fontsize(7)
+        slot.title(plain(names[index]), axis)
+        axis.title.set_fontsize(slot.look.small)
         for spine in axis.spines.values():
             spine.set(color=COLOURS[index % len(COLOURS)], linewidth=2)
 
 
-def _distributions(axes: Any, result: sr_hooks.Result, names: list[str]) -> None:
+def _distributions(slot: Slot, result: sr_hooks.Result, names: list[str]) -> None:
+    axes, look = slot.axes, slot.look
     edges, counts = result.arrays["edges"], result.arrays["counts"]
     centres, width = (edges[:-1] + edges[1:]) / 2, edges[1] - edges[0]
     own = result.scalars["reference_fit"]
@@ -63,13 +73,14 @@ def _distributions(axes: Any, result: sr_hooks.Result, names: list[str]) -> None
         axes.plot(centres, fitted, "-", linewidth=1.2, color=colour, label=f"{plain(name)}: shape {shape:.2f}")
     axes.set_yscale("log")
     axes.set_ylim(lowest / 2, None)
-    axes.set_xlabel("coordinate on the set's principal components", fontsize=8, color=INK)
-    axes.set_ylabel("density; dots measured, lines fitted", fontsize=8, color=INK)
-    axes.legend(fontsize=7, frameon=False)
-    _plain_axes(axes)
+    axes.set_xlabel("coordinate on the set's principal components", fontsize=look.small, color=INK)
+    axes.set_ylabel("density; dots measured, lines fitted", fontsize=look.small, color=INK)
+    axes.legend(fontsize=look.small, frameon=False)
+    open_axes(axes, look)
 
 
-def _indices(axes: Any, result: sr_hooks.Result, rows: list[dict[str, Any]]) -> None:
+def _indices(slot: Slot, result: sr_hooks.Result, rows: list[dict[str, Any]]) -> None:
+    axes, look = slot.axes, slot.look
     floor = result.arrays["floor"]
     axes.axvspan(0, result.scalars["floor"], color="#dddddd", linewidth=0, label="two halves of the reference, 95 %")
     axes.axvline(float(np.median(floor)), color="#888888", linewidth=1, label="their median")
@@ -80,15 +91,15 @@ def _indices(axes: Any, result: sr_hooks.Result, rows: list[dict[str, Any]]) -> 
         axes.plot(row["srga"], place, "D", color=colour, markersize=6, markeredgecolor="white")
     axes.plot([], [], "-|", color=INK, label="reference half to other half of the set, 95 %")
     axes.plot([], [], "D", color=INK, label="all patches (SRGA as published)")
-    axes.set_yticks(range(len(rows)), [plain(row["set"]) for row in rows], fontsize=8)
+    axes.set_yticks(range(len(rows)), [plain(row["set"]) for row in rows], fontsize=look.small)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_xlim(0, None)
-    axes.set_xlabel("SRGA: log10(KL + 1e-5) + 5", fontsize=8, color=INK)
-    axes.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2, frameon=False)
-    _plain_axes(axes)
-
-
-def _plain_axes(axes: Any) -> None:
-    axes.tick_params(labelsize=7)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
+    axes.set_xlabel("SRGA: log10(KL + 1e-5) + 5", fontsize=look.small, color=INK)
+    axes.legend(
+        fontsize=look.small,
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.14),
+        ncols=2 if look.width > 5 else 1,
+        frameon=False,
+    )
+    open_axes(axes, look)

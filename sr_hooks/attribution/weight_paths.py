@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from sr_hooks.errors import ImageError, NetworkError
-from sr_hooks.inference.calibration import autocast
+from sr_hooks.inference.calibration import autocast, to_cpu, to_device
 from sr_hooks.networks.network import Network
 
-__all__ = ["StraightPath", "WeightGradients", "at_weights", "squared_error"]
+__all__ = ["StraightPath", "WeightGradients", "at_weights", "inner_product", "squared_error"]
 
 
 def at_weights(network: Network, weights: Mapping[str, torch.Tensor]) -> Network:
@@ -39,7 +39,8 @@ class StraightPath:
     ) -> None:
         self.start, self.end = dict(start), dict(end)
         if moving is None:
-            moving = [name for name, value in self.end.items() if not torch.equal(self.start[name], value)]
+            differs = _flags([(self.start[name] != value).any() for name, value in self.end.items()])
+            moving = [name for name, differing in zip(self.end, differs, strict=True) if differing]
         self.moving = list(moving)
 
     @classmethod
@@ -53,7 +54,8 @@ class StraightPath:
         start_weights = {name: p.detach() for name, p in baseline.named_parameters()}
         _compare(start_weights, end, type(baseline).__name__, type(target).__name__)
         start = {name: start_weights[name].to(value) for name, value in end.items()}
-        broken = [name for name in end if not bool((start[name].isfinite() & end[name].isfinite()).all())]
+        finite = _flags([(start[name].isfinite() & end[name].isfinite()).all() for name in end])
+        broken = [name for name, whole in zip(end, finite, strict=True) if not whole]
         if broken:
             raise NetworkError(f"{broken[0]} holds NaN or infinite weights in the baseline or the target")
         return cls(start, end)
@@ -62,12 +64,27 @@ class StraightPath:
         """The parameters at t of [0, 1]; at the ends they are the checkpoints' own."""
         if t in (0, 1):
             return dict(self.end if t else self.start)
-        moving = frozenset(self.moving)
-        return {name: self.start[name] * (1 - t) + end * t if name in moving else end for name, end in self.end.items()}
+        if not self.moving:
+            return dict(self.end)
+        between = torch._foreach_mul([self.start[name] for name in self.moving], 1 - t)
+        torch._foreach_add_(between, torch._foreach_mul([self.end[name] for name in self.moving], t))
+        return self.end | dict(zip(self.moving, between, strict=True))
 
     def difference(self, name: str) -> torch.Tensor:
         """theta - theta_b of one parameter, from baseline to target."""
         return self.end[name] - self.start[name]
+
+
+def _flags(tensors: Sequence[torch.Tensor]) -> list[bool]:
+    """Truths of 0-d tensors, for which a device is waited for once."""
+    flags: list[bool] = to_cpu(torch.stack(list(tensors)))[0].tolist() if tensors else []
+    return flags
+
+
+def inner_product(one: Sequence[torch.Tensor], other: Sequence[torch.Tensor]) -> torch.Tensor:
+    """The sum over all elements of the products, 0-d float64 on the device."""
+    products = [(a.double() * b.double()).sum() for a, b in zip(one, other, strict=True)]
+    return torch.stack(products).sum() if products else torch.zeros((), dtype=torch.float64)
 
 
 def _compare(
@@ -133,8 +150,11 @@ class WeightGradients:
         self._weights = weights
         self._view = at_weights(self.network, weights)
 
-    def __call__(self, lr: torch.Tensor, gt: torch.Tensor) -> tuple[float, list[torch.Tensor]]:
-        """The loss of (1,C,h,w) against (1,C,H,W), and its gradients in the order of `path.moving`."""
+    def __call__(self, lr: torch.Tensor, gt: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """The loss (0-d) of (1,C,h,w) against (1,C,H,W), and its gradients in the order of `path.moving`.
+
+        All stay on the network's device, which is not waited for.
+        """
         view = self._standing()
         leaves = [self._weights[name] for name in self.path.moving]
 
@@ -149,12 +169,12 @@ class WeightGradients:
 
         loss, gradients = view.differentiate(compute)
         self.count += 1
-        return float(loss), list(gradients)
+        return loss, list(gradients)
 
-    def loss(self, lr: torch.Tensor, gt: torch.Tensor) -> float:
-        """The loss alone."""
+    def loss(self, lr: torch.Tensor, gt: torch.Tensor) -> torch.Tensor:
+        """The loss alone, 0-d."""
         with torch.no_grad():
-            return float(self._loss(self._standing(), lr, gt))
+            return self._loss(self._standing(), lr, gt)
 
     def _standing(self) -> Network:
         if self._view is None:
@@ -164,7 +184,7 @@ class WeightGradients:
 
     def _loss(self, view: Network, lr: torch.Tensor, gt: torch.Tensor) -> torch.Tensor:
         device = self.network.device
-        x, gt = lr.to(device), gt.to(device)
+        x, gt = to_device(lr, device), to_device(gt, device)
         with autocast(device, self.precision):
             output = view(x)
         return squared_error(output, gt)

@@ -16,8 +16,8 @@ READS = {"_local_scalar_dense", "equal", "allclose", "is_nonzero", "nonzero", "m
 class Waits:
     """Counts waits within `with`, as if all tensors were on an accelerator.
 
-    A tensor that was copied by `.to("cpu")` or `.cpu()` is on the host, and so is all that is computed from such
-    tensors alone: to read from them costs nothing. A copy of several tensors, one after the other, counts for each.
+    A tensor that was copied by `.to("cpu")` or `.cpu()`, or made without a device, is on the host, and so is all that
+    is computed from such tensors alone: to read from them costs nothing. Each tensor that is copied counts.
 
     Attributes:
         counts: by operation.
@@ -35,9 +35,13 @@ class Waits:
     def add(self, what: str) -> None:
         self.counts[what] = self.counts.get(what, 0) + 1
 
-    def to_host(self, tensor: torch.Tensor) -> None:
-        storage = tensor.untyped_storage()
-        self._on_host[storage._cdata] = storage  # held, so that no other takes its number
+    def to_host(self, value: Any) -> None:
+        if type(value) is torch.Tensor and not torch._is_functional_tensor(value):  # none of a recording
+            storage = value.untyped_storage()
+            self._on_host[storage._cdata] = storage  # held, so that no other takes its number
+
+    def to_device(self, tensor: torch.Tensor) -> None:
+        self._on_host.pop(tensor.untyped_storage()._cdata, None)
 
     def on_host(self, tensor: torch.Tensor) -> bool:
         return tensor.untyped_storage()._cdata in self._on_host
@@ -66,8 +70,7 @@ class _Reads(TorchDispatchMode):
             self.waits.add(name)
         out = function(*args, **(kwargs or {}))
         for value in tree_leaves(out) if host else ():
-            if isinstance(value, torch.Tensor):
-                self.waits.to_host(value)
+            self.waits.to_host(value)
         return out
 
 
@@ -77,12 +80,17 @@ class _Copies(TorchFunctionMode):
         self.waits = waits
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name = getattr(function, "__name__", "")
-        out = function(*args, **(kwargs or {}))
+        name, kwargs = getattr(function, "__name__", ""), kwargs or {}
+        out = function(*args, **kwargs)
+        made = not any(isinstance(value, torch.Tensor) for value in tree_leaves((args, kwargs)))
         if name == "cpu" or (name == "to" and "cpu" in args[1:]):
             if not self.waits.on_host(args[0]):
                 self.waits.add("copy to the host")
             self.waits.to_host(out)
+        elif name == "to" and any(isinstance(value, torch.device) for value in args[1:]):
+            self.waits.to_device(out)
         elif name in ("tolist", "numpy") and not self.waits.on_host(args[0]):
             self.waits.add(name)
+        elif made and "device" not in kwargs:
+            self.waits.to_host(out)
         return out

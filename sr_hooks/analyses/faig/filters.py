@@ -114,13 +114,14 @@ class Filters:
 
     def reduce(self, values: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Parameter name to values of its shape, to (count,) float64 on the CPU; what is not named counts zero."""
+        device = next(iter(values.values())).device if values else None
         parts = [
-            layer.reduce(values[layer.parameter]).reshape(-1).cpu()
+            layer.reduce(values[layer.parameter]).reshape(-1)
             if layer.parameter in values
-            else torch.zeros(layer.count, dtype=torch.float64)
+            else torch.zeros(layer.count, dtype=torch.float64, device=device)
             for layer in self.layers
         ]
-        return torch.cat(parts)
+        return torch.cat(parts).cpu()
 
     def spread(self, values: np.ndarray, parameters: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """(count,) to parameter name to a tensor that broadcasts over it; for masks and strengths."""

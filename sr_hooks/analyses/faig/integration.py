@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +11,10 @@ import torch
 
 from sr_hooks.analyses.degraded_pairs import Inputs
 from sr_hooks.analyses.faig.filters import Filters
-from sr_hooks.attribution.weight_paths import WeightGradients
+from sr_hooks.attribution.weight_paths import WeightGradients, inner_product
 from sr_hooks.attribution.weight_quadrature import Level, Settling, levels, published_nodes
 from sr_hooks.errors import NetworkError, OptionError
+from sr_hooks.inference.calibration import to_cpu, to_device
 
 __all__ = ["Integral", "integrate"]
 
@@ -125,37 +126,79 @@ def _one(
     settling: Settling | None,
     progress: Any,
 ) -> _Image:
-    path, lrs, gt = engine.path, inputs.lr[index], inputs.gt[index]
+    """One image's integral. Gradients that are not finite are rare, so they are looked for once a level."""
+    count, arguments = engine.count, (engine, filters, inputs, index, plan, settling, progress)
+    image = _integrated(*arguments, clean=False)
+    if image is None:
+        engine.count = count
+        image = _integrated(*arguments, clean=True)
+    assert image is not None
+    return image
+
+
+def _integrated(
+    engine: WeightGradients,
+    filters: Filters,
+    inputs: Inputs,
+    index: int,
+    plan: Sequence[Level],
+    settling: Settling | None,
+    progress: Any,
+    *,
+    clean: bool,
+) -> _Image | None:
+    """One image's integral; None where entries of a gradient are not finite. With `clean` such entries count as 0.
+
+    Sums stay on the device, which is waited for once a level.
+    """
+    path, device = engine.path, engine.network.device
+    lrs, gt = [to_device(lr, device) for lr in inputs.lr[index]], to_device(inputs.gt[index], device)
     difference = [path.difference(name).float() for name in path.moving]
     sums = [[torch.zeros_like(d) for d in difference] for _ in lrs]
     losses: dict[float, list[float]] = {}
     history: list[tuple[int, torch.Tensor]] = []
     weight = 0.0
     for level in plan:
+        met: list[torch.Tensor] = []
         for t, share in level.new if difference else ():
             engine.move_to(t)
-            losses[t] = []
             for row, lr in zip(sums, lrs, strict=True):
                 loss, gradients = engine(lr, gt)
-                if not math.isfinite(loss):
-                    raise NetworkError(
-                        f"{engine.network.name}: the loss of image {index} is not finite at t={t:.3f} of the way from "
-                        "the baseline to the target; look at the weights, at input_range and at precision"
-                    )
                 gradients = [g.float() for g in gradients]
-                if not math.isfinite(sum(float(g.sum()) for g in gradients)):
+                met += [loss.double(), _largest(gradients)]
+                if clean:
                     gradients = [torch.nan_to_num(g, 0.0, 0.0, 0.0) for g in gradients]
-                    engine.broken += 1
                 torch._foreach_add_(row, gradients, alpha=share)
-                losses[t].append(loss)
                 progress.update(1)
             weight += share
+        if met:
+            values, sizes = to_cpu(torch.stack(met))[0].view(-1, len(lrs), 2).unbind(-1)
+            losses |= dict(zip([t for t, _ in level.new], values.tolist(), strict=True))
+            _demand_finite(engine, index, {t: losses[t] for t, _ in level.new})
+            broken = int((~sizes.isfinite()).sum())
+            if broken and not clean:
+                return None
+            engine.broken += broken
         history.append((level.count, _scores(filters, path.moving, difference, sums, weight or 1.0)))
         if not difference or (settling is not None and settling.enough(history)):
             break
-    signed = [sum(float((s.double() * d.double()).sum()) for s, d in zip(row, difference, strict=True)) for row in sums]
-    attributed = torch.tensor(signed, dtype=torch.float64) / (weight or 1.0)
+    signed = [inner_product(row, difference) for row in sums]
+    attributed = to_cpu(torch.stack(signed))[0] / (weight or 1.0)
     return _Image(history, attributed, *(losses.get(t) or _losses(engine, inputs, index, t) for t in (0.0, 1.0)))
+
+
+def _largest(gradients: Sequence[torch.Tensor]) -> torch.Tensor:
+    """0-d float64: the largest norm of some tensors, which is not finite where an entry is not."""
+    return torch.stack(torch._foreach_norm(list(gradients))).max().double()
+
+
+def _demand_finite(engine: WeightGradients, index: int, losses: Mapping[float, Sequence[float]]) -> None:
+    for t, values in losses.items():
+        if not all(map(math.isfinite, values)):
+            raise NetworkError(
+                f"{engine.network.name}: the loss of image {index} is not finite at t={t:.3f} of the way from "
+                "the baseline to the target; look at the weights, at input_range and at precision"
+            )
 
 
 def _scores(
@@ -165,17 +208,19 @@ def _scores(
     sums: Sequence[Sequence[torch.Tensor]],
     weight: float,
 ) -> torch.Tensor:
-    """(D,F) float64."""
+    """(D,F) float64, on the CPU."""
     rows = [
-        filters.reduce({name: (s * d).abs() for name, s, d in zip(names, row, difference, strict=True)}) / weight
-        for row in sums
+        filters.reduce({name: (s * d).abs() for name, s, d in zip(names, row, difference, strict=True)}) for row in sums
     ]
-    return torch.stack(rows)
+    return torch.stack(rows) / weight
 
 
 def _losses(engine: WeightGradients, inputs: Inputs, index: int, t: float) -> list[float]:
     engine.move_to(t)
-    return [engine.loss(lr, inputs.gt[index]) for lr in inputs.lr[index]]
+    losses: list[float] = to_cpu(torch.stack([engine.loss(lr, inputs.gt[index]) for lr in inputs.lr[index]]))[
+        0
+    ].tolist()
+    return losses
 
 
 def _refuse_swapped(engine: WeightGradients, inputs: Inputs, image: _Image) -> None:

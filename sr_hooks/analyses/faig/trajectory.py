@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 from sr_hooks.analyses.degraded_pairs import Inputs
-from sr_hooks.attribution.weight_paths import StraightPath, WeightGradients
+from sr_hooks.attribution.weight_paths import StraightPath, WeightGradients, inner_product
+from sr_hooks.inference.calibration import to_cpu
 from sr_hooks.networks.network import Network
 
 __all__ = ["STILL", "FreeSum", "Trajectory"]
@@ -98,7 +99,7 @@ class Trajectory:
         for row, so_far, before, after, start in zip(
             mean, self.attributed(), self._last.losses, now.losses, self.start_losses, strict=True
         ):
-            change = sum(float((g.double() * s.double()).sum()) for g, s in zip(row, step, strict=True))
+            change = float(inner_product(row, step))
             stretch, whole = abs(change - (after - before)), abs(so_far + change - (after - start))
             enough = max(abs(after - start), STILL * start)
             if stretch > _CLOSE * max(abs(after - before), STILL * start) and whole > _CLOSE * enough:
@@ -108,16 +109,17 @@ class Trajectory:
     def _look(self, network: Network, path: StraightPath, t: float) -> _Point:
         engine = WeightGradients(network, path)
         engine.move_to(t)
-        losses, gradients = [], []
+        losses, gradients = list[torch.Tensor](), list[Tensors]()
         for column in range(len(self.inputs.names)):
-            total, row = 0.0, [torch.zeros_like(path.end[name], dtype=torch.float32) for name in self.names]
+            total = torch.zeros((), dtype=torch.float64, device=network.device)
+            row = [torch.zeros_like(path.end[name], dtype=torch.float32) for name in self.names]
             for lrs, gt in zip(self.inputs.lr, self.inputs.gt, strict=True):
                 loss, gradient = engine(lrs[column], gt)
                 torch._foreach_add_(row, [g.float() for g in gradient])
                 total += loss
             losses.append(total)
             gradients.append(row)
-        return _Point(dict(path.end), losses, gradients)
+        return _Point(dict(path.end), to_cpu(torch.stack(losses))[0].tolist(), gradients)
 
     def state_dict(self) -> dict[str, Any]:
         """All that a resumed run needs."""
@@ -204,4 +206,4 @@ def _path(weights: dict[str, torch.Tensor]) -> StraightPath:
 
 
 def _total(row: Tensors) -> float:
-    return sum(float(value.double().sum()) for value in row)
+    return float(torch.stack([value.double().sum() for value in row]).sum()) if row else 0.0

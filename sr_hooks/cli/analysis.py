@@ -6,8 +6,9 @@ import argparse
 import dataclasses
 import functools
 import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_type_hints
 
 import torch
 
@@ -19,6 +20,7 @@ from sr_hooks.cli.terminal.answer import Answer
 from sr_hooks.cli.terminal.examples import examples_of, examples_of_plugin
 from sr_hooks.cli.terminal.figure import figure_options
 from sr_hooks.cli.terminal.saving import free_folder, record_of, save_results, where
+from sr_hooks.cli.terminal.values import literal_words
 from sr_hooks.core import registry as plugins
 from sr_hooks.core.options import add_flags, from_flags
 from sr_hooks.core.text import text_table
@@ -52,18 +54,26 @@ def _usable() -> dict[str, tuple[Any, argparse.ArgumentParser]]:
 
 
 class ListedAnalysis(NamedTuple):
-    """An analysis with its one line and its flags."""
+    """An analysis with its one line, its flags, and the words that the types of its options allow behind a flag."""
 
     name: str
     summary: str
     flags: tuple[str, ...]
+    words: Mapping[str, Sequence[str]]
 
 
 def listed_analyses() -> list[ListedAnalysis]:
     """Every analysis whose options can be flags."""
     return [
         ListedAnalysis(
-            name, summary_of(kind), tuple(flag for action in flags._actions for flag in action.option_strings)
+            name,
+            summary_of(kind),
+            tuple(flag for action in flags._actions for flag in action.option_strings),
+            {
+                f"--{field.replace('_', '-')}": words
+                for field, hint in get_type_hints(kind.options_type).items()
+                if (words := literal_words(hint))
+            },
         )
         for name, (kind, flags) in _usable().items()
     ]

@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from sr_hooks.cli.command_list import COMMANDS, OWN_ANALYSES, plugin_flags, summaries
+from sr_hooks.cli.command_list import COMMANDS, OWN_ANALYSES, plugin_flags, plugin_names, plugin_words, summaries
 from sr_hooks.cli.terminal.answer import Answer, speaking
 from sr_hooks.cli.terminal.examples import HelpFormatter, examples_of
 from sr_hooks.errors import OptionError, SRHooksError, nearest, shortened
@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv is None and "_ARGCOMPLETE" in os.environ:  # the shell asks what may come next
         from sr_hooks.cli.terminal.completion import complete
 
-        complete(_parser(os.environ.get("COMP_LINE", "").split()[1:], add_analysis=_completed))
+        complete(_completing(os.environ.get("COMP_LINE", "").split()[1:]))
     if arguments[:1] == ["train"]:  # its flags are BasicSR's, and what training raises is none of our faults
         from sr_hooks.cli.train import main as train
 
@@ -141,6 +141,21 @@ def _parser(arguments: Sequence[str], *, add_analysis: Any = None) -> _Parser:
         add_analyses(commands)
     else:
         raise OptionError(f"no command {name!r}; {nearest(name, known)} (see sr-hooks --help)")
+    return parser
+
+
+def _completing(words: Sequence[str]) -> _Parser:
+    """The parser for a line that is still typed, with what may stand behind each flag."""
+    from sr_hooks.cli.terminal.completion import own_analysis
+    from sr_hooks.cli.terminal.values import add_completers
+
+    parser = _parser(words, add_analysis=_completed)
+    command = _subparsers(parser).choices.get(words[0]) if words else None
+    if command is not None:
+        name = words[0]
+        known = own_analysis(name).words if name in OWN_ANALYSES else {} if name in COMMANDS else plugin_words(name)
+        analyses = [listed for listed in summaries() if listed not in COMMANDS]
+        add_completers(command, known, analyses=lambda: analyses, plugin_names=plugin_names)
     return parser
 
 

@@ -10,11 +10,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sr_hooks.cli.terminal.values import OWN_NAMES
 from sr_hooks.core.disk_cache import recall, remember
 from sr_hooks.core.entry_points import InstalledPlugin, installed_plugins, is_own
+from sr_hooks.files.regular_files import read_bytes
+from sr_hooks.files.strict_json import from_json
 from sr_hooks.version import __version__
 
-__all__ = ["COMMANDS", "OWN_ANALYSES", "Command", "plugin_flags", "summaries"]
+__all__ = ["COMMANDS", "OWN_ANALYSES", "Command", "plugin_flags", "plugin_names", "plugin_words", "summaries"]
 
 
 class Command(NamedTuple):
@@ -86,23 +89,58 @@ COMMANDS = {
 
 def summaries() -> dict[str, str]:
     """Every command with its one line: our analyses, those of plugins, and the other commands."""
-    return {**OWN_ANALYSES, **_plugin_summaries(), **{name: command.summary for name, command in COMMANDS.items()}}
+    of_plugins = {name: line for name, line in _plugin_summaries().items() if name not in COMMANDS}
+    return {**OWN_ANALYSES, **of_plugins, **{name: command.summary for name, command in COMMANDS.items()}}
 
 
 def _plugin_summaries() -> dict[str, str]:
     """The analyses of plugins with the first lines of their docstrings."""
-    return _of_plugins("commands", lambda analysis: analysis.summary)
+    return _of_plugins("commands", _lines_of(lambda analysis: analysis.summary))
 
 
 def plugin_flags(name: str) -> list[str]:
     """The flags of a plugin's analysis; none where there is no such analysis."""
-    return _of_plugins("flags", lambda analysis: " ".join(analysis.flags)).get(name, "").split()
+    return _of_plugins("flags", _lines_of(lambda analysis: " ".join(analysis.flags))).get(name, "").split()
 
 
-def _of_plugins(what: str, line_of: Callable[[Any], str]) -> dict[str, str]:
-    """One line for each analysis of a plugin. Plugins are imported (and torch with them) only after a change.
+def plugin_words(name: str) -> dict[str, list[str]]:
+    """The words that may stand behind the flags of a plugin's analysis: flag to words."""
+    lines = _of_plugins("words", _lines_of(lambda analysis: json.dumps(analysis.words)))
+    words = from_json(lines.get(name, "{}"))
+    return words if isinstance(words, dict) else {}
+
+
+def plugin_names(what: str) -> list[str]:
+    """What plugins register as "objectives", "paths" or "degradations"."""
+    return [name.partition("/")[2] for name in _of_plugins("names", _names) if name.startswith(f"{what}/")]
+
+
+def _lines_of(line_of: Callable[[Any], str]) -> Callable[[], dict[str, str]]:
+    def lines() -> dict[str, str]:
+        from sr_hooks.cli.analysis import listed_analyses
+
+        return {analysis.name: line_of(analysis) for analysis in listed_analyses() if analysis.name not in OWN_ANALYSES}
+
+    return lines
+
+
+def _names() -> dict[str, str]:
+    """What plugins add to objectives, paths and degradations, as "objectives/name"; the lines are empty."""
+    from sr_hooks.core.registry import registry
+
+    return {
+        f"{what}/{name}": ""
+        for what, own in OWN_NAMES.items()
+        for name in registry().contributions(f"register_{what}")
+        if name not in own and f"{name}:" not in own
+    }
+
+
+def _of_plugins(what: str, make: Callable[[], dict[str, str]]) -> dict[str, str]:
+    """One line for each name that plugins add. Plugins are imported (and torch with them) only after a change.
 
     The lines are kept in the cache folder, under a key of all that they depend on. They never run a command.
+    Anybody may write a file there: lines with a name that no plugin's source holds are made again.
     Lines with an error of a plugin are not kept, so that the error is shown each time.
     """
     plugins = [plugin for plugin in installed_plugins() if not is_own(plugin.distribution)]
@@ -110,12 +148,11 @@ def _of_plugins(what: str, line_of: Callable[[Any], str]) -> dict[str, str]:
         return {}
     key = f"{what}-{_fingerprint(plugins)}"
     stored = recall(key)
-    if stored is not None and _are_lines(stored):
+    if stored is not None and _are_lines(stored) and _are_written(stored, plugins):
         return stored
-    from sr_hooks.cli.analysis import listed_analyses
     from sr_hooks.core.registry import registry
 
-    lines = {analysis.name: line_of(analysis) for analysis in listed_analyses() if analysis.name not in OWN_ANALYSES}
+    lines = make()
     if not registry().faults:
         remember(key, lines, is_sound=_are_lines)
     return lines
@@ -123,6 +160,16 @@ def _of_plugins(what: str, line_of: Callable[[Any], str]) -> dict[str, str]:
 
 def _are_lines(summaries: Mapping[str, object]) -> bool:
     return all(isinstance(summary, str) for summary in summaries.values())
+
+
+def _are_written(names: Mapping[str, object], plugins: Sequence[InstalledPlugin]) -> bool:
+    """Whether each name stands in a source file of a plugin."""
+    missing = {name.rpartition("/")[2] for name in names}
+    for plugin in plugins:
+        for file in _sources(plugin.entry_point.module.split(".")[0]):
+            text = read_bytes(file, largest=10_000_000).decode(errors="replace") if missing else ""
+            missing = {name for name in missing if name not in text}
+    return not missing
 
 
 def _fingerprint(plugins: Sequence[InstalledPlugin]) -> str:

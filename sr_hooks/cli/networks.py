@@ -143,10 +143,11 @@ def add_layers_arguments(command: argparse.ArgumentParser) -> None:
     """The arguments of `sr-hooks layers`."""
     add_network_flags(command)
     command.add_argument("--size", type=int, default=64, metavar="PIXELS", help="side of the test input (default: 64)")
+    add_answer_flags(command)
     command.set_defaults(command=_layers)
 
 
-def _layers(arguments: argparse.Namespace) -> None:
+def _layers(arguments: argparse.Namespace) -> Answer:
     from sr_hooks.hooks.layer_list import deep_feature, layers
 
     if arguments.size < 1:
@@ -164,8 +165,18 @@ def _layers(arguments: argparse.Namespace) -> None:
         }
         for layer in network_layers
     ]
-    print(text_table(rows))
-    print(f"auto is {deep_feature(network.module, network_layers)}")
+    auto = deep_feature(network.module, network_layers)
+    listed = [
+        {
+            "name": each.name,
+            "calls": each.calls,
+            "kind": each.kind,
+            "input": each.input_shape,
+            "output": each.output_shape,
+        }
+        for each in network_layers
+    ]
+    return Answer(f"{text_table(rows)}\nauto is {auto}", {"command": "layers", "auto": str(auto), "layers": listed})
 
 
 def _shape(shape: tuple[int, ...] | None) -> str:

@@ -72,6 +72,13 @@ def test_layers_and_plugins(capsys):
     assert main(["layers", "--model", "demo", "--size", "16"]) == 0
     printed = capsys.readouterr().out
     assert re.search(r"conv_last +Conv2d +1x32x16x16 +1x48x16x16", printed) and "auto is conv_last:in" in printed
+    assert main(["layers", "--model", "demo", "--size", "16", "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    named = {each["name"]: each for each in record["layers"]}
+    assert record["command"] == "layers" and record["auto"] == "conv_last:in"
+    assert named["conv_last"] | {"calls": 1, "kind": "Conv2d"} == named["conv_last"]
+    assert named["conv_last"]["input"] == [1, 32, 16, 16] and named["conv_last"]["output"] == [1, 48, 16, 16]
+    assert main(["layers", "--model", "demo", "--size", "16", "--quiet"]) == 0 and not capsys.readouterr().out
     assert main(["plugins"]) == 0 and "analyses: lam" in capsys.readouterr().out
     assert main(["plugins", "--json"]) == 0
     assert any(entry["plugin"] == "lam" for entry in json.loads(capsys.readouterr().out))

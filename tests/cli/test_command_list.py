@@ -59,3 +59,75 @@ def test_the_list_takes_no_torch_and_half_a_second(tmp_path, arguments):
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert run.stdout.splitlines()[-1] == "False", run.stdout + run.stderr
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.5
+
+
+PLUGIN = """
+import dataclasses
+import sr_hooks
+from sr_hooks import Analysis, Result, hookimpl
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    kind: str = sr_hooks.option("x", "of what")
+
+class Flicker(Analysis):
+    \"\"\"Does it flicker?\"\"\"
+    name = "NAME"
+    options_type = Options
+
+    def run(self, network, images, options):
+        return Result("NAME", {}, {}, {}, "it does.")
+
+@hookimpl
+def register_analyses():
+    return [Flicker]
+"""
+
+
+@pytest.fixture
+def installed(tmp_path):
+    """A folder on the path with a plugin in it; returns what lists the commands, and whether that imported torch."""
+    site = tmp_path / "site"
+    info = site / "sr_hooks_flicker-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: sr-hooks-flicker\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[sr_hooks]\nflicker = sr_hooks_flicker\n")
+    (site / "sr_hooks_flicker.py").write_text(PLUGIN.replace("NAME", "flicker"))
+    path = os.pathsep.join([str(site), *sys.path[1:]])
+    environment = {**os.environ, "SR_HOOKS_CACHE": str(tmp_path / "cache"), "PYTHONPATH": path}
+
+    def listing():
+        run = subprocess.run(
+            [sys.executable, "-c", LISTING, "--help"], env=environment, capture_output=True, text=True, check=False
+        )
+        lines = run.stdout.splitlines()
+        return {line.split()[0] for line in lines if line.startswith("    ") and line.split()}, lines[-1] == "True"
+
+    return site, tmp_path / "cache", listing
+
+
+@pytest.mark.slow
+def test_a_plugin_that_is_removed_or_renamed_is_not_listed_from_the_cache(installed):
+    site, cache, listing = installed
+    names, torch = listing()
+    assert "flicker" in names and torch  # the first list imports the plugin
+    names, torch = listing()
+    assert "flicker" in names and not torch  # and this one is from the cache
+    (site / "sr_hooks_flicker.py").write_text(PLUGIN.replace("NAME", "shimmer"))
+    names, torch = listing()
+    assert "shimmer" in names and "flicker" not in names
+    for file in (site / "sr_hooks_flicker-1.0.dist-info").iterdir():
+        file.unlink()
+    (site / "sr_hooks_flicker-1.0.dist-info").rmdir()
+    names, torch = listing()
+    assert not {"shimmer", "flicker"} & names and list(cache.glob("commands-*"))
+
+
+@pytest.mark.slow
+def test_a_cache_that_names_what_no_plugin_has_is_made_again(installed):
+    _, cache, listing = installed
+    listing()
+    for file in cache.glob("commands-*.json"):
+        file.write_text('{"flicker": "Does it flicker?", "gone": "A plugin of yesterday.", "grid": "Not the grid."}')
+    names, torch = listing()
+    assert "flicker" in names and "gone" not in names and torch

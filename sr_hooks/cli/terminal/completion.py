@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,13 +18,16 @@ from sr_hooks.errors import OptionError
 __all__ = ["SHELLS", "OwnAnalysis", "add_completion_arguments", "complete", "own_analysis"]
 
 SHELLS = ("bash", "zsh", "fish")
+_ALIASES: dict[str, list[Any]] = {"Store": ["auto", "int16", "float32"]}
+"""Literals that options use by a name of another module; a test compares the words with those of the types."""
 _ANALYSES = Path(sr_hooks.__file__).parent / "analyses"
 
 
 class OwnAnalysis(NamedTuple):
-    """What completion needs to know of an analysis of sr_hooks itself: its options' flags, and what it takes."""
+    """What completion needs to know of an analysis of sr_hooks itself: flags, words behind them, what it takes."""
 
     flags: tuple[str, ...]
+    words: Mapping[str, Sequence[str]]
     takes_lr: bool
     can_check: bool
 
@@ -62,7 +65,9 @@ def own_analysis(name: str) -> OwnAnalysis:
             if facts.get("name") == repr(name):
                 options = classes[facts["options_type"]]
                 takes_lr = facts.get("takes", repr("lr")) == repr("lr")
-                return OwnAnalysis(tuple(_flags(options)), takes_lr, facts.get("result_type") == "LamResult")
+                return OwnAnalysis(
+                    tuple(_flags(options)), dict(_words(options)), takes_lr, facts.get("result_type") == "LamResult"
+                )
     raise KeyError(name)
 
 
@@ -93,3 +98,17 @@ def _flags(options: ast.ClassDef) -> Iterator[str]:
         yield f"--{flag}"
         if ast.unparse(node.annotation) == "bool":
             yield f"--no-{flag}"
+
+
+def _words(options: ast.ClassDef) -> Iterator[tuple[str, list[str]]]:
+    """Each flag whose type has a Literal, with the texts in it."""
+    for node in options.body:
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            words = []
+            for part in ast.walk(node.annotation):
+                if isinstance(part, ast.Name):
+                    words += _ALIASES.get(part.id, [])
+                elif isinstance(part, ast.Subscript) and ast.unparse(part.value) == "Literal":
+                    words += [item.value for item in ast.walk(part.slice) if isinstance(item, ast.Constant)]
+            if texts := [word for word in words if isinstance(word, str)]:
+                yield f"--{node.target.id.replace('_', '-')}", texts

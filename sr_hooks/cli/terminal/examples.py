@@ -38,7 +38,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "networks": ("sr-hooks networks", "sr-hooks networks --source BasicSR --json"),
     "doctor": ("sr-hooks doctor RealESRGAN_x4plus.pth", "sr-hooks doctor my_package.models:Net --weights net.pth"),
-    "layers": ("sr-hooks layers --model MSRResNet --arguments '{upscale: 4}'",),
+    "layers": (
+        "sr-hooks layers --model MSRResNet --arguments '{upscale: 4}'",
+        "sr-hooks layers --model net.pth --size 32 --json",
+    ),
     "plugins": ("sr-hooks plugins", "sr-hooks plugins --json"),
     "new-plugin": ("sr-hooks new-plugin flicker", "sr-hooks new-plugin flicker --folder plugins"),
     "demo": ("sr-hooks demo", "sr-hooks demo --out first_look --device cuda"),

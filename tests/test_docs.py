@@ -64,6 +64,8 @@ def test_site_builds_and_fetches_nothing(tmp_path):
     assert {page.stem for page in built} >= {"index", *ANALYSES}
     packages = [path.parent.name.removeprefix("sr-hooks-") for path in (REPOSITORY / "plugins").glob("*/README.md")]
     assert {page.stem for page in built} >= {f"plugin-{name}" for name in packages}
+    assert {page.stem for page in built} >= {"first_lam", "watch_training", "write_an_analysis"}
+    assert len(list((tmp_path / "site/tutorials").rglob("*.png"))) == 3  # a picture each
     for page in built:
         text = page.read_text(encoding="utf-8")
         fetched = re.findall(r"<(?:script|img|iframe|source)[^>]+src=[\"']?(?:https?:)?//[^>]+>", text)

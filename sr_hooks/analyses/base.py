@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Generic, TypeVar, cast
 import numpy as np
 import torch
 
+from sr_hooks.analyses.determinism import deterministic_algorithms, rerun_facts
 from sr_hooks.analyses.watch_context import WatchContext
 from sr_hooks.core import registry as plugins
 from sr_hooks.core.options import as_plain, from_mapping
@@ -134,7 +135,8 @@ class Analysis(Generic[Options]):
 
     Attributes:
         name: of the command, the option-file block and the result folder.
-        options_type: a frozen dataclass; its fields are flags and keys, documented with `sr_hooks.option`.
+        options_type: a frozen dataclass; its fields are flags and keys, documented with `sr_hooks.option`. `execute`
+            acts on one called `deterministic`.
         result_type: Result or a subclass.
         takes: what the images are, for help texts and the command line: "lr" (inputs) or "hr" (ground truth).
         together: whether all images give one result, not one each; None for HR images together, LR images one by one.
@@ -226,20 +228,22 @@ def execute(kind: type[Analysis[Any]], network: Any, images: Any, options: Any) 
     network = Network.of(network)
     registry = plugins.registry()
     registry.call("before_analysis", analysis=kind.name, network=network, options=options)
-    start = time.perf_counter()
+    start, deterministic = time.perf_counter(), bool(getattr(options, "deterministic", False))
     plain = torch.autocast(network.device.type, enabled=False)  # an analysis chooses its own precision
     with (
         network.prepared(),
         noting() as notes,
         torch.inference_mode(False),
         plain,
+        deterministic_algorithms(deterministic, network.device),
         observing(network) as behaviour,
         blamed(kind, "run"),
     ):
         answer = with_less_memory(network, lambda: _checked(kind, kind().run(network, images, options)), what=kind.name)
+        reruns = rerun_facts(network, deterministic)
     warnings = [*network.warnings(), *behaviour.warnings()]
     seconds = time.perf_counter() - start
-    common = provenance_of(kind, network, options) | ({"input_notes": notes} if notes else {})
+    common = provenance_of(kind, network, options) | reruns | ({"input_notes": notes} if notes else {})
     for result in answer if isinstance(answer, list) else [answer]:
         result.provenance = {**common, "seconds": round(seconds, 4), **result.provenance}
         if warnings:

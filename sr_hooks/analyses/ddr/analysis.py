@@ -85,6 +85,7 @@ def ddr(
     perplexity: float = DdrOptions.perplexity,
     identify: bool = DdrOptions.identify,
     seed: int = 0,
+    deterministic: bool = False,
     memory: float = DdrOptions.memory,
     store: Store = DdrOptions.store,
     keep_features: str | Path | None = None,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sr_hooks.analyses.determinism import DETERMINISTIC
 from sr_hooks.core.options import option
 from sr_hooks.statistics.gram_pca import Store
 
@@ -48,6 +49,7 @@ class DdrOptions:
         False, "also cross-validate a linear probe for type and level of the last layer's degradations"
     )
     seed: int = option(0, "of patches, degradations and all other randomness", at_least=0)
+    deterministic: bool = option(False, DETERMINISTIC)
     memory: float = option(1.5, "gigabytes for held features; what does not fit is computed again")
     store: Store = option(
         "auto", "hold features as float32, as int16 in half the room, or (auto) as their size suggests"

@@ -9,6 +9,7 @@ from typing import Any, Literal, cast
 
 from sr_hooks.analyses.base import Analysis, execute
 from sr_hooks.analyses.degraded_pairs import Inputs, make_inputs
+from sr_hooks.analyses.determinism import DETERMINISTIC
 from sr_hooks.analyses.faig.baseline import baseline_of
 from sr_hooks.analyses.faig.filters import Filters
 from sr_hooks.analyses.faig.integration import Integral, integrate
@@ -64,6 +65,7 @@ class FaigOptions:
         False, "do not refuse a target with more than twice the baseline's loss on every degradation"
     )
     seed: int = option(0, "of the degradations", at_least=0)
+    deterministic: bool = option(False, DETERMINISTIC)
     degraded: Mapping[str, Any] | None = option(
         None,
         "instead of images, name to ready-made LR inputs (N,C,h,w), with gt; they may leave [0, 1] as noise does",
@@ -213,6 +215,7 @@ def faig(
     compat: Literal["faig"] | None = None,
     any_order: bool = False,
     seed: int = 0,
+    deterministic: bool = False,
     degraded: Mapping[str, Any] | None = None,
     gt: Any = None,
 ) -> FaigResult:

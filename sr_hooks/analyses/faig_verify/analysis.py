@@ -11,6 +11,7 @@ import numpy as np
 
 from sr_hooks.analyses.base import Analysis, execute
 from sr_hooks.analyses.degraded_pairs import Inputs, make_inputs
+from sr_hooks.analyses.determinism import DETERMINISTIC
 from sr_hooks.analyses.faig.baseline import masked_weights, pick
 from sr_hooks.analyses.faig.filters import Filters
 from sr_hooks.analyses.faig.result import FaigResult
@@ -61,6 +62,7 @@ class VerifyOptions:
     seed: int = option(
         1, "of degradations, random filters and intervals; not the result's, so that noise is new", at_least=0
     )
+    deterministic: bool = option(False, DETERMINISTIC)
     degraded: Mapping[str, Any] | None = option(
         None,
         "instead of images, ready-made LR inputs (N,C,h,w) under the result's names of degradations, and clean; "
@@ -238,6 +240,7 @@ def verify(
     input_images: int = 4,
     crop: int | None = None,
     seed: int = 1,
+    deterministic: bool = False,
     degraded: Mapping[str, Any] | None = None,
     gt: Any = None,
 ) -> VerifyResult:

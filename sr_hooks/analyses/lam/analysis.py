@@ -114,6 +114,7 @@ def lam(
     seed: int = 0,
     cone: Literal["auto", "off"] = "auto",
     picture: Literal["auto", "whole", "window"] = "auto",
+    deterministic: bool = False,
     gt: Any = None,
 ) -> LamResult: ...
 @overload

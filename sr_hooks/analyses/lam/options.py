@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from sr_hooks.analyses.determinism import DETERMINISTIC
 from sr_hooks.attribution.image_paths import ImagePath
 from sr_hooks.attribution.objectives import Objective
 from sr_hooks.core.options import option
@@ -73,6 +74,7 @@ class LamOptions:
         "how much of the output is computed for the figure: whole, the window and its surroundings (window), "
         "or auto: whole unless that costs most of the time",
     )
+    deterministic: bool = option(False, DETERMINISTIC)
     gt: Any = option(
         None, "ground truth (1,C,H,W) in [0, 1], for the objective loss and for the PSNR of the window", flag=False
     )

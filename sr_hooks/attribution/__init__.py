@@ -2,6 +2,8 @@
 
 from sr_hooks.attribution.image_paths import BlurPath, ImagePath, LinearPath, make_path
 from sr_hooks.attribution.objectives import Objective, make_objective
+from sr_hooks.attribution.receptive_field.trace import Untraceable
+from sr_hooks.attribution.recorded_tails import RecordedTail, RecordedTails
 from sr_hooks.attribution.weight_paths import StraightPath, at_weights
 from sr_hooks.attribution.weight_quadrature import Level, Settling, levels, nodes
 
@@ -11,8 +13,11 @@ __all__ = [
     "Level",
     "LinearPath",
     "Objective",
+    "RecordedTail",
+    "RecordedTails",
     "Settling",
     "StraightPath",
+    "Untraceable",
     "at_weights",
     "levels",
     "make_objective",

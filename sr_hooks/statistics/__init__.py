@@ -3,7 +3,7 @@
 from sr_hooks.statistics.gram_pca import Components, Gram, accumulate, principal_components
 from sr_hooks.statistics.kernel_alignment import cka, cka_of_grams
 from sr_hooks.statistics.linear_probe import Identification, identify
-from sr_hooks.statistics.measures import attribution_map, diffusion_index, gini, interval, kde, rank_correlation
+from sr_hooks.statistics.measures import attribution_map, diffusion_index, gini, interval, kde, rank_correlation, ranks
 from sr_hooks.statistics.separability import Separability, calinski_harabasz, permutation_null, separability
 from sr_hooks.statistics.tsne import tsne
 
@@ -25,6 +25,7 @@ __all__ = [
     "permutation_null",
     "principal_components",
     "rank_correlation",
+    "ranks",
     "separability",
     "tsne",
 ]

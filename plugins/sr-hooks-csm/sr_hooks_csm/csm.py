@@ -14,8 +14,8 @@ from sr_hooks.attribution import make_objective
 from sr_hooks.core import progress_bar
 from sr_hooks.figures import FigureOptions
 from sr_hooks.hooks import Tap, parse_layers, resolve
-from sr_hooks.inference import ExecutionPlan, Tail, calibrate
-from sr_hooks_csm.ablation import Metric, ablated_psnr, quality, tail_batch
+from sr_hooks.inference import calibrate
+from sr_hooks_csm.ablation import Metric, Tails, ablated_psnr, quality, tail_batch
 from sr_hooks_csm.saliency import Saliency, saliencies
 from sr_hooks_csm.verdict import judge, summarise
 
@@ -68,14 +68,17 @@ class Csm(sr_hooks.Analysis[CsmOptions]):
         taps = resolve(network.module, parse_layers(options.layers), lambda: network(first.to(network.device)))
         plan = calibrate(network, (first.shape[1], first.shape[2], first.shape[3]))
         objective = make_objective(options.objective)
-        measured = _Measured(taps)
+        measured, tails = _Measured(taps), Tails(network, taps, plan)
         with progress_bar("CSM", len(inputs) * len(taps), unit="taps") as bar:
             for (lr,), gt in zip(inputs.lr, inputs.gt, strict=True):
                 found = saliencies(network, lr, taps, objective, plan, maps=options.maps if not measured.rows else 0)
-                measured.add(found, *_ablations(network, lr, gt, taps, plan, options, measured, bar))
+                measured.add(found, *_ablations(network, lr, gt, tails, options, bar))
         arrays = measured.arrays()
         scalars = summarise(arrays, [str(tap) for tap in taps], options.seed)
-        scalars |= {"replayed": measured.replayed, "nonfinite": sum(s.nonfinite for row in measured.rows for s in row)}
+        scalars |= {
+            "replayed": all(tails.proved.values()) if tails.proved else None,
+            "nonfinite": sum(s.nonfinite for row in measured.rows for s in row),
+        }
         provenance = {"seed": options.seed, "inputs": inputs.describe(), "objective": objective.name}
         return sr_hooks.Result("csm", arrays, scalars, provenance, judge(scalars))
 
@@ -87,33 +90,26 @@ class Csm(sr_hooks.Analysis[CsmOptions]):
 
 
 def _ablations(
-    network: sr_hooks.Network,
-    lr: torch.Tensor,
-    gt: torch.Tensor,
-    taps: list[Tap],
-    plan: ExecutionPlan,
-    options: CsmOptions,
-    measured: _Measured,
-    bar: Any,
+    network: sr_hooks.Network, lr: torch.Tensor, gt: torch.Tensor, tails: Tails, options: CsmOptions, bar: Any
 ) -> tuple[float, list[np.ndarray]]:
     """PSNR of the output as it is, and of each tap's ablations; none of them where none are wanted."""
     border = max(round(network.scale), 0) if options.border is None else options.border
+    plan = tails.plan
     with network.channels_last(plan.channels_last):
         x = plan.lay_out(lr.to(network.device))
         with torch.no_grad():
-            base = float(quality(network(x), gt, border, options.metric))
-        rows = []
-        for tap in taps if options.ablate else ():
-            known = (str(tap), tuple(lr.shape))
-            tail = Tail(network, x, tap, probe=known not in measured.proved)
-            if known in measured.proved:
-                tail.replays = measured.proved[known]
-            measured.proved[known] = tail.replays
-            batch = tail_batch(plan, lr)
-            found = ablated_psnr(
+            output = network(x)
+            base = float(quality(output, gt, border, options.metric))
+        if not options.ablate:
+            return base, []
+        rows, batch = [], tail_batch(plan, lr, network.device)
+        tails.start(x, output, batch)
+        for tap in tails.taps:
+            tail = tails.tail(tap, rescale=options.rescale)
+            values = ablated_psnr(
                 tail, gt, plan, batch=batch, border=border, metric=options.metric, rescale=options.rescale
             )
-            rows.append(found.numpy())
+            rows.append(values.numpy())
             bar.update(1)
     return base, rows
 
@@ -126,17 +122,11 @@ class _Measured:
         self.rows: list[list[Saliency]] = []
         self.base: list[float] = []
         self.psnr: list[list[np.ndarray]] = []
-        self.proved: dict[tuple[str, tuple[int, ...]], bool] = {}
 
     def add(self, found: list[Saliency], base: float, psnr: list[np.ndarray]) -> None:
         self.rows.append(found)
         self.base.append(base)
         self.psnr.append(psnr)
-
-    @property
-    def replayed(self) -> bool | None:
-        """Whether every tail could leave out what runs before its tap; None where there was none."""
-        return all(self.proved.values()) if self.proved else None
 
     def arrays(self) -> dict[str, np.ndarray]:
         widest = max(len(found.total) for found in self.rows[0])

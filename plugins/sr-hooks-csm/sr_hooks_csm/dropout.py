@@ -92,7 +92,7 @@ class DropoutProbe(sr_hooks.Analysis[DropoutOptions]):
                     drops = Drops(tail.feature, str(taps[0]), rates, options)
                     kept = drops.shares
                     psnr[column, :, image] = _measure(
-                        tail, drops, gt, tail_batch(plan, lr), border, options.metric, bar
+                        tail, drops, gt, tail_batch(plan, lr, network.device), border, options.metric, bar
                     )
         arrays = {"psnr": psnr, "rates": 1 - kept}
         scalars = summarise_curves(psnr, arrays["rates"], inputs.names, options.seed)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from sr_hooks.core import generator
-from sr_hooks.statistics import gini, interval, rank_correlation
+from sr_hooks.statistics import gini, interval, rank_correlation, ranks
 
 __all__ = ["PREDICTORS", "judge", "summarise"]
 
@@ -79,8 +79,9 @@ def _certainty(saliency: np.ndarray, loss: np.ndarray, rng: np.random.Generator)
     rho = _correlation(saliency, loss)
     if np.isnan(rho):
         return {"p": None, "low": None, "high": None}
-    order = [rng.permutation(saliency.shape[1]) for _ in range(_PERMUTATIONS)]
-    shuffled = np.array([_correlation(saliency[:, each], loss) for each in order])
+    order = np.array([rng.permutation(saliency.shape[1]) for _ in range(_PERMUTATIONS)])
+    of_saliency, of_loss = ranks(saliency.mean(axis=0)), ranks(np.abs(loss).mean(axis=0))
+    shuffled = of_saliency[order] @ of_loss / np.sqrt((of_saliency @ of_saliency) * (of_loss @ of_loss))
     p = float((1 + (shuffled >= rho - 1e-12).sum()) / (1 + _PERMUTATIONS))
     if len(loss) < 2:
         return {"p": p, "low": None, "high": None}

@@ -5,13 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from sr_hooks_csm.ablation import Tails
 from torch import nn
 from torch.nn import functional as F
 
 import sr_hooks
 from sr_hooks.cli import main
 from sr_hooks.demo import demo_network, photographs
+from sr_hooks.hooks import parse_tap
 from sr_hooks.images import downsample, read_image
+from sr_hooks.inference import ExecutionPlan, Tail
 from sr_hooks.networks import import_basicsr
 
 
@@ -141,6 +144,34 @@ def test_an_ablation_is_a_whole_forward_with_the_channel_zeroed(name, rescale, h
                 error = (module(lr[1:]).clamp(0, 1) - hr[1:])[..., 3:-3, 3:-3].square().mean()
             handle.remove()
             assert result.arrays["psnr"][1, t, channel] == pytest.approx(-10 * np.log10(float(error)), abs=1e-4)
+
+
+class Undecided(Favourite):
+    """Favourite, with a branch on a value: its operations cannot be recorded."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x) if x.mean() < 2 else x
+
+
+class Remembering(Favourite):
+    """Favourite, whose output has a share of an image that it met before: a recording is not the network."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out = super().forward(x)
+        self.seen = getattr(self, "seen", 0) + 1
+        return out * (1 + self.seen % 2)
+
+
+def test_networks_that_cannot_be_recorded_or_are_not_their_recording_take_whole_tails(hr):
+    plain = sr_hooks.run("csm", Favourite(), hr, layers="head", lr=downsample(hr, 2))
+    other = sr_hooks.run("csm", Undecided(), hr, layers="head", lr=downsample(hr, 2))
+    assert np.allclose(plain.arrays["psnr"], other.arrays["psnr"], atol=1e-5) and other.scalars["replayed"] is True
+    network = sr_hooks.Network(Remembering(), scale=2, multiple=1, channels=3)
+    tails = Tails(network, [parse_tap("head")], ExecutionPlan())
+    x = downsample(hr[:1], 2)
+    with torch.no_grad():
+        tails.start(x, network(x), batch=2)
+        assert isinstance(tails.tail(parse_tap("head"), rescale=False), Tail)
 
 
 def test_the_saliency_of_all_taps_costs_one_forward_and_one_backward(hr):

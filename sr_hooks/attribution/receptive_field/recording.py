@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any
 from weakref import ref
@@ -11,6 +11,8 @@ from weakref import ref
 import torch
 
 from sr_hooks.attribution.receptive_field.trace import Trace, Untraceable, record, sharing_copy
+from sr_hooks.hooks.activations import intervene
+from sr_hooks.hooks.taps import Tap
 from sr_hooks.inference.calibration import reduced
 from sr_hooks.networks.backward import Backward
 from sr_hooks.networks.network import Network
@@ -20,17 +22,24 @@ __all__ = ["recorded"]
 _DEEP = 4  # containers in containers that are looked through
 
 
-def recorded(network: Network, shape: Sequence[int], precision: str) -> Trace | Untraceable:
-    """A network's operations for a batch of this shape, or why they cannot be written down."""
+def recorded(network: Network, shape: Sequence[int], precision: str, taps: Sequence[Tap] = ()) -> Trace | Untraceable:
+    """A network's operations for a batch of this shape, or why they cannot be written down.
+
+    The trace's results are the output and what passes each tap. What follows a tap takes a copy of the tap's result.
+    """
     stand_ins: list[ref[torch.Tensor]] = []
-    trace = _on_a_copy(network, shape, precision, stand_ins)
+    trace = _on_a_copy(network, shape, precision, taps, stand_ins)
     if _taken_out(stand_ins):
         return Untraceable("it keeps tensors outside of itself, as an lru_cache or a global dict does")
     return trace
 
 
 def _on_a_copy(
-    network: Network, shape: Sequence[int], precision: str, stand_ins: list[ref[torch.Tensor]]
+    network: Network,
+    shape: Sequence[int],
+    precision: str,
+    taps: Sequence[Tap],
+    stand_ins: list[ref[torch.Tensor]],
 ) -> Trace | Untraceable:
     """The refusal comes without the frames of its error, which hold stand-ins."""
     try:
@@ -38,12 +47,24 @@ def _on_a_copy(
         twin.backward = Backward()  # a recording writes nothing in place
 
         def compute(x: torch.Tensor) -> list[torch.Tensor]:
-            with reduced(twin, precision):
-                return [twin(x).float()]
+            features: dict[Tap, torch.Tensor] = {}
+            with reduced(twin, precision), intervene(twin.module, {tap: _kept(tap, features) for tap in taps}):
+                output = twin(x).float()
+            return [output, *(features[tap] for tap in taps)]
 
         return record(compute, twin.module, [shape], network.device, stand_ins)
     except Untraceable as error:
         return Untraceable(str(error))
+
+
+def _kept(tap: Tap, features: dict[Tap, torch.Tensor]) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Keep what passes a tap and hand on a copy, which what follows may write into."""
+
+    def change(passing: torch.Tensor) -> torch.Tensor:
+        features[tap] = passing.clone()
+        return features[tap].clone()
+
+    return change
 
 
 def _taken_out(stand_ins: Sequence[ref[torch.Tensor]]) -> bool:

@@ -96,7 +96,7 @@ def fit_texts(figure: Any) -> None:
     for part in (figure, *getattr(figure, "subfigs", [])):
         for text in (part._suptitle, part._supxlabel):
             if text is not None and text.get_text():
-                _wrap(text, 0.97 * part.bbox.width, renderer, 12)
+                _wrap(text, 0.95 * part.bbox.width, renderer, 12)
     figure.draw_without_rendering()
     for axes in figure.axes:
         if axes.get_title() and not hasattr(axes, "_colorbar"):

@@ -118,13 +118,8 @@ def parse_request(content: Any, *, where: str = "grid", base: Path | None = None
     analyses = _analyses(content.get("analyses"), where, base, hr=hr)
     networks = _networks(content.get("networks"), where, base, analyses)
     figure = read_figure_options(content.get("figure"), where=f"{where}: figure").stated()
-    images = _images(
-        content.get("images"),
-        _windows(content.get("windows"), f"{where}: windows", base),
-        content.get("background"),
-        where,
-        base,
-    )
+    windows = _windows(content.get("windows"), f"{where}: windows", base)
+    images = _images(content.get("images"), windows, content.get("background"), where, base)
     device = str(content.get("device", "auto"))
     return GridRequest(networks, images, hr, analyses, content["check"], figure, content["title"], device)
 

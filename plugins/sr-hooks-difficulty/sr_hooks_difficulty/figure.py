@@ -128,7 +128,7 @@ def _layers(slot: Slot, result: sr_hooks.Result) -> None:
     axes.barh(range(len(rows)), [100 * share for share in rows.values()], color="#999999", height=0.7)
     axes.set_yticks(range(len(rows)), [plain(name) for name in names], fontsize=look.small)
     axes.invert_yaxis()
-    axes.set_xlabel("share of the compute by part of the network, %", fontsize=look.small, color=INK)
+    axes.set_xlabel("share of the compute, %", fontsize=look.small, color=INK)
     open_axes(axes, look)
 
 

@@ -38,7 +38,7 @@ __all__ = ["PANELS", "Matrix", "draw_block", "matrix_of"]
 
 PANELS = ("window", "map", "zoom", "density")
 _MARGIN, _GAP = 0.04, 0.06  # inches
-_NARROWEST = 0.78  # inches of a picture
+_NARROWEST, _HIGHEST = 0.78, 8.0  # inches of a picture, and of the pictures of a block
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,9 @@ class Matrix:
         """Width of a picture."""
         columns = len(self.names) if self.turned else networks + 1
         unit = (self.width - 2 * _MARGIN - (columns - 1) * _GAP - (self.line * 1.4 if self.turned else 0)) / columns
-        return min(unit, 1.68)  # two blocks of squares fit on a page
+        if not self.turned and unit <= 1.8:
+            return min(unit, 1.68)  # two blocks of squares fit on a page
+        return unit if self.turned else min(unit, _HIGHEST / len(self.names))
 
     def heights(self, block: MapsOfWindow) -> list[float]:
         """Of the lines of pictures, each with its text below: a line for each panel, or for each network."""

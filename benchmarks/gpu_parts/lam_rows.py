@@ -43,7 +43,7 @@ def one_network(bench: Bench, case: Case) -> Row:
     with network.prepared():
         their_truth = published.lam_reference(network.module, lr, window, device, sizes.reference)
     truth = sr_hooks.lam(network, lr, window=window, steps=2 * sizes.reference + 1).attribution
-    at_steps, automatic, cone = fixed(), free(), free().scalars["cone"]
+    at_steps, automatic = fixed(), free()
     return {
         "published s": their_seconds,
         f"ours at {sizes.steps} s": fixed_seconds,
@@ -59,10 +59,15 @@ def one_network(bench: Bench, case: Case) -> Row:
         f"stated at {sizes.steps}": at_steps.error,
         "error automatic": _relative(automatic.attribution, truth),
         "stated automatic": automatic.error,
-        "cone": f"{cone['work']:.2f} of the work" if isinstance(cone, dict) else str(cone),
+        "cone": _cone(automatic),
         "published MiB": peak_mib(partial(published.lam, network.module, lr, window, device, 1), device),
         "our MiB": peak_mib(free, device),
     }
+
+
+def _cone(result: sr_hooks.LamResult) -> str:
+    cone = result.scalars["cone"]
+    return f"{cone['work']:.2g} of the work" if isinstance(cone, dict) else str(cone)
 
 
 def _floor(bench: Bench, network: sr_hooks.Network, lr: torch.Tensor, window: Any) -> float:
@@ -78,6 +83,21 @@ def _floor(bench: Bench, network: sr_hooks.Network, lr: torch.Tensor, window: An
     with network.prepared():
         bare()
         return device_seconds(bare, bench.device)
+
+
+def growing_image(bench: Bench) -> Row:
+    """One window in images of growing size: what it costs where its cone is computed alone."""
+    network = build(CASES[1], bench.device, quick=bench.quick)
+    row: Row = {}
+    for side in (16, 32, 64) if bench.quick else (128, 256, 512):
+        lr = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))
+        call = partial(
+            sr_hooks.lam, network, lr, window=_middle(network, lr), steps=bench.sizes.steps, picture="window"
+        )
+        row[f"cone at LR {side}"] = _cone(call())
+        row[f"LR {side} s"] = seconds(call, bench.device, bench.sizes.repeats)
+        row[f"LR {side} MiB"] = peak_mib(call, bench.device)
+    return row
 
 
 def many_lams(bench: Bench) -> Row:

@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 import torch
 from gpu_parts import published
-from gpu_parts.lam_rows import many_lams, one_network
+from gpu_parts.lam_rows import growing_image, many_lams, one_network
 from gpu_parts.measuring import device_seconds, peak_mib, seconds
 from gpu_parts.networks import CASES, REPOSITORY, build, pair, photo
 from gpu_parts.setting import Bench, Row
@@ -30,6 +30,7 @@ def rows_of(bench: Bench) -> dict[str, Callable[[], Row]]:
     lams = {f"LAM {case.name}": partial(one_network, bench, case) for case in CASES}
     others = {
         "LAMs in three ways": many_lams,
+        "growing image": growing_image,
         "DDR": ddr,
         "FAIG": faig,
         "CSM": csm,

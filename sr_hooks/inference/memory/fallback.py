@@ -140,13 +140,13 @@ def _checkpoints_are_equal(network: Network) -> bool:
     backward = network.backward
     if not blocks_of_module(network.module) or backward.clones_outputs or backward.clones_saved:
         return False
-    x, before = network.sample(_SIDE), replace(backward)
+    before = replace(backward)
 
     def gradient() -> torch.Tensor:
-        leaf = x.clone().requires_grad_()
+        leaf = network.sample(_SIDE).requires_grad_()
         with torch.enable_grad():
             (value,) = network.gradients(network(leaf).float().square().sum(), [leaf])
-        return torch.zeros_like(x) if value is None else value
+        return torch.zeros_like(leaf) if value is None else value
 
     try:
         plain = network.differentiate(gradient)

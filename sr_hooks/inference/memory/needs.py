@@ -56,7 +56,6 @@ def _measure(network: Network, corner: tuple[int, ...]) -> float | None:
     weights = {value.untyped_storage().data_ptr() for value in _tensors(network.module)}
     saved: list[torch.Tensor] = []
     frames = corner[0] if len(corner) > 3 else 0
-    x = trial_input(frames, corner[-3], (corner[-2], corner[-1]), network.device).requires_grad_()
 
     def run() -> torch.Tensor:
         saved.clear()  # detached: a saved output that leads to its graph would never be freed
@@ -66,6 +65,7 @@ def _measure(network: Network, corner: tuple[int, ...]) -> float | None:
                 lambda tensor: saved.append(tensor.detach()), lambda nothing: nothing
             ),
         ):
+            x = trial_input(frames, corner[-3], (corner[-2], corner[-1]), network.device).requires_grad_()
             return network(x).detach()
 
     try:

@@ -19,7 +19,7 @@ def _of_kinds(test: str) -> dict[str, str]:
 
 
 def _redux(test: str) -> str:
-    return f"tests/integration/trainner/test_watch.py::{test}"
+    return f"tests/integration/trainner/test_real.py::{test}"
 
 
 def _neosr(test: str) -> str:
@@ -50,11 +50,11 @@ HOSTS: dict[tuple[str, str], dict[str, str]] = {
         "resume": f"{_BASICSR}watch.py::test_auto_resume_takes_up_index_and_running_sums",
         "bits equal": f"{_BASICSR}identity.py::test_bit_for_bit",
     },
-    ("traiNNer-redux", "stand-ins of 68629319"): {
+    ("traiNNer-redux", "commit 68629319"): {
         **_of_kinds(_redux("test_bit_for_bit_by_the_bare_decorator")),
         "decorator": _redux("test_bit_for_bit_by_the_bare_decorator"),
-        "option file": _redux("test_by_the_command_on_an_unedited_script"),
-        "key": _redux("test_by_keywords_and_by_a_config"),
+        "option file": _redux("test_by_keywords_and_by_the_command_on_an_unedited_script"),
+        "key": _redux("test_by_keywords_and_by_the_command_on_an_unedited_script"),
         "resume": _redux("test_resumed_runs_go_on_from_the_host_s_iteration"),
     },
     ("neosr", "neosr 0.1.0"): {
@@ -122,7 +122,7 @@ def test_each_cell_is_a_test_that_there_is(host: tuple[str, str]) -> None:
             assert name in tests and (not parameter or parameter in texts), cell
 
 
-@pytest.mark.parametrize("version", [version for _, version in HOSTS if not version.startswith("stand-ins")])
+@pytest.mark.parametrize("version", [version for _, version in HOSTS if not version.startswith("commit")])
 def test_the_version_is_no_newer_than_what_is_installed(version: str) -> None:
     package, _, number = version.partition(" ")
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import runpy
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import yaml
 
 from sr_hooks.results.run_index import read_index
 from tests.integration.basicsr import runs
@@ -64,6 +66,34 @@ def _toml_value(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(map(_toml_value, value)) + "]"
     return str(value).lower() if isinstance(value, bool) else repr(value)
+
+
+def dataset(data: Path, phase: str, kind: str, **more: Any) -> dict[str, Any]:
+    """The description of a dataset of pairs, as BasicSR's successors write it."""
+    roots = {"dataroot_gt": str(data / phase / "gt"), "dataroot_lq": str(data / phase / "lq")}
+    return {"name": phase, "type": kind, **roots, **more}
+
+
+def trained(script: Path, package: str, file: Path, folder: Path, *flags: str, decorate: Any = None) -> dict[str, str]:
+    """The state at the end of a script's `train_pipeline`; `decorate` as on the function that trains.
+
+    Args:
+        package: the host's, whose `models.BUILT` lists the models that were built.
+    """
+
+    def main() -> None:
+        runpy.run_path(str(script))["train_pipeline"](str(folder))
+
+    run(decorate(main) if decorate else main, folder, "-opt", str(file), *flags)
+    return state_of(sys.modules[f"{package}.models"].BUILT[-1])
+
+
+def write_with_block_beside(content: dict[str, Any], folder: Path, block: Any = None) -> Path:
+    """The option file; and, where there is a block, sr_hooks.yml beside it, for hosts that refuse it inside."""
+    file = runs.write(content, folder / "options/tiny.yml")
+    if block is not None:
+        file.with_name("sr_hooks.yml").write_text(yaml.safe_dump(block))
+    return file
 
 
 def run(call: Callable[[], Any], folder: Path, *arguments: str) -> None:

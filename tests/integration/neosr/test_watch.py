@@ -5,8 +5,8 @@ The real neosr 0.1.0 where it is installed, else stand-ins with the same shapes 
 
 from __future__ import annotations
 
+import functools
 import importlib.util
-import runpy
 import sys
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -47,17 +47,16 @@ def _neosr() -> Iterator[None]:
 
 
 def options(data: Path, **changes: Any) -> dict[str, Any]:
-    def dataset(phase: str, **more: Any) -> dict[str, Any]:
-        roots = {"dataroot_gt": str(data / phase / "gt"), "dataroot_lq": str(data / phase / "lq")}
-        return {"name": phase, "type": "paired", **roots, **more}
-
     content = {
         "name": "tiny",
         "model_type": "image",
         "scale": 2,
         "num_gpu": 0,
         "manual_seed": 7,
-        "datasets": {"train": dataset("train", batch_size=2, patch_size=12), "val": dataset("val")},
+        "datasets": {
+            "train": hosts.dataset(data, "train", "paired", batch_size=2, patch_size=12),
+            "val": hosts.dataset(data, "val", "paired"),
+        },
         "network_g": {"type": "compact", "num_feat": 8, "num_conv": 2, "upscale": 2},
         "path": {},
         "train": {
@@ -82,15 +81,8 @@ def write(content: dict[str, Any], folder: Path, block: Any = None) -> Path:
     return file
 
 
-def trained(file: Path, folder: Path, *flags: str, decorate: Any = None) -> dict[str, str]:
-    """The state at the end of the pipeline; `decorate` as on the function that trains."""
-
-    def main() -> None:
-        module = runpy.run_path(str(HERE / "train.py"))
-        module["train_pipeline"](str(folder))
-
-    hosts.run(decorate(main) if decorate else main, folder, "-opt", str(file), *flags)
-    return hosts.state_of(sys.modules["neosr.models"].BUILT[-1])
+trained = functools.partial(hosts.trained, HERE / "train.py", "neosr")
+"""The state at the end of the host's own pipeline."""
 
 
 @pytest.mark.parametrize("kind", KINDS)

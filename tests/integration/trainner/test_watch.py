@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 import logging
-import runpy
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,15 +39,14 @@ def _redux() -> Iterator[None]:
 
 
 def options(data: Path, **changes: Any) -> dict[str, Any]:
-    def dataset(phase: str, **more: Any) -> dict[str, Any]:
-        roots = {"dataroot_gt": str(data / phase / "gt"), "dataroot_lq": str(data / phase / "lq")}
-        return {"name": phase, "type": "PairedImageDataset", **roots, **more}
-
     content = {
         "name": "tiny",
         "scale": 2,
         "manual_seed": 7,
-        "datasets": {"train": dataset("train", batch_size_per_gpu=2, lq_size=12), "val": dataset("val")},
+        "datasets": {
+            "train": hosts.dataset(data, "train", "PairedImageDataset", batch_size_per_gpu=2, lq_size=12),
+            "val": hosts.dataset(data, "val", "PairedImageDataset"),
+        },
         "network_g": {"type": "net"},
         "path": {},
         "train": {"total_iter": 7, "optim_g": {"type": "Adam", "lr": 1e-3}},
@@ -57,23 +56,9 @@ def options(data: Path, **changes: Any) -> dict[str, Any]:
     return runs.deep(content, changes)
 
 
-def write(content: dict[str, Any], folder: Path, block: Any = None) -> Path:
-    """The option file; and, where there is a block, sr_hooks.yml beside it, since the structs refuse it inside."""
-    file = runs.write(content, folder / "options/tiny.yml")
-    if block is not None:
-        file.with_name("sr_hooks.yml").write_text(yaml.safe_dump(block))
-    return file
-
-
-def trained(file: Path, folder: Path, *, decorate: Any = None) -> dict[str, str]:
-    """The state at the end of train.py's own pipeline; `decorate` as on the function that trains."""
-
-    def main() -> None:
-        module = runpy.run_path(str(STANDIN / "train.py"))
-        module["train_pipeline"](str(folder))
-
-    hosts.run(decorate(main) if decorate else main, folder, "-opt", str(file))
-    return hosts.state_of(sys.modules["traiNNer.models"].BUILT[-1])
+write = hosts.write_with_block_beside
+trained = functools.partial(hosts.trained, STANDIN / "train.py", "traiNNer")
+"""The state at the end of the host's own pipeline."""
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -95,3 +95,7 @@ def test_no_text_of_the_package_or_its_docs_names_an_old_module():
         for match in old.finditer(path.read_text(encoding="utf-8"))
     ]
     assert not named, "\n".join(named)
+
+
+def test_dir_lists_the_public_names_alone():
+    assert dir(sr_hooks) == sorted(sr_hooks.__all__) and {"lam", "ddr", "faig", "Network", "load"} <= set(dir(sr_hooks))

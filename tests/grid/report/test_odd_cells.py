@@ -10,6 +10,7 @@ from sr_hooks.analyses.ddr.verdict import judge
 from sr_hooks.analyses.lam.result import LamResult
 from sr_hooks.grid.folder import GridFolder
 from sr_hooks.grid.plan import make_plan
+from sr_hooks.grid.report import make_report
 from sr_hooks.grid.report.outputs import Outputs
 from sr_hooks.grid.report.rows import _misfit
 from sr_hooks.grid.request import read_request
@@ -77,6 +78,15 @@ def test_a_result_of_another_cell_is_none_of_this(grid, change):
     assert result is not None and _misfit(plan.cells[0], result) is None
     change(result)
     assert "its result is" in str(_misfit(plan.cells[0], result))
+
+
+def test_of_a_figure_with_many_pages_the_first_are_linked(grid):
+    file, out = grid
+    rows = Outputs(make_plan(read_request(file), device="cpu", threads=1), GridFolder(out), 0.0).rows
+    files = [f"figure_{number}.pdf" for number in range(2, 22)] + ["table.tex"]
+    text = make_report(rows, [], files)
+    assert text.count('.pdf"') == 8 and 'href="figure_9.pdf"' in text and 'href="table.tex"' in text
+    assert "and 12 further pages" in text
 
 
 def test_no_separation_is_said_plainly():

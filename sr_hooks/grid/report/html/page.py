@@ -30,6 +30,7 @@ from sr_hooks.version import __version__
 
 __all__ = ["make_report"]
 
+_MOST_LINKS = 8  # to pages of one kind
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -56,6 +57,7 @@ def make_report(grid: GridRows, warnings: Sequence[ComparisonWarning], files: Se
         "explained": explanation,
     }
     shown, sheets = sections(grid, warnings), PatchSheets()
+    linked = [file for kind in _by_kind(files) for file in kind[:_MOST_LINKS]]
     style, script = (_part(name) for name in ("report.css", "report.js"))
     return environment.get_template("report.html").render(
         title=one_line(grid.plan.request.title, 200) or "sr-hooks grid",
@@ -65,7 +67,8 @@ def make_report(grid: GridRows, warnings: Sequence[ComparisonWarning], files: Se
         style_hash=_hash(style),
         script_hash=_hash(script),
         warnings=warnings,
-        files=files,
+        files=linked,
+        further_files=len(files) - len(linked),
         counts=_counts(grid),
         tables=make_tables(grid, warnings),
         picture_tables=picture_tables(grid, shown),
@@ -78,6 +81,14 @@ def make_report(grid: GridRows, warnings: Sequence[ComparisonWarning], files: Se
         rows=[_provenance(grid, row) for row in grid.rows],
         numbers_explained=_numbers(grid),
     )
+
+
+def _by_kind(files: Sequence[str]) -> list[list[str]]:
+    """The files in groups of one suffix."""
+    groups: dict[str, list[str]] = {}
+    for file in files:
+        groups.setdefault(Path(file).suffix, []).append(file)
+    return list(groups.values())
 
 
 def _part(name: str) -> str:

@@ -101,6 +101,10 @@ def test_one_slider_and_one_close_up_change_all_maps(browser, out):
     browser.find_element(CSS, "#closeup").send_keys("4")
     layers = shown(browser).find_elements(CSS, ".entry .layers")
     assert {layer.value_of_css_property("transform") for layer in layers} == {"matrix(4, 0, 0, 4, 0, 0)"}
+    lines = shown(browser).find_elements(CSS, ".entry .layers .outline .line")
+    assert {line.value_of_css_property("stroke-width") for line in lines} == {
+        "0.3px"
+    }  # as thin as before on the screen
     browser.find_element(CSS, "nav a[href='#overview']").click()
     assert not slider.is_displayed()
 

@@ -179,6 +179,9 @@ LAYOUTS: dict[str, Callable[[], Any]] = {
     "spectral norm, older": lambda: _spectral_normed(nn.utils.spectral_norm),
     "LoRA of peft": lambda: {"state_dict": _adapted(prefix="base_model.model."), "lora_alpha": 8},
     "sparse": lambda: {name: value.to_sparse() if value.ndim == 4 else value for name, value in W.items()},
+    "NumPy arrays": lambda: as_arrays(W),
+    "NumPy arrays under a key": lambda: {"params": as_arrays(prefixed(W, "module.")), "epoch": np.int64(3)},
+    "NumPy arrays of an average": lambda: {"ema": as_arrays(W), "model": as_arrays(OTHER)},
     "double": lambda: {name: value.double() for name, value in W.items()},
 }
 """What each file holds; each loads with outputs equal to the bit to those of the plain file of its weights."""
@@ -206,7 +209,9 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
     "GGUF": (lambda p: p.write_bytes(b"GGUF\x03\x00\x00\x00" + bytes(64)), "GGUF"),  # type: ignore[arg-type,return-value]
     "ONNX": (lambda p: p.write_bytes(b"\x08\x07\x12\x07pytorch\x1a\x052.4.0:" + bytes(64)), "ONNX"),  # type: ignore[arg-type,return-value]
     "HDF5": (lambda p: p.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(64)), "HDF5"),  # type: ignore[arg-type,return-value]
-    "NumPy": (lambda p: _numpy_archive(p), "NumPy archive"),
+    "NumPy of other things": (lambda p: _numpy_archive(p, weight=np.zeros(3)), "conv_first"),
+    "NumPy of objects": (lambda p: _numpy_archive(p, weight=np.array([{}], object)), "NumPy arrays.*allow_pickle"),
+    "NumPy of texts": (lambda p: _numpy_archive(p, weight=np.array(["a"])), "no numbers"),
     "gzip": (lambda p: p.write_bytes(b"\x1f\x8b\x08" + bytes(64)), "gzip"),  # type: ignore[arg-type,return-value]
     "TorchScript": (lambda p: torch.jit.save(torch.jit.script(nn.Conv2d(3, 3, 3)), str(p)), "TorchScript"),
     "cut": (lambda p: _cut(p), "truncated"),
@@ -348,9 +353,32 @@ def _cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:900])
 
 
-def _numpy_archive(path: Path) -> None:
+def _numpy_archive(path: Path, **arrays: np.ndarray) -> None:
     with path.open("wb") as file:
-        np.savez(file, weight=np.zeros(3))
+        np.savez(file, **arrays)
+
+
+def as_arrays(state: State) -> dict[str, np.ndarray]:
+    """The weights as NumPy arrays."""
+    return {name: value.numpy() for name, value in state.items()}
+
+
+def _write_archive(path: Path, save: Callable[..., None]) -> None:
+    with path.open("wb") as file:
+        save(file, **as_arrays(W))
+
+
+ARRAY_FILES: dict[str, Callable[[Path], object]] = {
+    ".npz": lambda p: _write_archive(p, np.savez),
+    ".npz, compressed": lambda p: _write_archive(p, np.savez_compressed),
+    **{
+        f"pickle of arrays, protocol {protocol}": lambda p, protocol=protocol: p.write_bytes(  # type: ignore[misc]
+            pickle.dumps({"params": as_arrays(W), "epoch": np.int64(3)}, protocol=protocol)
+        )
+        for protocol in (2, 4, 5)
+    },
+}
+"""Files of arrays that torch did not write."""
 
 
 def write_adapter_config(folder: Path) -> None:

@@ -6,10 +6,12 @@ import json
 import pickle
 import re
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from sr_hooks.errors import CheckpointError
+from sr_hooks.networks.loading.checkpoint_files.arrays import arrays_as_tensors, load_pickled_arrays, read_archive
 from sr_hooks.networks.loading.checkpoint_files.safe_pickle import load_tensors, refused_global
 
 __all__ = ["read_content"]
@@ -50,6 +52,8 @@ def read_content(path: Path) -> Any:
     if _is_safetensors(head, path):
         return _read_safetensors(path)
     named_safetensors = path.suffix.lower() == ".safetensors"
+    if head.startswith(b"PK") and _is_numpy_archive(path):
+        return read_archive(path)
     other = _other_kind(head, path)
     if other is not None:
         raise CheckpointError(f"{path} is {'not a sound safetensors file: it is ' if named_safetensors else ''}{other}")
@@ -76,15 +80,20 @@ def _read_safetensors(path: Path) -> Any:
 
 def _read_torch(path: Path) -> Any:
     try:
-        return load_tensors(path)
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(_why_refused(path, str(error))) from None
-    except (OSError, EOFError, RuntimeError, ValueError, LookupError, AttributeError, TypeError, MemoryError) as error:
-        raise CheckpointError(
-            f"{path} cannot be read as weights: it is truncated, corrupt or no torch file ({_line(error)})"
-        ) from None
+        return arrays_as_tensors(load_tensors(path))
     except RecursionError:
         raise CheckpointError(f"{path} cannot be read as weights: it is nested too deeply") from None
+    except (OSError, EOFError, MemoryError) as error:
+        raise CheckpointError(_why_unreadable(path, error)) from None
+    except (pickle.UnpicklingError, RuntimeError, ValueError, LookupError, AttributeError, TypeError) as error:
+        with suppress(pickle.UnpicklingError):
+            return arrays_as_tensors(load_pickled_arrays(path))
+        refused = isinstance(error, pickle.UnpicklingError)
+        raise CheckpointError(_why_refused(path, str(error)) if refused else _why_unreadable(path, error)) from None
+
+
+def _why_unreadable(path: Path, error: Exception) -> str:
+    return f"{path} cannot be read as weights: it is truncated, corrupt or no torch file ({_line(error)})"
 
 
 def _why_refused(path: Path, message: str) -> str:
@@ -129,9 +138,16 @@ def _archive_kind(path: Path) -> str | None:
         return f"an exported program (torch.export.save): save the weights of the network once, {_SAVE_ALONE}"
     if any(part[-1] == "data.pkl" for part in parts):
         return None
-    if names and all(name.endswith(".npy") for name in names):
-        return "a NumPy archive (.npz): give weights that torch or safetensors wrote"
     return f"a zip archive of {', '.join(names[:3]) or 'nothing'}: unpack it first"
+
+
+def _is_numpy_archive(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return False
+    return bool(names) and all(name.endswith(".npy") for name in names)
 
 
 def _is_onnx(head: bytes, path: Path) -> bool:

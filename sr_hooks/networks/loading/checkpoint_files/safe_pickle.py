@@ -9,7 +9,10 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+
+from sr_hooks.networks.loading.checkpoint_files.arrays import ARRAY_GLOBALS
 
 __all__ = ["load_tensors", "refused_global"]
 
@@ -50,6 +53,7 @@ _MAPPINGS = {
     "builtins.dict",
 }
 _LISTS = {"collections.deque", "builtins.list"}
+_NUMBERS = ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?", "c8", "c16", "U1", "O")
 _ATTEMPTS = 40  # names that are skipped in a file whose names cannot be listed
 
 
@@ -121,8 +125,11 @@ def _is_harmless(name: str) -> bool:
 def _skipping(names: set[str]) -> AbstractContextManager[Any]:
     if not names:
         return nullcontext()
-    return torch.serialization.safe_globals([(_replacement(name), name) for name in sorted(names)])
+    kinds = [type(np.dtype(kind)) for kind in _NUMBERS] if names & ARRAY_GLOBALS.keys() else []
+    return torch.serialization.safe_globals([*((_replacement(name), name) for name in sorted(names)), *kinds])
 
 
 def _replacement(name: str) -> Any:
+    if name in ARRAY_GLOBALS:
+        return ARRAY_GLOBALS[name]
     return _Mapping if name in _MAPPINGS else _List if name in _LISTS else _EmptyObject

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import pickle
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -52,6 +54,36 @@ def test_every_layout_loads_with_equal_bits(row: str, image: torch.Tensor, tmp_p
     assert torch.equal(output(Network.from_import(CLASS, files.ARGUMENTS, weights=path), image), expected)
     assert torch.equal(output(by_command_line(CLASS, "--arguments", YAML, "--weights", str(path)), image), expected)
     assert torch.equal(output(by_command_line(str(path)), image), expected), "the architecture read from the names"
+
+
+@pytest.mark.parametrize("row", files.ARRAY_FILES)
+@pytest.mark.parametrize("suffix", [".npz", ".pkl"])
+def test_files_of_numpy_arrays(row: str, suffix: str, image: torch.Tensor, tmp_path: Path) -> None:
+    path = tmp_path / f"net{suffix}"
+    files.ARRAY_FILES[row](path)
+    expected = plain_output("", image)
+    assert torch.equal(output(Network.from_import(CLASS, files.ARGUMENTS, weights=path), image), expected)
+    assert torch.equal(output(by_command_line(CLASS, "--arguments", YAML, "--weights", str(path)), image), expected)
+    assert torch.equal(output(by_command_line(str(path)), image), expected)
+
+
+def test_a_pickle_of_arrays_runs_no_code(tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self):
+            return (os.mkdir, (str(tmp_path / "made"),))
+
+    for content in ({"a": np.zeros((2, 2)), "b": Evil()}, np.array([Evil()], object)):
+        (tmp_path / "net.pkl").write_bytes(pickle.dumps(content))
+        torch.save(content, tmp_path / "net.pth")
+        for name in ("net.pkl", "net.pth"):
+            with pytest.raises(CheckpointError, match=r"is refused|is truncated"):
+                read_weights(tmp_path / name)
+    assert not (tmp_path / "made").exists()
+
+
+def test_sixty_files_at_least() -> None:
+    assert len(files.LAYOUTS) + len(files.REFUSED) + len(files.ARRAY_FILES) + 3 * len(files.SUFFIXES) >= 60
+    assert len(files.LAYOUTS) + len(files.ARRAY_FILES) >= 60, "files that load"
 
 
 @pytest.mark.parametrize("row", files.REFUSED)

@@ -24,6 +24,7 @@ from sr_hooks.degradations.parsing import parse_degradations
 from sr_hooks.errors import OptionError
 from sr_hooks.figures.options import FigureOptions
 from sr_hooks.hookspecs import hookimpl
+from sr_hooks.inference.calibration import calibrate
 from sr_hooks.networks.network import Network
 from sr_hooks.networks.unwrap import derived_weights, fold_weights
 from sr_hooks.results.result import Result
@@ -113,7 +114,10 @@ class Faig(Analysis[FaigOptions]):
             clip=options.clip,
             seed=options.seed,
         )
-        engine = WeightGradients(network.whole(), path, precision=options.precision)
+        plan = None
+        if len(inputs) and not options.compat:  # the published procedure is run as it was
+            plan = calibrate(network, tuple(inputs.lr[0][0].shape[1:]), options.precision)
+        engine = WeightGradients(network.whole(), path, precision=options.precision, plan=plan)
         with progress_bar("FAIG", unit="gradients") as progress:
             integral = integrate(
                 engine,

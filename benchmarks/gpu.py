@@ -7,6 +7,7 @@ written from the papers' descriptions and run on the same card, as torch is by d
 ours is float32. Errors are relative L2 distances from an integral of many intervals, each side's of its own objective.
 The floor is a forward and a backward of as many gradients in one bare batch, between two events on the card.
 
+Without BasicSR the rows of EDSR, RCAN, SwinIR and RRDBNet fail, and without spandrel that of HAT; no other needs them.
 Writes `gpu.json` and `gpu.md` into the folder of --out. On the CPU one thread is used; "--device cpu --quick" takes a
 minute and shows that every row runs, not how fast.
 """

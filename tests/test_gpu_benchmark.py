@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
+import sr_hooks
 from tests.conftest import REPOSITORY
 
 SCRIPT = REPOSITORY / "benchmarks/gpu.py"
@@ -56,3 +58,16 @@ def test_a_row_that_fails_stands_alone(tmp_path: Path):
 def test_wrong_arguments_are_one_line(flags: tuple[str, str], words: str):
     done = run(*flags)
     assert done.returncode == 2 and words in done.stderr.strip().splitlines()[-1]
+
+
+def test_the_twin_of_msrresnet_is_basicsrs(basicsr):
+    """What stands in for BasicSR's network on a machine without BasicSR takes the same weights to the same output."""
+    folder = str(REPOSITORY / "benchmarks/gpu_parts/msrresnet.py")
+    x = torch.rand(1, 3, 12, 10)
+    for scale in (2, 4):
+        arguments = {"num_feat": 8, "num_block": 2, "upscale": scale}
+        real = sr_hooks.Network.from_basicsr("MSRResNet", arguments)
+        twin = sr_hooks.Network.from_import(f"{folder}:MSRResNet", arguments)
+        twin.module.load_state_dict(real.module.state_dict(), strict=True)
+        with torch.no_grad():
+            assert torch.allclose(twin(x), real(x), atol=1e-6)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -100,8 +101,11 @@ def build(case: Case, device: torch.device, *, quick: bool) -> sr_hooks.Network:
 
 
 def msrresnet(arguments: Mapping[str, Any], weights: Path | None) -> sr_hooks.Network:
-    """BasicSR's MSRResNet."""
-    return sr_hooks.Network.from_basicsr("MSRResNet", dict(arguments), weights=weights)
+    """BasicSR's MSRResNet, or its twin where BasicSR is not installed."""
+    if find_spec("basicsr") is not None:
+        return sr_hooks.Network.from_basicsr("MSRResNet", dict(arguments), weights=weights)
+    target = f"{Path(__file__).with_name('msrresnet.py')}:MSRResNet"
+    return sr_hooks.Network.from_import(target, dict(arguments), weights=weights)
 
 
 def _hat(arguments: Mapping[str, Any]) -> sr_hooks.Network:

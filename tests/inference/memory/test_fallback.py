@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import logging
 
@@ -12,6 +13,7 @@ import torch
 import sr_hooks
 from sr_hooks.analyses.lam import integration
 from sr_hooks.cli.app import main
+from sr_hooks.core.registry import registered
 from sr_hooks.errors import ResourceError
 from sr_hooks.faithfulness import deletion
 from sr_hooks.faithfulness.subject import subject_of
@@ -162,6 +164,51 @@ def test_deletion_is_equal_with_less_memory(baseline, lr48):
             plain = deleted()
         with SmallCard(0.6 * card.peak) as small:
             assert relative(deleted(), plain) < 1e-4 and small.refusals
+
+
+class Sensitivity(sr_hooks.Analysis):
+    """An analysis of a plugin, by the public API alone: mean |gradient| of many images, in batches."""
+
+    name = "sensitivity"
+    options_type = dataclasses.make_dataclass("SensitivityOptions", [], frozen=True)
+    together = True
+
+    def run(self, network, images, options):
+        def compute(part: slice) -> torch.Tensor:
+            def gradient() -> torch.Tensor:
+                x = images[part].clone().requires_grad_()
+                with torch.enable_grad():
+                    (value,) = network.gradients(network(x).square().sum(), [x])
+                return value.abs().mean(dim=(1, 2, 3))
+
+            return network.differentiate(gradient)
+
+        values = torch.cat([value for _, value in in_batches(len(images), compute, batch=8)])
+        return sr_hooks.Result(self.name, {"values": values.numpy()}, verdict="sound")
+
+
+class Sensitive:
+    @sr_hooks.hookimpl
+    def register_analyses(self):
+        return [Sensitivity]
+
+
+@pytest.mark.slow
+def test_a_plugins_analysis_has_all_of_it(baseline, lr48, caplog):
+    images = torch.cat([lr48[..., :32, :32], lr48[..., 8:40, 8:40], lr48[..., 16:, 16:]])
+    with registered(Sensitive()):
+        with SmallCard() as card:
+            plain = sr_hooks.run("sensitivity", baseline, images).arrays["values"]
+        one = card.peak / 3
+        for capacity, words in ((1.6 * one, ""), (0.93 * one, "are computed twice")):
+            caplog.clear()
+            with SmallCard(capacity) as card, caplog.at_level(logging.INFO, logger="sr_hooks"):
+                assert relative(sr_hooks.run("sensitivity", baseline, images).arrays["values"], plain) < 1e-5
+            assert card.refusals >= 1 and words in caplog.text and bool(words) == ("twice" in caplog.text)
+        with SmallCard(0.2 * one) as card, pytest.raises(ResourceError, match="sensitivity of CompactResNet"):
+            sr_hooks.run("sensitivity", baseline, images)
+        gc.collect()
+        assert card.live == 0
 
 
 @pytest.mark.slow

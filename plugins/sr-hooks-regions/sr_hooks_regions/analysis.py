@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 import sr_hooks
-from sr_hooks.analyses import make_inputs
+from sr_hooks.analyses import make_inputs, other_network
 from sr_hooks.core import generator, progress_bar
 from sr_hooks.errors import NetworkError, OptionError
 from sr_hooks.images import luma, quantise
@@ -122,7 +122,7 @@ def _networks(network: sr_hooks.Network, others: Any) -> dict[str, sr_hooks.Netw
     several = others if isinstance(others, Sequence) and not isinstance(others, str) else [others]
     networks = {network.name: network}
     for other in several:
-        loaded = sr_hooks.Network.load(other) if isinstance(other, str) else sr_hooks.Network.of(other)
+        loaded = other_network(other, network, what="others")
         if loaded.scale != network.scale:
             raise OptionError(f"{loaded.name} has scale {loaded.scale:g}, and {network.name} {network.scale:g}")
         name, number = loaded.name, 2

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from sr_hooks.analyses.faig.filters import Filters
+from sr_hooks.analyses.other_network import other_network
 from sr_hooks.attribution.weight_paths import StraightPath
-from sr_hooks.errors import CheckpointError, NetworkError, OptionError, SRHooksError
-from sr_hooks.networks.loading.checkpoint_files.weights import CHECKPOINT_SUFFIXES, split_name
-from sr_hooks.networks.loading.checkpoints import load_weights, read_weights
+from sr_hooks.errors import OptionError
 from sr_hooks.networks.network import Network
 from sr_hooks.networks.unwrap import deep_copy
 
@@ -26,29 +24,7 @@ def baseline_of(baseline: Any, target: Network) -> Network:
         OptionError: none given.
         SRHooksError: it cannot be loaded, or belongs to another architecture.
     """
-    if isinstance(baseline, Network):
-        return baseline
-    if isinstance(baseline, torch.nn.Module):
-        return Network.of(baseline)
-    if not isinstance(baseline, (str, Path)) or not str(baseline):
-        raise OptionError(
-            "baseline must be a Network, a torch module, a weights file of the target's architecture, or a model"
-        )
-    if not split_name(baseline)[0].name.lower().endswith(CHECKPOINT_SUFFIXES):
-        return Network.load(str(baseline), device=target.device)
-    weights = read_weights(baseline)
-    twin = target.with_module(deep_copy(target.module))
-    try:
-        weights = load_weights(twin.module, weights)
-    except CheckpointError as mismatch:
-        try:  # a file whose names its loader changes, as spandrel does for some architectures
-            return Network.load(str(baseline), device=target.device)
-        except SRHooksError:
-            raise mismatch from None
-    twin.name, twin.weights = f"{type(target.module).__name__} {weights.path.stem}", weights
-    if sum(p.numel() for p in twin.module.parameters()) == 0:
-        raise NetworkError(f"{target.name} has no parameters")
-    return twin
+    return other_network(baseline, target, what="baseline")
 
 
 def count_of(top: float, filters: int) -> int:

@@ -217,7 +217,6 @@ def _application(explorer: Explorer) -> Any:
         path="/",
         server_name=_LOOPBACK,
         footer_links=[],
-        run_history=False,
         ssr_mode=False,
         mcp_server=False,
         enable_monitoring=False,

@@ -197,6 +197,11 @@ def test_fields_change_the_question_and_mistakes_are_one_line(opened):
     opened.find_element(CSS, "#zoom input").click()
     answer = answered(opened, but=key)
     assert answer.find_element(CSS, ".map").get_attribute("src") != map_before
+    key = answer.get_attribute("data-key")
+    field(opened, "overlay").click()
+    choices = wait_for(lambda: opened.find_elements(CSS, "[role=option]"), "choices")
+    next(choice for choice in choices if "red" in choice.text).click()
+    answer = answered(opened, but=key)
     type_into(opened, "window", "250, 250, 32")
     error = wait_for(lambda: opened.find_element(CSS, "#message .error"), "error")
     assert "leaves the output" in error.text and "\n" not in error.text
@@ -213,6 +218,8 @@ def test_windows_are_kept_for_the_grid(opened, served):
         answered(opened, window=tuple(int(part) for part in (text if text.count(",") > 2 else text + ",24").split(",")))
         opened.find_element(CSS, "#keep").click()
         wait_for(lambda: "kept" in message(opened), "line about the grid")
+        top = opened.execute_script("return document.querySelector('#message p').getBoundingClientRect().top")
+        assert top >= 0  # seen from where the button is
     assert "2 in" in wait_for(lambda: "2 in" in message(opened) and message(opened), "second window")
     request = read_request(served.explorer.grid)
     assert [n.model for n in request.networks] == ["demo:target", "demo:baseline"] and request.hr

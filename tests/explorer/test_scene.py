@@ -129,6 +129,30 @@ def test_an_upload_is_a_new_scene_and_a_bad_one_leaves_the_old(explorer, small_l
     assert message == "" and as_truth.hr and as_truth.size == (20, 16)
 
 
+class Clips(torch.nn.Module):
+    """Three frames, each twice as large and mixed with its neighbours."""
+
+    def forward(self, clip):
+        n, t, c, h, w = clip.shape
+        mixed = (clip + clip.roll(1, 1) + clip.roll(-1, 1)) / 3
+        larger = torch.nn.functional.interpolate(mixed.reshape(n * t, c, h, w), scale_factor=2, mode="bilinear")
+        return larger.reshape(n, t, c, 2 * h, 2 * w)
+
+
+@pytest.mark.slow
+def test_a_clip_shows_its_middle_frame_and_is_not_kept_for_a_grid(small_lr, tmp_path):
+    network = Network(Clips(), frames=3)
+    clip = torch.stack([small_lr[0], small_lr[0].roll(1, -1), small_lr[0].roll(2, -1)])
+    scene = Scene({"clips": network}, clip)
+    assert np.allclose(scene.pictures["clips"], network.at_frame(1)(clip[None])[0].clamp(0, 1), atol=1e-6)
+    explorer = Explorer({"clips": network}, scene, grid=tmp_path / "grid.yml")
+    view = explorer.text("page", scene, explorer.first_fields())
+    assert not view.message and "temporal" not in view.answers and view.answers.count('class="map"') == 1
+    result = scene.answers(Question(scene.liveliest()))[0].result
+    assert result.is_clip and result.frame == 1
+    assert 'class="error"' in explorer.keep(scene, explorer.first_fields())
+
+
 @pytest.mark.slow
 def test_an_answer_about_the_demo_network_takes_less_than_a_second_and_a_half(lr):
     network = demo_network()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sr_hooks.cli.networks import add_device_flag, device_of, mapping_of
 from sr_hooks.cli.terminal.answer import Answer, add_answer_flags, add_out_flags
+from sr_hooks.cli.terminal.figure import add_figure_flag, figure_options
 from sr_hooks.core.text import cell, label
 from sr_hooks.errors import OptionError
 from sr_hooks.files.regular_files import is_folder
@@ -29,6 +30,10 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--images", nargs="+", metavar="FILE", help="of two networks: ground truth for DDR and FAIG")
     command.add_argument("--degradations", nargs="+", metavar="NAME", help="for DDR and FAIG (blur:2 noise:25.5)")
     command.add_argument("--layers", nargs="+", metavar="TAP", help="for DDR (default: auto)")
+    command.add_argument(
+        "--background", metavar="COLOUR", help="the colour below transparent pixels: white, #808080; else refused"
+    )
+    add_figure_flag(command)
     add_out_flags(command, "compare_result")
     add_device_flag(command)
     add_answer_flags(command)
@@ -40,28 +45,38 @@ def _compare(arguments: argparse.Namespace) -> Answer:
     from sr_hooks.comparison.compare import compare
     from sr_hooks.images.image import downsample, read_image
     from sr_hooks.networks.network import Network
+    from sr_hooks.results.drawing import refuse_options, set_options
 
     free_folder(arguments.out, overwrite=arguments.overwrite)  # refused now, and not after the work
-    device = device_of(arguments.device)
+    device, figure = device_of(arguments.device), figure_options(arguments)
     options: dict[str, Any] = {
         "degradations": arguments.degradations,
         "layers": arguments.layers,
-        "images": arguments.images,
+        "images": None if arguments.images is None else _images(arguments.images, arguments.background),
         "window": _window(arguments.window),
     }
     pair = [_result_or_network(name, arguments, device) for name in (arguments.first, arguments.second)]
     if arguments.image is not None:
-        image = read_image(arguments.image)
+        image = read_image(arguments.image, background=arguments.background)
         if not arguments.lr:
             network = pair[0] if isinstance(pair[0], Network) else None
             image = downsample(image, network.scale) if network else image
         options["image"] = image
     result = compare(*pair, **{key: value for key, value in options.items() if value is not None})
+    refuse_options("compare", result.figure_options(), figure)
+    set_options(result, figure)
     out, _ = save_results([("compare", result)], arguments.out, overwrite=arguments.overwrite)
     lines = [f"{label(key):30s} {cell(value)}" for key, value in result.headline().items()]
     lines += [f"{'verdict':30s} {result.verdict}", f"{'folder':30s} {where(out, arguments.out)}"]
     record = {"command": "compare", "folder": str(out.absolute()), "results": [record_of(result, out)]}
     return Answer("\n".join(lines), record)
+
+
+def _images(files: list[str], background: str | None) -> list[Any]:
+    """The files as they are, or with transparent pixels composed on the colour."""
+    from sr_hooks.images.image import read_image
+
+    return [*files] if background is None else [read_image(file, background=background) for file in files]
 
 
 def _window(texts: list[str] | None) -> Any:

@@ -35,6 +35,9 @@ class Schedule:
     on_error: Literal["log", "raise"] = option("log", "an error is logged and training goes on, or ends the run")
     image: Any = option(None, "what to look at: file, folder, list of them, or how many of the validation images")
     images: Any = option(None, "the same as image")
+    background: str | None = option(
+        None, "the colour below transparent pixels of image files: white, #808080; else such files are refused"
+    )
     limit: float | None = option(
         None, "seconds after which the analysis is stopped; in a distributed run 300 where not given"
     )

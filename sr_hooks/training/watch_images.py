@@ -43,7 +43,7 @@ def image_source(base: Path, validation: Validation | None) -> Callable[[Analysi
             images, names = validation(takes, count)
             pairs = zip(images, names, strict=True)
             return [as_input(image, what=f"the validation image {name}") for image, name in pairs], [*names]
-        return _read(wanted, base, plan.where)
+        return _read(wanted, base, plan.where, plan.schedule.background)
 
     return images_of
 
@@ -65,7 +65,7 @@ def named_clips(plan: AnalysisPlan, base: Path) -> Images | None:
     return [read_clip(folder) for folder in folders], [folder.name for folder in folders]
 
 
-def _read(wanted: Any, base: Path, where: str) -> Images:
+def _read(wanted: Any, base: Path, where: str, background: str | None) -> Images:
     images: list[torch.Tensor] = []
     names: list[str] = []
     for item in wanted if isinstance(wanted, (list, tuple)) else [wanted]:
@@ -75,7 +75,7 @@ def _read(wanted: Any, base: Path, where: str) -> Images:
                 names.append(f"image {len(images)}")
             continue
         for file in _files(item, base, where):
-            images.append(read_image(file))
+            images.append(read_image(file, background=background))
             names.append(file.name)
     return images, names
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import logging
 import socket
 import threading
 import time
@@ -28,6 +29,7 @@ _POLICY = (
 """What a browser may fetch for the page: from this server alone, whatever the page says."""
 
 _START = 30.0  # seconds that the server may take to answer
+_END = 5.0  # seconds that open pages have to be told
 _MEGABYTES = 64  # of an uploaded file
 
 
@@ -62,9 +64,16 @@ class ExplorerPage:
 
     def close(self) -> None:
         """End the server. The page shows what it has, and answers no more."""
-        self._server.should_exit = True
-        self._server.force_exit = True
-        self._thread.join(10)
+        logger = logging.getLogger("uvicorn.error")
+        level = logger.level
+        logger.setLevel(logging.CRITICAL)  # that open pages are cut off is meant
+        try:
+            self._server.should_exit = True
+            self._thread.join(_END)
+            self._server.force_exit = True
+            self._thread.join(_END)
+        finally:
+            logger.setLevel(level)
         self._socket.close()
 
     def __repr__(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -311,7 +312,11 @@ def test_the_command_talks_to_nobody_and_answers_its_own_name_alone(browser, tmp
     log.touch()
     command = ["explore", "--model", "demo:target", "--image", str(PHOTO), "--hr", "--no-open", "--json"]
     process = subprocess.Popen(
-        [sys.executable, "-c", WATCHED, str(log), *command], cwd=tmp_path, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", WATCHED, str(log), *command],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     try:
         record = ""
@@ -326,9 +331,11 @@ def test_the_command_talks_to_nobody_and_answers_its_own_name_alone(browser, tmp
         port = urlsplit(url).port
         assert _status(port, "127.0.0.1") == 200 and _status(port, "evil.example") == 400
         assert _listens_on(port) == {"127.0.0.1"}
+        process.send_signal(signal.SIGINT)  # Ctrl-C, while the page is open
+        assert process.wait(60) == 0 and process.stderr.read() == ""
     finally:
         browser.get("about:blank")
-        process.terminate()
+        process.kill()
         process.wait(30)
     assert log.read_text() == ""
 

@@ -27,7 +27,7 @@ def test_channels_last_gives_the_same_gradients_from_weights_laid_out_so():
         )
         engine.move_to(0.3)
         answers.append(engine(lr, gt))
-    assert answers[0][0] == pytest.approx(answers[1][0], rel=1e-5)
+    assert float(answers[0][0]) == pytest.approx(float(answers[1][0]), rel=1e-5)
     for plain, laid_out in zip(answers[0][1], answers[1][1], strict=True):
         assert torch.allclose(plain, laid_out, rtol=1e-4, atol=1e-5)
     assert layouts[0] is False and layouts[-1] is True

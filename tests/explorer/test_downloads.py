@@ -43,6 +43,7 @@ def test_the_archive_holds_results_that_load_and_their_figures(answers, tmp_path
     assert "figure" not in answers[0].result.provenance  # the next download has its own options
 
 
+@pytest.mark.slow
 def test_a_figure_comes_as_png_and_as_pdf(answers):
     shown = ShownAnswers()
     key = shown.add(answers, FigureOptions(panels=("map",), width=2))

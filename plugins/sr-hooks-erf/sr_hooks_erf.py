@@ -127,7 +127,7 @@ def _shares(slot: Slot, result: sr_hooks.Result) -> None:
     axes.set_ylim(0, 102)
     names = ["0", *(f"{100 * share:.0f} %" for share in SHARES)]
     axes.set_yticks([0, *(100 * share for share in SHARES)], names)
-    axes.set_xlabel("side of the centred square, input pixels", fontsize=look.small, color=style.INK)
+    axes.set_xlabel("side of the square, pixels", fontsize=look.small, color=style.INK)
     axes.set_ylabel("share of the field inside", fontsize=look.small, color=style.INK)
     open_axes(axes, look)
 

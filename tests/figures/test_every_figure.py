@@ -82,3 +82,20 @@ def test_texts_of_a_grid_fit(grid, columns, width, more):
             numbers = row.window_numbers
             assert f"DI {row.numbers['diffusion_index']:.2f}" in words and f"{numbers['psnr_y']:.2f}" in words
             assert f"{numbers['ssim_y']:.4f}" in words
+
+
+@pytest.mark.parametrize("networks", [1, 2, 3])
+def test_a_grid_of_few_networks_fills_the_width(tmp_path, networks):
+    request = dataclasses.replace(
+        small(tmp_path, networks=networks, images=1, windows="8,8,16"),
+        figure={"columns": "networks", "width": "double", "look": "paper", "notes": False},
+    )
+    run_grid(request, tmp_path / "out", jobs=1)
+    plan = make_plan(request, device="cpu", threads=1)
+    rows = GridRows(plan, GridFolder(tmp_path / "out"))
+    figure = draw_page(rows, comparison_warnings(rows), pages(plan)[0])
+    boxes = [axes.get_position() for axes in figure.axes if axes.get_images()]
+    assert max(box.x1 for box in boxes) - min(box.x0 for box in boxes) > 0.95
+    assert not small_texts(figure, LEAST_POINTS) and not cut_texts(figure)
+    maps = [axes for axes in figure.axes if any(image.get_array().ndim == 2 for image in axes.get_images())]
+    assert len(maps) == networks and all(len(axes.get_images()) == 2 for axes in maps)  # in red over the image

@@ -53,7 +53,8 @@ def kernels_share(call: Callable[[], object], device: torch.device) -> float | N
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
         call()
         torch.cuda.synchronize(device)
-    kernels = sum(event.self_device_time_total for event in profile.key_averages())
+    events = profile.key_averages()
+    kernels = sum(getattr(event, "self_device_time_total", 0.0) for event in events)
     return kernels / 1e6 / wall
 
 

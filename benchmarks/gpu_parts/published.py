@@ -75,9 +75,9 @@ def faig_gradients(
     sums = {name: torch.zeros_like(end[name]) for name in kernels}
     for step in range(run):
         alpha = step / steps
-        network = build()
+        network = build().to(lr.device)
         network.load_state_dict({k: alpha * start[k] + (1 - alpha) * end[k] for k in end}, strict=True)
-        network = network.to(lr.device).eval()
+        network.eval()
         network.zero_grad()
         F.mse_loss(network(lr), gt, reduction="sum").backward()
         for name, parameter in network.named_parameters():
@@ -95,9 +95,8 @@ def csm_of_tap(
     build: Any, weights: dict[str, torch.Tensor], tap: str, lr: torch.Tensor, gt: torch.Tensor, channels: Sequence[int]
 ) -> Any:
     """Saliency sums (C,) and PSNR by channel at a module: the network built anew, then one whole forward a channel."""
-    network = build()
+    network = build().to(lr.device).eval()
     network.load_state_dict(weights, strict=True)
-    network = network.to(lr.device).eval()
     part, kept = network.get_submodule(tap), {}
 
     def keep(module: Any, args: Any, output: torch.Tensor) -> None:

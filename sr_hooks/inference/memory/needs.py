@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import Iterator
 from itertools import chain
@@ -11,6 +12,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import nn
 
+from sr_hooks.core.torch_errors import is_out_of_memory
 from sr_hooks.inference.memory.available import available_memory
 from sr_hooks.networks.network import Network
 from sr_hooks.networks.probing.trial_inputs import trial_input
@@ -18,7 +20,7 @@ from sr_hooks.networks.probing.trial_inputs import trial_input
 __all__ = ["bytes_of_gradient", "samples_that_fit"]
 
 _log = logging.getLogger("sr_hooks")
-_SIDE = 32  # of the image on which a need is measured, in pixels
+_SIDES = (32, 16, 8)  # of the image on which a need is measured, in pixels: the first for which there is memory
 _USED = 0.7  # of the memory that is free; the rest is for what convolutions and other programs take meanwhile
 _TRANSIENT = 3  # tensors as large as the largest saved one, which a backward has at once beside what was saved
 _measured: WeakKeyDictionary[nn.Module, dict[tuple[Any, ...], float | None]] = WeakKeyDictionary()
@@ -42,12 +44,20 @@ def bytes_of_gradient(network: Network, shape: tuple[int, ...]) -> float | None:
     Counted are the tensors that autograd saves, which is the same on every device.
     """
     height, width = shape[-2:]
-    corner = (*shape[:-2], min(height, _SIDE), min(width, _SIDE))
     known = _measured.setdefault(network.module, {})
-    key = (corner, network.dtype, network.device.type, torch.is_autocast_enabled())
-    if key not in known:
-        known[key] = _measure(network, corner)
-    per_pixel = known[key]
+    key = (shape[:-2], network.dtype, network.device.type, torch.is_autocast_enabled())
+    for side in _SIDES:
+        if key in known:
+            break
+        try:
+            known[key] = _measure(network, (*shape[:-2], min(height, side), min(width, side)))
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+        else:
+            break
+        gc.collect()  # not within the except, whose error holds the frames
+    per_pixel = known.get(key)
     return None if per_pixel is None else per_pixel * height * width
 
 
@@ -71,6 +81,8 @@ def _measure(network: Network, corner: tuple[int, ...]) -> float | None:
     try:
         output = network.differentiate(run)
     except Exception as error:  # what fails here fails in the analysis too, which says why
+        if is_out_of_memory(error):
+            raise
         _log.debug("the memory that %s needs is not known: %s", network.name, error)
         return None
     sizes = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in saved}

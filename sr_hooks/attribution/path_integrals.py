@@ -10,7 +10,15 @@ import torch
 
 from sr_hooks.attribution.image_paths import ImagePath, path_lengths, time_at
 from sr_hooks.attribution.input_gradients import Facts, Gradients, Tally
-from sr_hooks.attribution.quadrature import Bisection, Evidence, integral_of, terms_of
+from sr_hooks.attribution.quadrature import (
+    ENOUGH_TO_LEAVE_OUT,
+    Bisection,
+    Evidence,
+    error_of_steps,
+    integral_of,
+    left_out,
+    terms_of,
+)
 from sr_hooks.images.windows import Box
 from sr_hooks.inference.calibration import ExecutionPlan, to_cpu
 from sr_hooks.networks.network import Network
@@ -82,7 +90,7 @@ class PathIntegral:
         attribution: (1,C,h,w) float32.
         positions: of the nodes, ascending.
         change: the objective at the path's end, less that at its start.
-        error: estimated relative L2 error, see `Bisection`; None without an estimate.
+        error: estimated relative L2 error, see `Bisection` and `error_of_steps`; None without an estimate.
         tally: what was met at the nodes.
         at_image: the output (1,C,H,W) for the image itself, as far as it was computed; None if the path ends elsewhere.
         nodes: gives the nodes with their points and gradients.
@@ -190,22 +198,39 @@ class _Taken:
         return [self._nodes[position] for position in sorted(self._nodes)]
 
     def answer(self, rule: Bisection, at_image: torch.Tensor | None) -> PathIntegral:
-        return answer_of(self._sum(), rule, self._facts, at_image, self._sorted)
+        total, error = self._sum(), None
+        if has_steps(rule):
+            error = error_of_steps(
+                [float((total - self._without(kept)).norm()) for kept in left_out(rule.positions)], float(total.norm())
+            )
+        return answer_of(total, rule, error, self._facts, at_image, self._sorted)
+
+    def _without(self, positions: Sequence[float]) -> torch.Tensor:
+        """The integral of some of the nodes."""
+        nodes = [self._nodes[position] for position in positions]
+        return integral_of([node.gradient for node in nodes], [node.point for node in nodes]).float()
 
 
 def answer_of(
     attribution: torch.Tensor,
     rule: Bisection,
+    error: float | None,
     facts: Mapping[float, Facts],
     at_image: torch.Tensor | None,
     nodes: Callable[[], list[Node]],
 ) -> PathIntegral:
-    """The answer of a rule that is done, from what was met at its positions."""
+    """The answer of a rule that is done, from what was met at its positions; `error` is the rule's own where None."""
     tally = Tally()
     for position in rule.positions:
         tally.add(facts[position])
     change = facts[rule.positions[-1]].value - facts[rule.positions[0]].value
-    return PathIntegral(attribution, rule.positions, change, rule.error, tally, at_image, nodes)
+    stated = rule.error if error is None else error
+    return PathIntegral(attribution, rule.positions, change, stated, tally, at_image, nodes)
+
+
+def has_steps(rule: Bisection) -> bool:
+    """Whether the error of a rule's integral is that of a fixed number of nodes, see `error_of_steps`."""
+    return rule.steps is not None and len(rule.positions) >= ENOUGH_TO_LEAVE_OUT
 
 
 def is_image(point: torch.Tensor, image: torch.Tensor, box: Box | None) -> bool:

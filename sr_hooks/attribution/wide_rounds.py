@@ -11,14 +11,19 @@ from typing import TypeVar
 import torch
 
 from sr_hooks.attribution.input_gradients import Facts, Samples
-from sr_hooks.attribution.path_integrals import Integrand, Key, Node, PathIntegral, SmallRounds, answer_of
+from sr_hooks.attribution.path_integrals import Integrand, Key, Node, PathIntegral, SmallRounds, answer_of, has_steps
 from sr_hooks.attribution.quadrature import (
     MOST,
     START,
     Bisection,
+    Endless,
+    LatestSize,
+    Scalars,
+    error_of_steps,
     integral_of,
     intervals,
     lattice,
+    left_out,
     positions_ahead,
     terms_of,
 )
@@ -72,40 +77,6 @@ class WideRounds:
         return SmallRounds().integrals(integrand) if tried.ran_out else tried.result()
 
 
-class _Scalars:
-    """The evidence of one integral, as far as it has come to the host."""
-
-    def __init__(self) -> None:
-        self.terms: dict[tuple[float, float], float] = {}
-        self.sizes: dict[tuple[float, ...], float] = {}
-
-    def term(self, start: float, end: float) -> float:
-        return self.terms[start, end]
-
-    def size(self, positions: Sequence[float]) -> float:
-        return self.sizes[tuple(positions)]
-
-
-class _Endless(_Scalars):
-    """The same for a rule that does not stop by its tolerance; it notes which sums' sizes the rule may ask for."""
-
-    def __init__(self, evidence: _Scalars) -> None:
-        self.terms, self.sizes = evidence.terms, {}
-
-    def size(self, positions: Sequence[float]) -> float:
-        return self.sizes.setdefault(tuple(positions), 0.0)
-
-
-class _Latest(_Scalars):
-    """The same for a rule that goes on without a new round: the size of a sum is the latest one that is known."""
-
-    def __init__(self, evidence: _Scalars) -> None:
-        self.terms, self.sizes = evidence.terms, evidence.sizes
-
-    def size(self, positions: Sequence[float]) -> float:
-        return self.sizes[max(self.sizes, key=len)]
-
-
 class _Board:
     """All integrals of one integrand: their rules, and all that is computed for them so far."""
 
@@ -113,7 +84,7 @@ class _Board:
         self.integrand = integrand
         self.images = to_device(integrand.images, integrand.gradients.network.device)
         self.times = integrand.times(self.images)
-        self.evidence = {key: _Scalars() for key in integrand.keys}
+        self.evidence = {key: Scalars() for key in integrand.keys}
         self.rules = {key: integrand.rule(self.evidence[key]) for key in integrand.keys}
         self.store = _Store()
         self.outputs: dict[int, torch.Tensor] = {}
@@ -143,7 +114,7 @@ class _Board:
 
     def _finish(self, key: Key) -> None:
         """Let a rule go on among the positions that are known."""
-        rule, known = self.rules[key].with_evidence(_Latest(self.evidence[key])), self.store.facts[key]
+        rule, known = self.rules[key].with_evidence(LatestSize(self.evidence[key])), self.store.facts[key]
         while wanted := rule.request(known):
             rule.take(wanted)
         self.rules[key] = rule.with_evidence(self.evidence[key])
@@ -195,7 +166,7 @@ class _Board:
             return
         wanted: list[tuple[Key, tuple[float, ...]]] = []
         for key in keys:
-            trial = _Endless(self.evidence[key])
+            trial = Endless(self.evidence[key])
             self._follow(self.rules[key].with_evidence(trial), self.store.facts[key])
             wanted += [(key, positions) for positions in trial.sizes if positions not in self.evidence[key].sizes]
         if not wanted:
@@ -211,17 +182,30 @@ class _Board:
         """All that goes to the host in the end, in one copy."""
         sums = self.store.sums([(key, rule.positions) for key, rule in self.rules.items()])
         keys = [key for group, _ in sums for key, _ in group]
-        sent = [total for _, total in sums] + list(self.outputs.values())
+        sent = [total for _, total in sums] + [self._changes(sums)] + list(self.outputs.values())
         flat = to_cpu(torch.cat([tensor.flatten() for tensor in sent]))[0]
         parts = [part.view(like.shape) for part, like in zip(flat.split([t.numel() for t in sent]), sent, strict=True)]
-        at_images = dict(zip(self.outputs, parts[len(sums) :], strict=True))
+        at_images = dict(zip(self.outputs, parts[len(sums) + 1 :], strict=True))
+        changes = parts[len(sums)].tolist() or [None] * len(keys)
         answers = {}
-        for key, attribution in zip(keys, torch.cat(parts[: len(sums)]).split(1), strict=True):
+        for key, attribution, change in zip(keys, torch.cat(parts[: len(sums)]).split(1), changes, strict=True):
             rule, evidence = self.rules[key], self.evidence[key]
-            evidence.sizes.setdefault(rule.positions, float(attribution.double().norm()))
+            size = evidence.sizes.setdefault(rule.positions, float(attribution.double().norm()))
+            error = None if change is None else error_of_steps(change, size)
             nodes = partial(self.store.nodes, key, rule.positions)
-            answers[key] = answer_of(attribution, rule, self.store.facts[key], at_images.get(key[0]), nodes)
+            answers[key] = answer_of(attribution, rule, error, self.store.facts[key], at_images.get(key[0]), nodes)
         return {key: answers[key] for key in self.rules}
+
+    def _changes(self, sums: Sequence[tuple[Sequence[tuple[Key, tuple[float, ...]]], torch.Tensor]]) -> torch.Tensor:
+        """(M,2): what leaving out each half of the nodes changes of M sums; (0,2) where the rules state the errors."""
+        if not all(map(has_steps, self.rules.values())):
+            return torch.empty(0, 2, device=self.images.device)
+        rows = []
+        for group, total in sums:
+            halves = [[(key, left_out(positions)[half]) for key, positions in group] for half in (0, 1)]
+            without = [torch.cat([part for _, part in self.store.sums(half)]) for half in halves]
+            rows.append(torch.stack([(total - part).flatten(1).norm(dim=1) for part in without], dim=1))
+        return torch.cat(rows)
 
 
 class _Store:

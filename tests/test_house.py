@@ -43,7 +43,7 @@ HEAVY = {
     "tensorboard",
     "torchvision",
     "uvicorn",
-} | {"pytorch_lightning", "transformers"}
+} | {"diffusers", "pytorch_lightning", "transformers"}
 MAY_IMPORT = {"adapters/mmagic.py": {"mmengine"}, "adapters/lightning.py": {"lightning", "pytorch_lightning"}}
 """The modules that mmengine's configs and Lightning's users name; nobody imports them who has no such package."""
 

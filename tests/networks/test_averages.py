@@ -58,6 +58,13 @@ def of_ema_pytorch_alone(module):
     return package.EMA(module, beta=0.9, include_online_model=False)
 
 
+def of_diffusers(module):
+    package = pytest.importorskip("diffusers.training_utils", reason="diffusers is not installed here")
+    average = package.EMAModel(module.parameters(), decay=0.9, model_cls=Configured, model_config={"scale": 2})
+    average.step(module.parameters())
+    return average
+
+
 def of_timm(name):
     return lambda module: getattr(pytest.importorskip("timm.utils"), name)(module, decay=0.9)
 
@@ -71,6 +78,7 @@ AVERAGES = {
     "timm ModelEmaV2": of_timm("ModelEmaV2"),
     "timm ModelEmaV3": of_timm("ModelEmaV3"),
     "EMAModel with its class (stand-in)": lambda m: EMAModel(m.parameters(), Configured, {"scale": 2}),
+    "diffusers EMAModel": of_diffusers,
     "compiled": lambda module: of_torch(torch.compile(module, backend="eager")),
 }
 
@@ -129,3 +137,19 @@ def test_a_network_with_a_part_called_module_is_no_average() -> None:
 
     holder = Holder()
     assert Network(holder).module is holder
+
+
+def test_diffusers_own_average_beside_its_network() -> None:
+    package = pytest.importorskip("diffusers.training_utils", reason="diffusers is not installed here")
+    module = Tiny()
+    average = package.EMAModel(module.parameters(), decay=0.5)
+    with pytest.raises(NetworkError, match="holds the average of parameters without a network"):
+        Network(average)
+    inside = unwrap(average, like=module)
+    with torch.no_grad():
+        module.head.weight.add_(1)
+    average.step(module.parameters())
+    average.step(module.parameters())
+    copied = Tiny()
+    average.copy_to(copied.parameters())
+    assert Network(inside).sha256() == Network(copied).sha256() != Network(module).sha256()

@@ -32,6 +32,8 @@ ARRAY_GLOBALS: dict[str, Any] = {
 class _Arrays(pickle.Unpickler):
     """Reads containers, texts, numbers and arrays, and refuses every other class and function."""
 
+    has_arrays = False
+
     def find_class(self, module: str, name: str) -> Any:
         allowed = {**ARRAY_GLOBALS, "collections.OrderedDict": OrderedDict, "_codecs.encode": _latin}
         value = allowed.get(f"{module}.{name}")
@@ -41,6 +43,7 @@ class _Arrays(pickle.Unpickler):
             value = _scalar if name == "scalar" else _from_buffer
         if value is None:
             raise pickle.UnpicklingError(f"GLOBAL {module}.{name} was not an allowed global")
+        self.has_arrays = True
         return value
 
 
@@ -63,12 +66,16 @@ def load_pickled_arrays(path: Path) -> Any:
         pickle.UnpicklingError: it holds something else.
     """
     with path.open("rb") as file:
+        reader = _Arrays(file)
         try:
-            return _Arrays(file).load()
+            content = reader.load()
         except pickle.UnpicklingError:
             raise
         except Exception as error:
             raise pickle.UnpicklingError(str(error)) from None
+    if not reader.has_arrays:
+        raise pickle.UnpicklingError("no arrays")
+    return content
 
 
 def read_archive(path: Path) -> dict[str, torch.Tensor]:

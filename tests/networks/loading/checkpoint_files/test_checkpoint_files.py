@@ -134,6 +134,32 @@ def test_adapter_config_beside_the_file(image: torch.Tensor, tmp_path: Path) -> 
     assert "LoRA folded into plain weights" in network.describe()["weights_remarks"]
 
 
+@pytest.mark.parametrize("rslora", [False, True])
+def test_a_checkpoint_of_peft_itself(rslora: bool, image: torch.Tensor, tmp_path: Path) -> None:
+    """The adapted network of peft, saved whole, loads as what peft's own merge gives."""
+    peft = pytest.importorskip("peft", reason="peft is not installed here")
+    torch.manual_seed(4)
+    settings = peft.LoraConfig(r=2, lora_alpha=6, use_rslora=rslora, target_modules=["conv_first", "body.0.conv1"])
+    module = files.network()
+    targets = [name for name, part in module.named_modules() if isinstance(part, torch.nn.Conv2d)][:2]
+    settings.target_modules = set(targets)
+    adapted = peft.get_peft_model(module, settings)
+    with torch.no_grad():
+        for name, value in adapted.named_parameters():
+            if "lora_B" in name:
+                value.copy_(torch.randn_like(value) * 0.1)
+    torch.save(adapted.state_dict(), tmp_path / "net.pth")
+    adapted.save_pretrained(tmp_path)
+    network = Network.from_import(CLASS, files.ARGUMENTS, weights=tmp_path / "net.pth")
+    merged = adapted.merge_and_unload()
+    with torch.no_grad():
+        expected = merged(image)
+    assert float((output(network, image) - expected).abs().max()) <= 1e-6 * float(expected.abs().max())
+    assert "LoRA folded into plain weights" in network.describe()["weights_remarks"]
+    with pytest.raises(CheckpointError):
+        Network.from_import(CLASS, files.ARGUMENTS, weights=tmp_path / "adapter_model.safetensors")
+
+
 STATE_OLD = {"weights_key": "state", "weights_prefix": "old."}
 CHOICES = {
     "a key": ({"weights_key": "params"}, ["--weights-key", "params"], "::params"),

@@ -146,10 +146,10 @@ def test_diffusers_own_average_beside_its_network() -> None:
     with pytest.raises(NetworkError, match="holds the average of parameters without a network"):
         Network(average)
     inside = unwrap(average, like=module)
-    with torch.no_grad():
-        module.head.weight.add_(1)
-    average.step(module.parameters())
-    average.step(module.parameters())
+    for _ in range(3):
+        with torch.no_grad():
+            module.head.weight.add_(1)
+        average.step(module.parameters())
     copied = Tiny()
     average.copy_to(copied.parameters())
     assert Network(inside).sha256() == Network(copied).sha256() != Network(module).sha256()

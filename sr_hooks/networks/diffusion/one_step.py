@@ -40,7 +40,7 @@ class OneStepDiffusion(nn.Module):
         prompt_embedding: (1, tokens, features), for a denoiser that takes one; it is the same for every image.
         scale: output pixels per input pixel, at least 1.
         noise: standard deviation of the fixed noise in the latent. 0 is none (OSEDiff, S3Diff); ResShift has
-            kappa * sqrt(eta_T). "schedule" is the scheduler's at `timestep`: sqrt(a) of the latent, sqrt(1 - a) of noise.
+            kappa * sqrt(eta_T). "schedule" takes sqrt(a) of the latent and sqrt(1 - a) of the noise.
         seed: of the noise.
         conditioned: whether the latent of the enlarged image goes into the denoiser a second time, behind z_t, in the
             channels (ResShift, StableSR-like UNets).

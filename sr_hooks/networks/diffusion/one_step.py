@@ -108,7 +108,8 @@ class OneStepDiffusion(nn.Module):
         encoded = self.vae.encode(image)  # type: ignore[operator]
         latent = encoded.latent_dist.mode() if hasattr(encoded, "latent_dist") else encoded.latents
         shift, factor = self._scaling()
-        return (latent - shift) * factor
+        normalised: torch.Tensor = (latent - shift) * factor
+        return normalised
 
     def _decoded(self, latent: torch.Tensor) -> torch.Tensor:
         shift, factor = self._scaling()

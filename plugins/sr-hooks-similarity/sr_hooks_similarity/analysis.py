@@ -1,0 +1,145 @@
+"""The analysis: layers against layers, with the excess over controls and its interval over halves of the patches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+import sr_hooks
+from sr_hooks.analyses import Watcher, other_network
+from sr_hooks.core import generator, progress_bar
+from sr_hooks.errors import NetworkError, OptionError
+from sr_hooks.hooks import parse_layers, resolve
+from sr_hooks.images import cut_patches, sha256_of
+from sr_hooks.inference import prepare_input
+from sr_hooks_similarity.features import shuffled
+from sr_hooks_similarity.measures import AffinityMeasure, CkaMeasure, Matrices, Measure
+from sr_hooks_similarity.words import verdict_of
+
+__all__ = ["Similarity", "SimilarityOptions", "SimilarityWatcher"]
+
+_LEAST = 8  # patches: halves of four, the fewest that the unbiased estimator takes
+
+
+@dataclass(frozen=True)
+class SimilarityOptions:
+    """Options of the similarity of layers."""
+
+    layers: Any = sr_hooks.option("all", "taps, patterns such as body.*, auto (the deep feature), or all convolutions")
+    other: Any = sr_hooks.option(
+        None, "the network to compare with: a weights file of the same architecture, or another model; by default the "
+        "network itself", checked=False,
+    )  # fmt: skip
+    other_layers: Any = sr_hooks.option(None, "layers of the other network; by default those of the first")
+    measure: Literal["cka", "affinity"] = sr_hooks.option(
+        "cka", "cka: over patches, up to rotation and scale; affinity: which places of a patch are alike"
+    )
+    patch: int = sr_hooks.option(32, "side of a patch in input pixels", at_least=1)
+    patches: int = sr_hooks.option(64, "patches, at most; they do not overlap", at_least=_LEAST, at_most=100_000)
+    halves: int = sr_hooks.option(50, "random halves of the patches, for the interval", at_least=10, at_most=100_000)
+    batch: int = sr_hooks.option(8, "patches that go through at once, at most", at_least=1)
+    memory: float = sr_hooks.option(1.5, "gigabytes for held features; what does not fit is computed again")
+    seed: int = sr_hooks.option(0, "of patches, shuffled weights, orders and halves", at_least=0)
+
+
+class SimilarityWatcher(Watcher):
+    """Compares with the network as it was before the first watched step, unless the block names another one."""
+
+    def check(self, network: sr_hooks.Network) -> None:
+        super().check(network)
+        if self.options.other is None:
+            start = network.with_module(self.context.make_network())
+            start.name = f"{network.name} before this run"
+            self.options = replace(self.options, other=start)
+        elif isinstance(self.options.other, str):
+            beside = self.context.base / self.options.other
+            self.options = replace(self.options, other=str(beside) if beside.is_file() else self.options.other)
+
+
+class Similarity(sr_hooks.Analysis[SimilarityOptions]):
+    """Which layers hold the same features, beyond what untrained layers and the pixels themselves share?
+
+    Arrays, for L layers and M of the other network: `similarity`, `excess`, `excess_low`, `excess_high` (L,M), and the
+    controls `random`, `pixels`, `permuted` (L,M).
+    """
+
+    name = "similarity"
+    options_type = SimilarityOptions
+    together = True
+    watcher_type = SimilarityWatcher
+    watch_images = 8
+
+    @torch.no_grad()
+    def run(self, network: sr_hooks.Network, images: Any, options: SimilarityOptions) -> sr_hooks.Result:
+        several = prepare_input(network, images, clips=False).images
+        patches = cut_patches(several, options.patch, options.patches, options.seed, "the image")
+        if len(patches) < _LEAST:
+            raise OptionError(
+                f"the images hold {len(patches)} patches of {options.patch}x{options.patch} pixels, and {_LEAST} are "
+                "needed: give more or larger images, or a smaller patch"
+            )
+        other = network if options.other is None else other_network(options.other, network)
+        if other.channels != network.channels:
+            raise NetworkError(f"{other.name} takes {other.channels} channels, and {network.name} {network.channels}")
+        taps = [_taps(network, options.layers, patches)]
+        taps.append(_taps(other, options.layers if options.other_layers is None else options.other_layers, patches))
+        networks = [network, other, shuffled(other, options.seed)]
+        kind = CkaMeasure if options.measure == "cka" else AffinityMeasure
+        with other.prepared(), progress_bar("similarity", 3 * len(patches), unit="patches") as bar:
+            measure: Measure = kind(networks, [*taps, taps[1]], patches, options, bar)
+        rng = generator(options.seed, "halves")
+        whole = measure.on(np.arange(len(patches)), rng)
+        halves = np.stack(
+            [measure.on(rng.permutation(len(patches))[: len(patches) // 2], rng).excess for _ in range(options.halves)]
+        )
+        return _result(network, other, options.other is None, taps, whole, halves, patches, options)
+
+    @classmethod
+    def figure(cls, result: sr_hooks.Result) -> Any:
+        from sr_hooks_similarity.figure import similarity_figure
+
+        return similarity_figure(result)
+
+
+def _taps(network: sr_hooks.Network, layers: Any, patches: torch.Tensor) -> list[str]:
+    first = patches[:1].to(network.device)
+    return [str(tap) for tap in resolve(network.module, parse_layers(layers), lambda: network(first))]
+
+
+def _result(
+    network: sr_hooks.Network,
+    other: sr_hooks.Network,
+    alone: bool,
+    taps: list[list[str]],
+    whole: Matrices,
+    halves: np.ndarray,
+    patches: torch.Tensor,
+    options: SimilarityOptions,
+) -> sr_hooks.Result:
+    low, high = np.quantile(halves, [0.025, 0.975], axis=0)
+    names = ("similarity", "random", "pixels", "permuted")
+    arrays = {name: getattr(whole, name) for name in names}
+    arrays |= {"excess": whole.excess, "excess_low": low, "excess_high": high}
+    scalars: dict[str, Any] = {
+        "layers": taps[0],
+        "other_layers": taps[1],
+        "alone": alone,
+        "measure": options.measure,
+        "patches": len(patches),
+    }
+    if taps[0] == taps[1]:
+        keys = ("similarity", "random", "pixels", "excess", "excess_low", "excess_high")
+        scalars["same_layer"] = [
+            {"layer": tap, **{key: float(arrays[key][i, i]) for key in keys}} for i, tap in enumerate(taps[0])
+        ]
+        scalars["mean_excess"] = float(np.nanmean(np.diag(whole.excess)))
+        scalars["mean_similarity"] = float(np.nanmean(np.diag(whole.similarity)))
+    provenance = {"seed": options.seed, "patches_sha256": sha256_of(patches)}
+    if not alone:
+        provenance["other"] = other.describe()
+    return sr_hooks.Result(
+        "similarity", arrays, scalars, provenance, verdict_of(scalars, arrays, network.name, other.name)
+    )

@@ -13,12 +13,16 @@ import argparse
 import json
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
 
 import sr_hooks
+from sr_hooks.attribution.objectives import GradientMagnitude
+from sr_hooks.attribution.receptive_field.cone import Cone
+from sr_hooks.attribution.receptive_field.proved_cones import WindowCones
+from sr_hooks.images.windows import Window
 
 STEPS = 17
 EDSR = {"num_in_ch": 3, "num_out_ch": 3, "num_feat": 64, "num_block": 16, "upscale": 4}
@@ -120,10 +124,63 @@ def by_network(repeats: int) -> dict[str, object]:
     }
 
 
+SWINIR = {
+    "upscale": 4, "img_size": 64, "window_size": 8, "depths": [6] * 4, "embed_dim": 60, "num_heads": [6] * 4,
+    "mlp_ratio": 2, "upsampler": "pixelshuffledirect",
+}  # fmt: skip
+HAT = {
+    "upscale": 4, "img_size": 64, "window_size": 16, "depths": [6] * 6, "embed_dim": 144, "num_heads": [6] * 6,
+    "mlp_ratio": 2, "compress_ratio": 24, "squeeze_factor": 24, "upsampler": "pixelshuffle",
+}  # fmt: skip
+
+
+def by_attention(repeats: int) -> dict[str, object]:
+    """Two sizes of which the receptive field is a part."""
+    network = sr_hooks.Network.from_basicsr("SwinIR", SWINIR)
+    for side in (256, 512):
+        lam(network, picture(side), steps=2)
+    cases = {side: lambda side=side: lam(network, picture(side), steps=5) for side in (256, 512)}
+    seconds: dict[int, list[float]] = {side: [] for side in cases}
+    for _ in range(repeats):
+        for side, run in cases.items():
+            start = time.process_time()
+            run()
+            seconds[side].append(time.process_time() - start)
+    middle = {side: statistics.median(each) for side, each in seconds.items()}
+    return {
+        "table": "LR side, SwinIR light x4, 5 gradients",
+        "s": {side: round(value, 2) for side, value in middle.items()},
+        "512 over 256": round(middle[512] / middle[256], 2),
+    }
+
+
+def by_work() -> Iterator[dict[str, object]]:
+    """Multiply-accumulates of a window's cone, of the largest networks too: nothing is run."""
+    from spandrel.architectures.HAT import HAT as Hat
+
+    for name, network in (
+        ("SwinIR light", sr_hooks.Network.from_basicsr("SwinIR", SWINIR)),
+        ("HAT-S", sr_hooks.Network(Hat(**HAT))),
+    ):
+        work, share, stops_at = {}, {}, ""
+        network.module.eval()
+        for side in (64, 256, 512):
+            window = Window(2 * side - 8, 2 * side - 8, 16, 16)
+            cone = WindowCones(network, GradientMagnitude(), [window], (3, side, side)).cone((0,), 1)
+            whole = Cone(cone.trace, [0])
+            work[side], share[side], stops_at = cone.work, round(cone.work / whole.work, 3), cone.barrier
+        yield {
+            "table": f"LR side, {name} x4, work of a window's cone",
+            "share of the whole network": share,
+            "512 over 256": round(work[512] / work[256], 2),
+            "stops at": stops_at or None,
+        }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--only", choices=["image", "gradients", "windows", "network"])
+    parser.add_argument("--only", choices=["image", "gradients", "windows", "network", "attention", "work"])
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     tables = {
@@ -134,6 +191,8 @@ def main() -> None:
         "gradients": lambda: [by_gradients(arguments.repeats)],
         "windows": lambda: [by_windows(arguments.repeats)],
         "network": lambda: [by_network(arguments.repeats)],
+        "attention": lambda: [by_attention(arguments.repeats)],
+        "work": by_work,
     }
     for name, make in tables.items():
         if arguments.only in (None, name):

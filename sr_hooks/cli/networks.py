@@ -56,6 +56,13 @@ def add_network_flags(command: argparse.ArgumentParser, *, positional: bool = Fa
     group.add_argument("--multiple", type=int, help="pad input sizes to a multiple (default: inferred)")
     group.add_argument("--frames", type=int, help="of a network over clips, to be tried on (default: inferred)")
     group.add_argument("--minimum", type=int, help="pad inputs to at least this side (default: inferred)")
+    group.add_argument("--channels", type=int, help="of the input: 1, 3, 6 for a stereo pair, ... (default: inferred)")
+    group.add_argument(
+        "--bands",
+        type=_bands,
+        metavar="R,G,B",
+        help="of more than 3 channels, those that pictures show (default: 0,1,2)",
+    )
     group.add_argument("--output", type=_selector, help="which of several outputs is the image: an index or a key")
     group.add_argument("--forward", metavar="YAML", help="arguments of forward beside the image, e.g. '{sigma: 0.1}'")
     add_device_flag(group)
@@ -104,6 +111,13 @@ def _selector(text: str) -> int | str:
     return int(text) if text.lstrip("-").isdigit() else text
 
 
+def _bands(text: str) -> tuple[int, ...]:
+    parts = text.split(",")
+    if len(parts) != 3 or not all(part.strip().isdigit() for part in parts):
+        raise argparse.ArgumentTypeError(f"{text!r} is no choice of bands: give three numbers from 0, such as 7,3,1")
+    return tuple(map(int, parts))
+
+
 def load_network(arguments: argparse.Namespace) -> Network:
     """The network that the flags of `add_network_flags` name, on its device.
 
@@ -114,7 +128,7 @@ def load_network(arguments: argparse.Namespace) -> Network:
 
     device = device_of(arguments.device)
     built_with = mapping_of(arguments.arguments, "--arguments", "'{num_feat: 64, upscale: 2}'")
-    names = ("scale", "input_range", "multiple", "frames", "minimum", "output")
+    names = ("scale", "input_range", "multiple", "frames", "minimum", "output", "channels", "bands")
     facts = {name: value for name in names if (value := getattr(arguments, name)) is not None}
     if arguments.forward:
         facts["forward"] = mapping_of(arguments.forward, "--forward", "'{sigma: 0.1}'")

@@ -175,7 +175,8 @@ def make_lr(
     if isinstance(hr, torch.Tensor) and hr.ndim == 5:
         options = {"scale": scale, "seed": seed, "first": first * hr.shape[1], "clip": clip, "quantise": quantise}
         return by_frames(lambda frames: make_lr(frames, chain, **options), hr)  # type: ignore[arg-type]
-    batch = as_batch(hr, what="the HR image")
+    bands = hr.shape[-3] if isinstance(hr, torch.Tensor) and hr.ndim > 2 else None  # the network's own number
+    batch = as_batch(hr, what="the HR image", bands=bands)
     if seed < 0 or first < 0:
         raise OptionError(f"seed {seed}, first {first}: both must be 0 or more")
     size = (math.floor(batch.shape[-2] / scale), math.floor(batch.shape[-1] / scale))

@@ -181,15 +181,21 @@ def _examination(network: Network) -> _Examination:
         photo if photo.shape[-1] == hr else _top_left(path, hr)
         for photo, path in zip(photos, photographs(), strict=True)
     ]
-    if network.channels == 1:
-        photos = [photo.mean(dim=1, keepdim=True) for photo in photos]
-    elif network.channels != 3:
-        raise NetworkError(
-            f"{network.name} takes {network.channels} channels, and an image has 1 or 3: give a function that makes "
-            "them of it, Network(module, forward=lambda module, image: module(...))"
-        )
+    photos = [_with_channels(photo, network.channels) for photo in photos]
     lr = photos[1] if network.scale == 1 else downsample(photos[1], network.scale)
     return _Examination(network, lr, photos)
+
+
+def _with_channels(photo: torch.Tensor, channels: int) -> torch.Tensor:
+    """A photograph as a network takes it: grey, a stereo pair whose right view is moved, or bands of mixed colours."""
+    if channels == 1:
+        return photo.mean(dim=1, keepdim=True)
+    if channels == 6:
+        return torch.cat([photo, photo.roll(2, dims=-1)], dim=1)
+    if channels == 3:
+        return photo
+    shares = torch.linspace(0, 1, channels).view(1, channels, 1, 1)
+    return (1 - shares) * photo[:, :1] + shares * photo[:, 2:]
 
 
 def _top_left(path: Any, side: int) -> torch.Tensor:

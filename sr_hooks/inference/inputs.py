@@ -193,18 +193,18 @@ def _read(network: Network, images: Any, what: str, *, one_batch: bool, clips: b
             "says that a module takes clips"
         )
     if noisy:
-        return list(_noisy_batch(images, what).split(1))
+        return list(_noisy_batch(images, what, network.channels).split(1))
     if network.channels not in (1, 3):
         several = list(images) if isinstance(images, (list, tuple)) else [images]
         return [part for image in several for part in as_batch(image, what=what, bands=network.channels).split(1)]
     return list(as_batch(images, what=what).split(1)) if one_batch else single_images(images, what)
 
 
-def _noisy_batch(image: Any, what: str) -> torch.Tensor:
+def _noisy_batch(image: Any, what: str, bands: int | None = None) -> torch.Tensor:
     """(N,C,h,w) float32, checked like any image but for its range."""
     if not isinstance(image, torch.Tensor) or not image.is_floating_point():
-        return as_batch(image, what=what)
-    as_batch(torch.nan_to_num(image, -1.0, -1.0, -1.0).clamp(0, 1), what=what)  # shape and channels
+        return as_batch(image, what=what, bands=bands)
+    as_batch(torch.nan_to_num(image, -1.0, -1.0, -1.0).clamp(0, 1), what=what, bands=bands)  # shape and channels
     broken = int((~torch.isfinite(image)).sum())
     if broken:
         raise ImageError(f"{what} has {broken} values that are NaN or infinite")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,9 @@ from torch.nn import functional as F
 
 import sr_hooks
 from sr_hooks import Network
+from sr_hooks.cli.app import main
+from sr_hooks.cli.networks import add_network_flags, load_network
+from sr_hooks.doctor import examine
 from sr_hooks.errors import ImageError, NetworkError
 from sr_hooks.figures.shrink import rgb_of, showing_bands
 
@@ -76,3 +81,27 @@ def test_pictures_show_the_chosen_bands() -> None:
 
 def _pixels(figure) -> np.ndarray:
     return np.concatenate([np.asarray(drawn.get_array()).ravel() for axes in figure.axes for drawn in axes.images])
+
+
+@pytest.mark.parametrize(("inside", "outside"), [(1, 3), (2, 2), (4, 4), (6, 6), (8, 8), (12, 4), (16, 16)])
+def test_doctor_examines_any_number_of_bands(inside: int, outside: int) -> None:
+    diagnosis = examine(Bands(inside, outside))
+    outcomes = {finding.analysis: finding for finding in diagnosis.findings}
+    assert diagnosis.facts["channels"] == inside
+    for analysis in ("taps", "lam", "ddr", *(["faig"] if inside == outside else [])):
+        assert outcomes[analysis].works, outcomes[analysis].message
+    assert outcomes["faig"].works or outcomes["faig"].explained, "an error of our own, in words"
+
+
+def test_the_command_line_takes_bands(tmp_path, capsys) -> None:
+    target = f"{__file__}:Bands"
+    flags = ["--arguments", "{inside: 8, outside: 8}", "--channels", "8", "--bands", "7,0,4", "--device", "cpu"]
+    assert main(["doctor", target, *flags]) == 0
+    assert "channels     8" in capsys.readouterr().out
+    parser = argparse.ArgumentParser()
+    add_network_flags(parser, positional=True)
+    network = load_network(parser.parse_args([target, *flags]))
+    assert (network.channels, network.bands) == (8, (7, 0, 4))
+    with pytest.raises(SystemExit):
+        parser.parse_args([target, "--bands", "1,2"])
+    assert "give three numbers from 0" in capsys.readouterr().err

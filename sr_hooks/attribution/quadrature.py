@@ -26,7 +26,7 @@ START = 5
 ROUND = 4
 MOST = 65
 _WORTH = 0.3  # an interval is bisected in a round only if its term reaches this share of the worst
-_LEFT_OUT = 0.4  # the error of an integral, as a share of what leaving out each half of its nodes changes; measured
+_LEFT_OUT = 0.44  # the error of an integral, as a share of what leaving out each half of its nodes changes; measured
 ENOUGH_TO_LEAVE_OUT = 9  # nodes; with fewer the halves say little
 _HALF = 0.35  # the term of half an interval as a share of the whole one's: of a random walk sqrt(1/8)
 

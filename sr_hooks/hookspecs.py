@@ -27,7 +27,19 @@ _COMMANDS = [
     "plugins",
 ]
 _COMMANDS += ["report", "show", "train"]
-_KEYS = ["at", "at_end", "budget", "every", "image", "images", "limit", "network", "on_error", "on_validation"]
+_KEYS = [
+    "at",
+    "at_end",
+    "background",
+    "budget",
+    "every",
+    "image",
+    "images",
+    "limit",
+    "network",
+    "on_error",
+    "on_validation",
+]
 RESERVED_NAMES = frozenset([*_COMMANDS, *_KEYS, "seed", "sinks"])
 """What no analysis may be called: commands, and keys that stand beside analyses in an option file's block."""
 

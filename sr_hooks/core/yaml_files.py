@@ -18,7 +18,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-__all__ = ["parse_yaml", "read_options", "read_yaml", "value_or_text"]
+__all__ = ["parse_yaml", "read_options", "read_yaml", "to_yaml", "value_or_text"]
 
 _LARGEST = 2**24  # bytes of a file
 _DEEPEST = 60  # levels of lists and mappings in each other
@@ -68,6 +68,12 @@ def parse_yaml(text: str, *, name: str) -> Any:
         return _load(text)
     except _UnsoundYaml as problem:
         raise OptionError(f"{name} is not sound YAML: {problem}") from None
+
+
+def to_yaml(value: Any) -> str:
+    """The text of a value of plain mappings, lists, texts and numbers, in their order; `parse_yaml` reads it back."""
+    text: str = yaml.safe_dump(value, sort_keys=False, default_flow_style=None, allow_unicode=True)
+    return text
 
 
 def value_or_text(text: str) -> Any:

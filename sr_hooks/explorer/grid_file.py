@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from sr_hooks.core.yaml_files import read_yaml
+from sr_hooks.core.yaml_files import read_yaml, to_yaml
 from sr_hooks.errors import OptionError
 from sr_hooks.explorer.scene import Question, Scene
 from sr_hooks.files.regular_files import is_file, read_bytes
@@ -56,7 +54,7 @@ def keep_window(file: Path, scene: Scene, question: Question) -> str:
     is_new = window not in windows
     if is_new:
         windows.append(window)
-        text = _HEAD + yaml.safe_dump(grid, sort_keys=False, default_flow_style=None, allow_unicode=True)
+        text = _HEAD + to_yaml(grid)
         write_file(file, lambda part: part.write_text(text, encoding="utf-8"))
     count = sum(len(image["windows"]) for image in images.values())
     done = "kept" if is_new else "was kept already"

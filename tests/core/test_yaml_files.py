@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import sr_hooks
-from sr_hooks.core.yaml_files import parse_yaml, read_options, read_yaml, value_or_text
+from sr_hooks.core.yaml_files import parse_yaml, read_options, read_yaml, to_yaml, value_or_text
 from sr_hooks.errors import NetworkError, OptionError
 
 
@@ -27,6 +27,7 @@ def test_values_are_read(tmp_path):
     (tmp_path / "some.yml").write_text("a: [1, x]\n", encoding="utf-8")
     assert read_yaml(tmp_path / "some.yml") == {"a": [1, "x"]}
     assert parse_yaml("{a: 1}", name="--arguments") == {"a": 1}
+    assert parse_yaml(to_yaml({"b": [1, "é"], "a": {"c": None}}), name="x") == {"b": [1, "é"], "a": {"c": None}}
     assert value_or_text("1.5") == 1.5 and value_or_text("{a") == "{a"
 
 

@@ -121,3 +121,12 @@ def test_the_map_has_every_folder_and_no_box_covers_another_or_leaves_the_pictur
 def test_an_arrow_is_left_out_only_where_others_lead():
     imports = {"a": ["b", "c", "d"], "b": ["c"], "c": [], "d": []}
     assert house_map.needed_arrows(imports) == [("a", "b"), ("a", "d"), ("b", "c")]
+
+
+def test_the_table_of_plugins_has_one_line_for_each():
+    """README's table and the folders of plugins/: the same names, each once, each with a question and a link."""
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| \[`([\w-]+)`\]\(plugins/([\w-]+)\) \| (.+\?) \|$", readme, re.MULTILINE)
+    assert all(name == link for name, link, _ in rows)
+    folders = sorted(path.parent.name for path in (REPOSITORY / "plugins").glob("*/pyproject.toml"))
+    assert sorted(name for name, *_ in rows) == folders

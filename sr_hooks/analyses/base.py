@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, ClassVar, Generic, TypeVar, cast
@@ -99,6 +99,14 @@ class Watcher:
     def estimate(self, forward: float) -> float:
         """Seconds that the first `due` may take, where one forward pass on the first image takes `forward`."""
         return 60 * forward * max(len(self.context.images), 1)
+
+    def install(self, network: Network) -> Iterable[Any]:
+        """Put hooks on the network in training, once before the first step, and return their handles.
+
+        The session removes the hooks however the run ends. They do not run while an analysis looks at the network.
+        Nothing protects the training from what such a hook does: it may look at tensors, and must change none.
+        """
+        return ()
 
     def wants_steps(self) -> bool:
         """Whether `before_step` and `after_step`, where overridden, are wanted at all with these options."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -31,6 +32,7 @@ class WatchContext:
         where: how messages call the block that asked for the analysis, e.g. "x.yml: sr_hooks: lam".
         rank, world_size: of this process in a distributed run.
         total_iterations: how long the run will be, where that is known.
+        log: the run's logger, for what cannot wait until a result is written.
     """
 
     images: tuple[torch.Tensor, ...]
@@ -43,6 +45,7 @@ class WatchContext:
     rank: int = 0
     world_size: int = 1
     total_iterations: int | None = None
+    log: logging.Logger = field(default_factory=lambda: logging.getLogger("sr_hooks"))
 
     def file(self, name: str | Path) -> Path:
         """Find a file that the block names: by its path, or beside the option file.

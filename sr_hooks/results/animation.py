@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,9 @@ def film(run: str | Path, out: str | Path, *, analysis: str | None = None) -> in
     """Write a GIF of a watched run, and return its number of pictures.
 
     An analysis may define a classmethod `film(results) -> list of (H,W,3) uint8`, as DDR does to show all iterations
-    on the same axes; of any other, the figures that were saved are shown one after the other.
+    on the same axes; of any other, the figures that were saved are shown one after the other. A film that is a mapping
+    from name to such a list, for instance one for each layer, is written to one file for each: `film.gif` becomes
+    `film_body.3.gif` for the name body.3; where there is one name only, the file is `film.gif`.
 
     Args:
         run: folder of a watched run, with its index.
@@ -47,10 +50,16 @@ def film(run: str | Path, out: str | Path, *, analysis: str | None = None) -> in
     folders = [Path(run) / entry["folder"] for entry in entries if entry["analysis"] == analysis]
     draw = getattr(plugins.contributions("register_analyses").get(analysis), "film", None)
     pictures = draw([read_result(folder) for folder in folders]) if draw else _saved(folders)
-    if not pictures:
+    several: Mapping[str, Sequence[np.ndarray]] = pictures if isinstance(pictures, Mapping) else {"": pictures}
+    if not any(several.values()):
         raise ResultError(f"the results of {analysis} in {run} hold no figures")
-    _write(pictures, Path(out))
-    return len(pictures)
+    for name, film_pictures in several.items():
+        _write(film_pictures, _file_of(Path(out), name if len(several) > 1 else ""))
+    return sum(map(len, several.values()))
+
+
+def _file_of(out: Path, name: str) -> Path:
+    return out.with_name(f"{out.stem}_{re.sub(r'[^A-Za-z0-9.#-]+', '-', name)}{out.suffix}") if name else out
 
 
 def _saved(folders: Sequence[Path]) -> list[np.ndarray]:

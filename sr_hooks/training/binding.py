@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -40,6 +41,7 @@ class RunFacts:
     total: int | None
     ranks: Ranks
     draws: bool = False  # whether a sink draws figures
+    log: logging.Logger = field(default_factory=lambda: logging.getLogger("sr_hooks"))
 
 
 def bind(
@@ -67,6 +69,7 @@ def bind(
             rank=facts.ranks.rank,
             world_size=facts.ranks.size,
             total_iterations=facts.total,
+            log=facts.log,
         )
         watcher = plan.kind.watcher_type(plan.kind, plan.options, context)
         watcher.check(network)

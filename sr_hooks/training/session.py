@@ -105,12 +105,13 @@ class Session:
             for watched in self.watched:
                 watched.announce(self.folder)
             self._habits.announce(self._modules)
+        self._handles += [handle for watched in self.watched for handle in watched.install(self._networks["raw"])]
         self._plan_next()
         SESSIONS.add(self)
         self._clock.start()
 
     def _watch(self, plan: AnalysisPlan) -> WatchedAnalysis:
-        facts = RunFacts(self.folder, self.plan.base, self.seed, self.total, self.ranks, self.plan.draws)
+        facts = RunFacts(self.folder, self.plan.base, self.seed, self.total, self.ranks, self.plan.draws, self.log)
         watcher, which, expected = bind(plan, self._networks, self.images, facts)
         return WatchedAnalysis(plan, watcher, which, Budget(plan.schedule.share, expected), self.log)
 
@@ -294,7 +295,6 @@ class Session:
     def _record_time(self) -> None:
         if self.index is None or not self.ranks.is_first:
             return
-        accounts = {watched.name: watched.account() for watched in self.watched}
-        self.index.time = {"training": round(self.training, 3), **accounts}
+        self.index.time = {"training": round(self.training, 3), **{w.name: w.account() for w in self.watched}}
         with logged(self.log, "the index cannot be written"):
             self.index.write()

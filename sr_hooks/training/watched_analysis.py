@@ -96,6 +96,12 @@ class WatchedAnalysis:
             folder or "memory",
         )
 
+    def install(self, network: Network) -> list[Any]:
+        """The handles of the hooks that the watcher puts on the network in training; the session removes them."""
+        with self.isolated("installing hooks"):
+            return list(self.watcher.install(network))
+        return []
+
     def postpone(self, iteration: int, training: float, pace: float) -> None:
         """Note that the budget is not enough, and log that once until the analysis runs again."""
         if self.postponed_from is not None:

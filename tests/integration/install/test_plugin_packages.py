@@ -393,3 +393,22 @@ def test_nothing_is_overwritten(tmp_path):
         new_plugin("mine", tmp_path)
     assert (package / "README.md").read_text() == "mine" and len(before) == 4
     assert [path.name for path in tmp_path.iterdir()] == ["sr-hooks-mine"]
+
+
+@pytest.mark.slow
+def test_all_packages_are_installed_by_one_command(tmp_path):
+    """`pip install ./plugins/*`: each is listed with its version and what it adds, and none is disabled."""
+    sources_here = tmp_path / "plugins"
+    for package in PACKAGES:
+        source_of(package.name, sources_here)
+    environment = Environment(tmp_path / "environment")
+    done = environment.shell("pip install --no-deps ./plugins/*", tmp_path)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    done = environment.run("sr-hooks", "plugins", "--json")
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    listed = {entry["distribution"]: entry for entry in json.loads(done.stdout)}
+    for package in PACKAGES:
+        project = tomllib.loads((package / "pyproject.toml").read_text())["project"]
+        entry = listed[package.name]
+        assert entry["version"] == project["version"]
+        assert entry["contributes"] and not entry["faults"], entry

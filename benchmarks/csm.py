@@ -40,7 +40,7 @@ from faig import ARCHITECTURE, data_folder  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 
 import sr_hooks  # noqa: E402
-from sr_hooks.attribution.objectives import GradientMagnitude  # noqa: E402
+from sr_hooks.attribution.objectives.window_values import GradientMagnitude  # noqa: E402
 from sr_hooks.images.image import downsample, read_image  # noqa: E402
 from sr_hooks.images.windows import Window  # noqa: E402
 

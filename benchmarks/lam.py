@@ -30,7 +30,7 @@ import torch
 
 import sr_hooks
 from sr_hooks.analyses.lam.published import PublishedGradient, blurred
-from sr_hooks.attribution.objectives import GradientMagnitude
+from sr_hooks.attribution.objectives.window_values import GradientMagnitude
 from sr_hooks.attribution.receptive_field.proved_cones import WindowCones
 from sr_hooks.demo.assets import photographs
 from sr_hooks.images.image import downsample, read_image

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 import sr_hooks
-from sr_hooks.attribution.objectives import GradientMagnitude
+from sr_hooks.attribution.objectives.window_values import GradientMagnitude
 from sr_hooks.attribution.receptive_field.cone import Cone
 from sr_hooks.attribution.receptive_field.proved_cones import WindowCones
 from sr_hooks.images.windows import Window

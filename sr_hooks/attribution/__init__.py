@@ -1,7 +1,8 @@
 """What is explained, the path from a baseline to the input or the weights, and the gradients along it."""
 
 from sr_hooks.attribution.image_paths import BlurPath, ImagePath, LinearPath, make_path
-from sr_hooks.attribution.objectives import Objective, make_objective
+from sr_hooks.attribution.objectives.by_name import make_objective
+from sr_hooks.attribution.objectives.objective import Objective
 from sr_hooks.attribution.receptive_field.trace import Untraceable
 from sr_hooks.attribution.recorded_tails import RecordedTail, RecordedTails
 from sr_hooks.attribution.weight_paths import StraightPath, at_weights

@@ -9,7 +9,7 @@ from functools import partial
 
 import torch
 
-from sr_hooks.attribution.objectives import Objective
+from sr_hooks.attribution.objectives.objective import Objective
 from sr_hooks.attribution.receptive_field.fixed_values import Fixed
 from sr_hooks.attribution.receptive_field.proved_cones import WindowCone
 from sr_hooks.core.torch_errors import is_out_of_memory

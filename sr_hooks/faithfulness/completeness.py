@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from sr_hooks.attribution.image_paths import make_path
-from sr_hooks.attribution.objectives import make_objective
+from sr_hooks.attribution.objectives.by_name import make_objective
 from sr_hooks.faithfulness.subject import Subject
 from sr_hooks.results.card import FAILS, PASSES, UNDECIDED, Verdict
 

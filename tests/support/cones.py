@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from sr_hooks.attribution.objectives import make_objective
+from sr_hooks.attribution.objectives.by_name import make_objective
 from sr_hooks.attribution.receptive_field.cone import Cone
 from sr_hooks.attribution.receptive_field.trace import record
 from sr_hooks.images.windows import Window

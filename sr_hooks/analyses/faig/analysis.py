@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -16,6 +16,7 @@ from sr_hooks.analyses.faig.integration import Integral, integrate
 from sr_hooks.analyses.faig.result import FaigResult, Pair
 from sr_hooks.analyses.faig.verdict import judge, notes_on, relative_gap
 from sr_hooks.analyses.faig.watcher import FaigWatcher, FaigWatchOptions
+from sr_hooks.attribution.objectives.by_name import make_loss
 from sr_hooks.attribution.weight_paths import StraightPath, WeightGradients
 from sr_hooks.attribution.weight_quadrature import centred, overlap
 from sr_hooks.core.options import option, with_options
@@ -61,6 +62,12 @@ class FaigOptions:
     clip: bool = option(False, "clip degraded inputs to [0, 1], as image files are; the paper's noise is not clipped")
     biases: bool = option(False, "score biases too (experimental, as are Linear rows)")
     precision: Literal["float32", "bfloat16"] = option("float32", "bfloat16 runs the network under autocast")
+    objective: Literal["squared"] | str | Callable[..., Any] = option(
+        "squared",
+        "the loss whose change is attributed: squared, the squared error; feature:NETWORK:LAYER[:WEIGHTS] "
+        "(torchvision's) or module:FILE.py:CLASS[:WEIGHTS], the squared distance of features of the output and the "
+        "ground truth, or the loss itself of a module that takes both; in Python also a torch module",
+    )
     compat: Literal["faig"] | None = option(None, "faig: the published left rule, 100 steps or `steps`")
     any_order: bool = option(
         False, "do not refuse a target with more than twice the baseline's loss on every degradation"
@@ -99,6 +106,9 @@ class Faig(Analysis[FaigOptions]):
     def run(self, network: Network, images: Any, options: FaigOptions) -> FaigResult:
         if options.compat and options.precision != "float32":
             raise OptionError("compat='faig' is the published procedure: float32")
+        if options.compat and options.objective != "squared":
+            raise OptionError("compat='faig' is the published procedure: objective squared")
+        loss = make_loss(options.objective)
         baseline = _settled(baseline_of(options.baseline, network))
         derived = derived_weights(network.module)
         network = _settled(network)
@@ -117,7 +127,7 @@ class Faig(Analysis[FaigOptions]):
         plan = None
         if len(inputs) and not options.compat:  # the published procedure is run as it was
             plan = calibrate(network, tuple(inputs.lr[0][0].shape[1:]), options.precision)
-        engine = WeightGradients(network.whole(), path, precision=options.precision, plan=plan)
+        engine = WeightGradients(network.whole(), path, precision=options.precision, plan=plan, loss=loss)
         with progress_bar("FAIG", unit="gradients") as progress:
             integral = integrate(
                 engine,
@@ -216,6 +226,7 @@ def faig(
     clip: bool = False,
     biases: bool = False,
     precision: Literal["float32", "bfloat16"] = "float32",
+    objective: Literal["squared"] | str | Callable[..., Any] = "squared",
     compat: Literal["faig"] | None = None,
     any_order: bool = False,
     seed: int = 0,
@@ -229,7 +240,8 @@ def faig(
     differences between the output and the ground truth, a filter's score is the sum over its kernel of
     |(theta - theta_b) * integral of dL/dtheta dt| (arXiv 2108.01070), averaged over images. Filters
     particular to one degradation are those with a large score for it less that for the others. Nodes lie denser
-    at the target, and are doubled until the scores and the ranking's top 1 % settle.
+    at the target, and are doubled until the scores and the ranking's top 1 % settle. `objective` puts another loss in
+    the place of L, such as a detector's.
 
     Not for: two networks trained apart (the straight line between them leads nowhere); networks of which the target
     does not remove the degradation; saying that a filter is needed, which `verify` tests. The result takes up the

@@ -29,7 +29,7 @@ class Integral:
         scores: (D,F) mean over images of the filters' scores, float64.
         halves: the same of the images of even and of odd number; None for one image.
         attributed: (D,) signed sum over all parameters and images; what the loss's change should be.
-        baseline_loss, target_loss: (N,D) sums of squared differences.
+        baseline_loss, target_loss: (N,D) losses, by default sums of squared differences.
         counts: nodes taken, image by image.
         gradients: computed in all.
         broken: of these, how many had entries that were not finite and count as 0.
@@ -234,6 +234,6 @@ def _refuse_swapped(engine: WeightGradients, inputs: Inputs, image: _Image) -> N
     if swapped(*totals):
         losses = ", ".join(f"{n} {b:.4g} to {a:.4g}" for n, b, a in zip(inputs.names, *totals, strict=True))
         raise OptionError(
-            f"baseline and target look swapped: the squared error rises from the baseline to the target on every "
+            f"baseline and target look swapped: the loss rises from the baseline to the target on every "
             f"degradation ({losses}). Swap them, or pass any_order=True if this is meant"
         )

@@ -13,7 +13,7 @@ from sr_hooks.analyses.lam.options import LamOptions, OneWindow
 from sr_hooks.analyses.lam.question import Question
 from sr_hooks.analyses.lam.result import LamResult
 from sr_hooks.attribution.image_paths import ImagePath
-from sr_hooks.attribution.objectives import Objective
+from sr_hooks.attribution.objectives.objective import Objective
 from sr_hooks.core.options import with_options
 from sr_hooks.core.progress import progress_bar
 from sr_hooks.figures.options import MAP_OPTIONS, FigureOptions

@@ -12,7 +12,7 @@ import numpy as np
 
 from sr_hooks.analyses.determinism import DETERMINISTIC
 from sr_hooks.attribution.image_paths import ImagePath
-from sr_hooks.attribution.objectives import Objective
+from sr_hooks.attribution.objectives.objective import Objective
 from sr_hooks.core.options import option
 from sr_hooks.images.masks import parse_regions
 from sr_hooks.images.windows import Window
@@ -44,7 +44,8 @@ class LamOptions:
     objective: str | Callable[..., Any] | Objective = option(
         "gradient",
         "what of the window is explained: gradient, intensity, channel:K, gabor:ANGLE, residual, loss (with gt, from "
-        "Python), a plugin's; in Python also a function of the window's pixels (1,C,height,width) to a scalar",
+        "Python), feature:NETWORK:LAYER[:WEIGHTS] (torchvision's), module:FILE.py:CLASS[:WEIGHTS], a plugin's; in "
+        "Python also a function of the window's pixels (1,C,height,width) to a scalar",
     )
     path: str | Callable[..., Any] | ImagePath = option(
         "blur",

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from sr_hooks.attribution.input_gradients import Gradients, Tally
-from sr_hooks.attribution.objectives import Objective
+from sr_hooks.attribution.objectives.objective import Objective
 from sr_hooks.attribution.path_integrals import Node, PathIntegral
 from sr_hooks.images.windows import Window
 from sr_hooks.inference.calibration import ExecutionPlan

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from sr_hooks.attribution.image_paths import PerFrame, make_path
-from sr_hooks.attribution.objectives import make_objective
+from sr_hooks.attribution.objectives.by_name import make_objective
 from sr_hooks.attribution.path_integrals import SmallRounds, Strategy
 from sr_hooks.attribution.receptive_field.proved_cones import WindowCones
 from sr_hooks.attribution.wide_rounds import WideRounds

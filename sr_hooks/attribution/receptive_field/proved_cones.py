@@ -10,7 +10,8 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import nn
 
-from sr_hooks.attribution.objectives import GradientMagnitude, Objective
+from sr_hooks.attribution.objectives.objective import Objective
+from sr_hooks.attribution.objectives.window_values import GradientMagnitude
 from sr_hooks.attribution.receptive_field.cone import Cone
 from sr_hooks.attribution.receptive_field.recording import recorded
 from sr_hooks.attribution.receptive_field.trace import Trace, Untraceable, check_hooks, record

@@ -17,7 +17,7 @@ __all__ = ["OWN_NAMES", "add_completers", "literal_words"]
 Words = Callable[[], Iterable[str]]
 
 OWN_NAMES = {
-    "objectives": ("gradient", "intensity", "channel:", "gabor:", "residual", "loss"),
+    "objectives": ("gradient", "intensity", "channel:", "gabor:", "residual", "loss", "feature:", "module:"),
     "paths": ("blur", "linear", "black", "mean", "gaussian", "uniform"),
     "degradations": (
         *("clean", "blur:", "aniso:", "noise:", "poisson:", "jpeg:", "down:"),
@@ -62,7 +62,7 @@ def add_completers(
         return lambda: dict.fromkeys([*OWN_NAMES[what], *plugin_names(what)])
 
     special: dict[str, Words] = {
-        "--objective": names("objectives"),
+        "--objective": names("objectives") if "--objective" not in words else lambda: _losses(words["--objective"]),
         "--path": names("paths"),
         "--degradations": names("degradations"),
         "--analyses": analyses,
@@ -85,6 +85,11 @@ def add_completers(
         else:
             continue  # argcomplete offers the choices of the flag, or files
         action.completer = complete  # type: ignore[attr-defined]
+
+
+def _losses(own: Iterable[str]) -> list[str]:
+    """Of an analysis that differentiates a loss of whole images, such as FAIG."""
+    return [*own, "feature:", "module:"]
 
 
 def _completer(words: Words, *, files: bool = False) -> Callable[..., list[str]]:

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 import sr_hooks
-from sr_hooks.attribution.objectives import GradientMagnitude
+from sr_hooks.attribution.objectives.window_values import GradientMagnitude
 from sr_hooks.errors import OptionError, WindowError
 from sr_hooks.images import Region, downsample, outline, region_psnr, upsample, window_with_most_edges
 from sr_hooks.results import read_result

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import sr_hooks
-from sr_hooks.attribution.objectives import GradientMagnitude
+from sr_hooks.attribution.objectives.window_values import GradientMagnitude
 from sr_hooks.attribution.receptive_field.proved_cones import AGREEMENT, WindowCones
 from sr_hooks.images.windows import Window
 from tests.support.architectures import ARCHITECTURES

@@ -1,56 +1,20 @@
-"""What is explained: a scalar of the output window."""
+"""Objectives computed from the window's values: intensity, gradient magnitude, Gabor energy, residual, loss."""
 
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch.nn import functional as F
 
-from sr_hooks.core import registry as plugins
-from sr_hooks.errors import ImageError, OptionError, nearest
-from sr_hooks.hookspecs import hookimpl
+from sr_hooks.attribution.objectives.objective import Objective
+from sr_hooks.errors import ImageError, OptionError
 from sr_hooks.images.image import as_batch, upsample
 from sr_hooks.images.regions import inside
 from sr_hooks.images.windows import Window
 
-__all__ = [
-    "Channel",
-    "Custom",
-    "Gabor",
-    "GradientMagnitude",
-    "Intensity",
-    "Loss",
-    "Objective",
-    "Residual",
-    "make_objective",
-]
-
-
-class Objective(ABC):
-    """A scalar of an output window for each image of a batch.
-
-    Attributes:
-        name: how results call it.
-        margin: how many output pixels around the window it looks at.
-        takes_regions: whether it sums over a region's mask alone, as `sr_hooks.images.inside` does; else it is refused
-            for windows that are no rectangles.
-    """
-
-    name = "objective"
-    margin = 0
-    takes_regions = False
-
-    @abstractmethod
-    def __call__(self, output: torch.Tensor, inputs: torch.Tensor, window: Window) -> torch.Tensor:
-        """(N,C,H,W) outputs, the (N,C,h,w) inputs that gave them, and the window, to (N,) scalars."""
-
-    def is_ours(self) -> bool:
-        """Whether sr_hooks answers for it, and neither a plugin nor the caller."""
-        return type(self).__module__ == __name__ and not isinstance(self, Custom)
+__all__ = ["Channel", "Gabor", "GradientMagnitude", "Intensity", "Loss", "Residual"]
 
 
 class GradientMagnitude(Objective):
@@ -175,72 +139,3 @@ class Loss(Objective):
         difference = window.crop(output) - window.crop(self.target.to(output))
         values = difference.abs() if self.kind == "l1" else difference.square()
         return inside(window, values).sum(dim=(1, 2, 3), dtype=torch.float64)
-
-
-class Custom(Objective):
-    """Any function of the window's pixels (1,C,height,width) that returns a scalar tensor."""
-
-    def __init__(self, function: Callable[[torch.Tensor], torch.Tensor]) -> None:
-        self.function = function
-        self.name = getattr(function, "__name__", type(function).__name__)
-
-    def __call__(self, output: torch.Tensor, inputs: torch.Tensor, window: Window) -> torch.Tensor:
-        patch = window.crop(output)
-        values = [self.function(patch[i : i + 1]) for i in range(len(patch))]
-        for value in values:
-            if not isinstance(value, torch.Tensor) or value.numel() != 1:
-                got = tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
-                raise OptionError(f"the objective {self.name} must return one scalar tensor, not {got}")
-        return torch.stack([value.reshape(()) for value in values])
-
-
-def make_objective(objective: str | Objective | Callable[..., Any], *, gt: Any = None) -> Objective:
-    """An Objective from `name`, `name:argument`, an Objective, or a function of the window's pixels.
-
-    Raises:
-        OptionError: no such objective, a bad argument, or `loss` without a ground truth.
-    """
-    if isinstance(objective, Objective):
-        return objective
-    if callable(objective):
-        return Custom(objective)
-    name, _, argument = str(objective).partition(":")
-    if name == "loss":
-        if gt is None:
-            raise OptionError("objective loss needs the ground truth: gt=(1,C,H,W) in [0, 1]")
-        return Loss(gt, argument or "l2")
-    known = plugins.contributions("register_objectives")
-    if name not in known:
-        raise OptionError(f"no objective {name!r}; {nearest(name, [*known, 'loss'])}")
-    with plugins.blamed("register_objectives", name, f"objective {objective}"):
-        try:
-            return cast("Objective", known[name](argument or None))
-        except (ValueError, TypeError) as error:
-            raise OptionError(f"objective {objective!r}: {error}") from None
-
-
-def _bare(kind: type[Objective]) -> Callable[[str | None], Objective]:
-    def factory(argument: str | None) -> Objective:
-        if argument is not None:
-            raise ValueError("it takes no argument")
-        return kind()
-
-    return factory
-
-
-def _channel(argument: str | None) -> Objective:
-    channel = int(argument or 0)
-    if channel < 0:
-        raise ValueError("channels count from 0")
-    return Channel(channel)
-
-
-@hookimpl
-def register_objectives() -> dict[str, Callable[[str | None], Objective]]:
-    return {
-        "gradient": _bare(GradientMagnitude),
-        "intensity": _bare(Intensity),
-        "channel": _channel,
-        "gabor": lambda argument: Gabor(float(argument or 0)),
-        "residual": _bare(Residual),
-    }

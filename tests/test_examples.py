@@ -1,14 +1,23 @@
-"""Every example in a docstring of the package runs as it stands, in a folder of its own."""
+"""Every example in a docstring of the package runs when pasted, in a folder of its own."""
 
 from __future__ import annotations
 
 import doctest
 import importlib
+import inspect
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.conftest import REPOSITORY
+
+
+class Finder(doctest.DocTestFinder):
+    """Finds the examples of decorated functions too, which doctest takes for functions of the decorator's module."""
+
+    def _from_module(self, module: Any, object: Any) -> bool:
+        return super()._from_module(module, inspect.unwrap(object))  # type: ignore[misc]
 
 
 def modules_with_examples() -> list[str]:
@@ -22,5 +31,15 @@ def modules_with_examples() -> list[str]:
 @pytest.mark.parametrize("name", modules_with_examples())
 def test_examples_of(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    results = doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS)
-    assert results.attempted and not results.failed
+    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
+    module = importlib.import_module(name)
+    for example in Finder().find(module, name, globs={"__name__": "__main__"}):
+        runner.run(example)
+    assert runner.tries
+    assert not runner.failures
+
+
+def test_no_example_is_skipped():
+    modules = {name: inspect.getsource(importlib.import_module(name)) for name in modules_with_examples()}
+    skipped = [name for name, text in modules.items() if "doctest: +SKIP" in text]
+    assert skipped == [], "show in a plain indented block what cannot run, and say why"

@@ -31,10 +31,26 @@ def run(name: Literal["faig-verify"], network: Any, images: Any = None, **option
 @overload
 def run(name: str, network: Any, images: Any = None, **options: Any) -> Result | list[Result]: ...
 def run(name: str, network: Any, images: Any = None, **options: Any) -> Any:
-    """Run any registered analysis by name: `sr_hooks.run("lam", network, lr, window=(96, 120, 16))`.
+    """Run any registered analysis by its name, also the analysis of a plugin.
+
+    Args:
+        name: of the analysis; `sr-hooks plugins` lists the names.
+        network: a torch module or a Network.
+        images: what the analysis takes: inputs, or ground truth, as (N,C,h,w) float in [0, 1], or files.
+        options: the options of the analysis.
+
+    Returns:
+        The result of the analysis, or a list of results.
 
     Raises:
-        SRHooksError: there is no analysis of that name, or an option or image is wrong.
+        SRHooksError: no analysis has that name, or an option or image is wrong.
+
+    Examples:
+        >>> import torch, sr_hooks
+        >>> network = torch.nn.Conv2d(3, 3, 3, padding=1)
+        >>> result = sr_hooks.run("lam", network, torch.rand(1, 3, 12, 12), window=(4, 4, 4))
+        >>> result.analysis, result.map.shape
+        ('lam', (12, 12))
     """
     kind = find_analysis(name)
     return execute(kind, network, images, options_of(kind, options, where=name))

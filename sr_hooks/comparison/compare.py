@@ -37,33 +37,45 @@ def compare(
     seed: int = 0,
     device: Any = None,
 ) -> CompareResult:
-    """What changed from `a` to `b`: where a LAM's weight moved, its DI, a DDR's CHI, which filters a FAIG ranks first.
+    """Compare two results of one analysis, or two checkpoints of one network: what changed from `a` to `b`?
 
-    Two results of one analysis are compared as they stand. Of two checkpoints of one network, before and after
-    fine-tuning, the results are computed first: LAM of `window` in `image`; with `images`, DDR of both and FAIG from
-    `a` to `b`.
+    Two results are compared as they are. For two checkpoints, the results are computed first: LAM of `window` in
+    `image`; with `images`, DDR of both networks and FAIG from `a` to `b`. Reported are: for LAM how much of the map's
+    weight moved, and both diffusion indices; for DDR both Calinski-Harabasz indices; for FAIG which filters rank first.
 
-    Unlike canvases, DDR designs and architectures are refused. What differs besides the weights (window, image, input
-    range, options, a moving average against raw weights, a map that its own verdict rejects) is warned of in the
-    verdict, which then begins "with reservations".
+    Different input sizes, DDR designs and architectures are refused. Any other difference besides the weights (window,
+    image, input range, options, a moving average against raw weights, a map that its own verdict rejects) is a warning
+    in the verdict. The verdict then begins with "with reservations".
 
-    Not for: networks trained apart, whose FAIG leads nowhere, nor for a claim from one image: DI varies more from
-    image to image than between most networks.
+    Not for: networks trained apart, for which FAIG has no meaning; a claim from one image, because the diffusion index
+    varies more between images than between most networks.
 
     Args:
-        a, b: results or their folders; or networks: a Network, a torch module, or what `sr-hooks --model` takes.
-        image: of the networks: their input (1,C,h,w) in [0, 1], or a file.
-        window: of it, in output pixels.
-        images: of the networks: ground truth for DDR and FAIG, as those take it.
-        degradations: for DDR (with clean) and FAIG.
+        a, b: two results or their folders; or two networks: a Network, a torch module, or what `--model` takes.
+        image: input of the networks, (1,C,h,w) in [0, 1] or a file.
+        window: a window of the output, in output pixels.
+        images: ground truth for DDR and FAIG, as `ddr` and `faig` take it.
+        degradations: for DDR (which adds clean) and FAIG.
         layers: for DDR.
         patch: side of a DDR patch, in ground-truth pixels.
-        crop: side of the images' centres that FAIG looks at, in ground-truth pixels; None for whole images.
+        crop: FAIG takes the centre of each image; this is its side in ground-truth pixels, None for whole images.
         seed: of all randomness.
         device: where networks that are loaded by name run: "cuda", "cuda:1", ...; None for the CPU.
 
+    Returns:
+        A CompareResult.
+
     Raises:
-        SRHooksError: a and b have no common ground, or nothing was asked of two networks.
+        SRHooksError: `a` and `b` cannot be compared, or neither an image nor images came with two networks.
+
+    Examples:
+        >>> import torch, sr_hooks
+        >>> from sr_hooks.demo import demo_network
+        >>> lr = torch.rand(1, 3, 12, 12, generator=torch.Generator().manual_seed(0))
+        >>> a, b = [sr_hooks.lam(demo_network(s), lr, window=(16, 16, 16), steps=8) for s in ("baseline", "target")]
+        >>> change = sr_hooks.compare(a, b)
+        >>> 0 < change.scalars["moved"] < 1, change.names
+        (True, ('CompactResNet baseline', 'CompactResNet target'))
     """
     first, second = _open(a, device), _open(b, device)
     if isinstance(first, Result) and isinstance(second, Result):

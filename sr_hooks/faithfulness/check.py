@@ -32,36 +32,49 @@ def check(
     orders: int = 8,
     seed: int = 0,
 ) -> Card:
-    """Four checks of a LAM, or of any other map of its window: a card with four verdicts and one sentence over all.
+    """Run four checks on the map of a LAM result, and return a card: four verdicts and one sentence over all.
 
-    1. *Completeness*: the attribution's sum is the objective's change along the path, to 5 % of its size.
-    2. *Model randomisation* (Adebayo et al., arXiv 1810.03292): layers are redrawn from the last to the first, in
-       copies; the rank correlation of the map with the copies' maps must end below 0.7.
-    3. *Deletion and insertion*: the pixels that the map ranks first are re-blurred (or, in a blurred image, made
-       sharp); the window must change sooner than with random pixels, and than with the pixels nearest to it.
-    4. *Other baselines*: LAM from a black, blurred, noisy and mean baseline must rank the pixels alike (above 0.7).
+    1. *Completeness*: the sum of the attribution A equals the change of the objective along the path. The difference is
+       below 5 % of the sum of |A|.
+    2. *Model randomisation* (Adebayo et al., arXiv 1810.03292): layers get random weights in copies, from the last
+       layer to the first. The rank correlation of the map with the maps of the copies must end below 0.7.
+    3. *Deletion and insertion*: the pixels that the map ranks first are blurred (in a blurred image: made sharp). The
+       window must change sooner than with random pixels, and sooner than with the pixels nearest to the window.
+    4. *Other baselines*: LAM from a black, a blurred, a noisy and a mean baseline must rank the pixels alike, with a
+       rank correlation above 0.7.
 
-    The card is kept as `result.card`, written by `result.save` as card.json and card.png, and named in the figure,
-    except with `attribute`, whose map is not the result's.
+    The card becomes `result.card`. `result.save` writes the card as card.json and card.png, and the figure names the
+    card. With `attribute`, the result keeps no card, because the map is not the map of the result.
 
-    Not for: proving a map right. Each check can show a map wrong; a map that passes all is not contradicted by them.
-    docs/check.md says what each cannot see.
+    Not for: proving that a map is right. Each check can show that a map is wrong. A map that passes all four is not
+    contradicted by them. docs/check.md says what each check cannot detect.
 
     Args:
-        result: of `sr_hooks.lam`. Its array may have been replaced: it is the array that is checked.
-        network: as the result was computed from; needed for a result from a folder whose provenance names none.
-        image: the network's input; by default that in the result.
-        attribute: check another method's map of the same window: (Network, image (1,C,h,w), window) to an attribution
-            (C,h,w), signed where the method has signs, or a map (h,w). It is called again for redrawn copies.
-        draws: redrawn networks, at least 3; up to four times as many where they do not decide.
-        orders: random orders of pixels, at least 3, and as many of the nearest.
+        result: of `sr_hooks.lam`. The array in the result is what is checked, also if you replaced it.
+        network: the network of the result; needed for a result from a folder whose provenance names none.
+        image: the network's input; by default the input in the result.
+        attribute: a function, to check another method on the same window: (Network, image (1,C,h,w), window) to a
+            signed attribution (C,h,w) or a map (h,w). `check` calls it again for the copies with random weights.
+        draws: number of copies with random weights, at least 3; up to four times as many if the check is undecided.
+        orders: number of random orders of pixels, at least 3, and of nearest orders.
         seed: of weights, orders and noise.
 
     Returns:
         The card. Equal seeds give equal cards.
 
     Raises:
-        SRHooksError: no LAM; a network or image that is missing or not the result's; a bad option.
+        SRHooksError: the result is no LAM; the network or image is missing or not the result's; an option is wrong.
+
+    Examples:
+        >>> import torch, sr_hooks
+        >>> _ = torch.manual_seed(0)
+        >>> network = torch.nn.Conv2d(3, 3, 3, padding=1)
+        >>> result = sr_hooks.lam(network, torch.rand(1, 3, 12, 12), window=(4, 4, 4))
+        >>> card = sr_hooks.check(result, network, draws=3, orders=3)
+        >>> [verdict.name for verdict in card.verdicts]
+        ['completeness', 'model randomisation', 'deletion and insertion', 'other baselines']
+        >>> card.verdict("completeness").word, card is result.card
+        ('passes', True)
     """
     for name, value in (("draws", draws), ("orders", orders)):
         check_value(name, value, int, where="check")

@@ -103,19 +103,31 @@ class Captured(dict[str, torch.Tensor]):
 def capture(
     module: Any, taps: Iterable[str | Tap], *, keep_graph: bool = False, stop: bool = False
 ) -> Iterator[Captured]:
-    """Capture what passes each tap while the context lasts. Compiled modules run uncompiled meanwhile.
+    """Capture the tensor at each tap, for every forward pass inside the `with` block.
+
+    A compiled module runs uncompiled inside the block. All hooks are removed at its end.
 
     Args:
         module: a torch.nn.Module, or a `Network`, whose module is meant.
-        taps: as written, or Tap.
+        taps: names of taps, or Tap objects. A tap is written `name` (the layer's output), `name:in` (its input), or
+            `name#k` (its k-th call in one forward pass, from 0).
         keep_graph: keep the tensors in the autograd graph, for gradients with respect to features.
-        stop: end the forward pass once every tap has fired; `features` does this and catches the end.
+        stop: end the forward pass when every tap has fired; `features` does this and catches the end.
 
     Yields:
-        A mapping from tap to tensor, cloned: a later in-place operation does not change it.
+        A mapping from tap to tensor, of the latest forward pass. The tensors are clones: a later in-place operation
+        does not change them.
 
     Raises:
-        TapError: no such layer, or one in which hooks do not fire.
+        TapError: there is no such layer, or hooks do not fire in it.
+
+    Examples:
+        >>> import torch, sr_hooks
+        >>> network = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 1), torch.nn.ReLU(), torch.nn.Conv2d(8, 3, 1))
+        >>> with sr_hooks.capture(network, ["0", "2:in"]) as captured:
+        ...     output = network(torch.rand(1, 3, 16, 16))
+        >>> captured["0"].shape, bool(captured["2:in"].min() >= 0)
+        (torch.Size([1, 8, 16, 16]), True)
     """
     root = root_of(module)
     parsed = [parse_tap(tap) for tap in taps]
@@ -165,16 +177,26 @@ def features(
 
 @contextmanager
 def intervene(module: Any, changes: Mapping[str | Tap, Callable[[torch.Tensor], torch.Tensor]]) -> Iterator[None]:
-    """Replace what passes each tap by change(tensor) while the context lasts; compiled modules run uncompiled.
+    """Replace the tensor at each tap by change(tensor), for every forward pass inside the `with` block.
 
-    For instance {"body.3": lambda f: f * 0} silences a block and {"body.3#0:in": ...} changes its input.
+    A compiled module runs uncompiled inside the block. All hooks are removed at its end.
 
     Args:
         module: a torch.nn.Module, or a `Network`, whose module is meant.
+        changes: tap to function; the function takes a clone of the tensor and returns a tensor. `{"body.3#0:in": f}`
+            changes the input of the first call of `body.3`.
 
     Raises:
-        TapError: no such layer, or one in which hooks do not fire; at the end, a tap that never fired in the forward
-            passes that were made, so that its change was not made.
+        TapError: there is no such layer, or hooks do not fire in it. At the end of the block: a tap did not fire in any
+            forward pass, so that its change was not made.
+
+    Examples:
+        >>> import torch, sr_hooks
+        >>> network = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, padding=1), torch.nn.Conv2d(8, 3, 1, bias=False))
+        >>> with sr_hooks.intervene(network, {"0": lambda feature: feature * 0}):  # switches the first layer off
+        ...     output = network(torch.rand(1, 3, 16, 16))
+        >>> bool((output == 0).all())
+        True
     """
     root = root_of(module)
     functions = {parse_tap(tap): change for tap, change in changes.items()}

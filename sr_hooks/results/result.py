@@ -46,15 +46,24 @@ def with_warnings(verdict: str, sentences: Sequence[str]) -> str:
 
 @dataclass(repr=False)
 class Result:
-    """The result of an analysis.
+    """The result of an analysis: arrays, numbers, a verdict, and what is needed to compute them again.
 
     Attributes:
-        analysis: the analysis's name.
-        arrays: name to array; what they are stands in the analysis's own documentation.
+        analysis: the name of the analysis.
+        arrays: name to array; the documentation of the analysis describes them.
         scalars: name to number, text, or nested lists and mappings of them.
-        provenance: options, versions, network and its weights' SHA-256, inputs' SHA-256, seed, device, seconds.
+        provenance: options, versions, network and SHA-256 of its weights, SHA-256 of the inputs, seed, device, seconds.
         verdict: in words, whether the answer can be trusted and why.
-        card: of the checks that `sr_hooks.check` made of it; None where none were.
+        card: the card that `sr_hooks.check` made of the result, or None.
+
+    Examples:
+        >>> import numpy as np, sr_hooks
+        >>> result = sr_hooks.Result("residual", {"map": np.ones((4, 4))}, {"mean": 1.0}, {"seed": 0}, "sound")
+        >>> folder = result.save("out/residual")
+        >>> sorted(path.name for path in folder.iterdir())
+        ['arrays.npz', 'result.json']
+        >>> sr_hooks.load(folder).scalars
+        {'mean': 1.0}
     """
 
     analysis: str
@@ -196,14 +205,28 @@ class Result:
 
 
 def read_result(folder: str | Path) -> Result:
-    """The saved result of any analysis, as the analysis's own class where that is installed.
+    """Load a saved result of any analysis: `sr_hooks.load`.
 
-    Numbers that are not finite stand in result.json as the texts "NaN", "Infinity" and "-Infinity"; in `scalars` they
+    Numbers that are not finite stand in result.json as the texts "NaN", "Infinity" and "-Infinity". In `scalars` they
     are numbers again.
 
+    Args:
+        folder: the folder that `save` wrote.
+
+    Returns:
+        The result, in the result class of its analysis if that analysis is installed; else a plain Result.
+
     Raises:
-        ResultError: no result there, of a newer format, or damaged: a file that cannot be read or is cut off, arrays or
-            numbers that are not those that were saved, or numbers that do not follow from the arrays.
+        ResultError: the folder holds no result, one of a newer format, or a damaged one. Damaged means: a file cannot
+            be read or is cut off, arrays or numbers differ from the saved ones, or numbers do not follow from arrays.
+
+    Examples:
+        >>> import torch, sr_hooks
+        >>> network = torch.nn.Conv2d(3, 3, 3, padding=1)
+        >>> result = sr_hooks.lam(network, torch.rand(1, 3, 12, 12), window=(4, 4, 4))
+        >>> folder = result.save("out/lam", figure=False)
+        >>> sr_hooks.load("out/lam").diffusion_index == result.diffusion_index
+        True
     """
     folder = Path(folder)
     for _ in range(_TRIES):

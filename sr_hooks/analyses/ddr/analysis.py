@@ -90,32 +90,43 @@ def ddr(
     store: Store = DdrOptions.store,
     keep_features: str | Path | None = None,
 ) -> DdrResult:
-    """Deep degradation representations: do features cluster by how an image is degraded, rather than by what it shows?
+    """Compute deep degradation representations (DDR): do features cluster by degradation, and how clearly?
 
-    Patches of the images are degraded in each way and run through the network as far as the deepest of the layers;
-    each layer's feature is flattened whole, projected to principal components (exactly, from the Gram matrix), and
-    its separability is the Calinski-Harabasz index over the degradations (arXiv 2108.00406, section 3),
+    Patches of the images are degraded in each way and run through the network as far as the deepest layer asked for.
+    The feature of each layer is flattened whole and projected to principal components, exactly, from the Gram matrix.
+    Its separability is the Calinski-Harabasz index over the degradations (arXiv 2108.00406, section 3),
 
         CHI = B (N - K) / (W (K - 1)),
 
-    B and W the scatter between and within the K degradations of N features. The published index is taken on t-SNE's
-    plane and unstable; here it is taken on the principal components, with an interval over half-samples and a p-value
-    from shuffled labels, and t-SNE's stands beside it.
+    where B is the scatter between the K degradations, W the scatter within them, and N the number of features. The
+    paper takes the index in the plane of t-SNE, where it is unstable. Here the index is taken on the principal
+    components, with an interval over half-samples and a p-value from shuffled labels. The index of t-SNE is reported
+    too.
 
-    Not for: comparing indices of different numbers of patches or of different images (CHI grows with N), nor for
-    telling how well a network restores.
+    Not for: comparing indices between different numbers of patches or different images, because CHI grows with N;
+    measuring how well a network restores.
 
     Args:
         network: a torch module or a Network.
         images: ground truth (N,C,H,W) float in [0, 1], a file, a folder, or a sequence of those; None with folders. For
-            networks over clips: clips (T,C,H,W), (N,T,C,H,W), folders of frames; one image stands still.
+            networks over clips: clips (T,C,H,W), (N,T,C,H,W) or folders of frames; one image is repeated as every
+            frame.
         ...: the options, each described at `DdrOptions`.
 
     Returns:
-        DdrResult: per layer the index with interval, p-value, t-SNE's index, coordinates; and a verdict in words.
+        A DdrResult. For each layer: the index with its interval, the p-value, the index of t-SNE and the coordinates.
 
     Raises:
-        SRHooksError: a subclass that says what is wrong with the layers, images, degradations or network.
+        SRHooksError: the layers, images, degradations or network are wrong; the subclass and the message say which.
+
+    Examples:
+        >>> import torch, sr_hooks
+        >>> from sr_hooks.demo import demo_network
+        >>> images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+        >>> options = {"degradations": ["clean", "blur:4"], "patch": 32, "patches": 8, "tsne": 0, "identify": False}
+        >>> result = sr_hooks.ddr(demo_network(), images, **options)
+        >>> result.classes, result.deepest.layer, result.chi > 1
+        (('clean', 'blur:4'), 'conv_last:in', True)
     """
     raise NotImplementedError  # with_options calls _ddr
 

@@ -234,30 +234,41 @@ def faig(
     degraded: Mapping[str, Any] | None = None,
     gt: Any = None,
 ) -> FaigResult:
-    """Score every filter for every degradation: how much its change, from baseline to target, removed of it.
+    """Score every filter for every degradation: how much did the filter's change remove of the degradation?
 
-    For an image and a degradation, with theta(t) = theta_b + t * (theta - theta_b) and L the sum of squared
-    differences between the output and the ground truth, a filter's score is the sum over its kernel of
-    |(theta - theta_b) * integral of dL/dtheta dt| (arXiv 2108.01070), averaged over images. Filters
-    particular to one degradation are those with a large score for it less that for the others. Nodes lie denser
-    at the target, and are doubled until the scores and the ranking's top 1 % settle. `objective` puts another loss in
-    the place of L, such as a detector's.
+    The baseline has the weights theta_b, the target fine-tuned from it the weights theta. Let theta(t) = theta_b +
+    t * (theta - theta_b), and let L be the sum of squared differences between the output and the ground truth. The
+    score of a filter is the sum over its kernel of |(theta - theta_b) * integral of dL/dtheta dt| (arXiv 2108.01070),
+    averaged over images. A filter is specific to one degradation if its score for that degradation is much larger
+    than its scores for the others. The nodes of the integral lie denser at the target. Their number is doubled until
+    the scores and the top 1 % of the ranking change no more. `objective` replaces L by another loss, such as the loss
+    of a detector.
 
-    Not for: two networks trained apart (the straight line between them leads nowhere); networks of which the target
-    does not remove the degradation; saying that a filter is needed, which `verify` tests. The result takes up the
-    target's buffers all along.
+    Not for: two networks trained apart, because networks on the straight line between them restore nothing; a target
+    that does not remove the degradation; a claim that a filter is needed, which `verify` tests. All networks on the
+    path use the buffers of the target.
 
     Args:
-        target: the network after: a Network or a torch module.
-        images: HR images in [0, 1]: (N,C,H,W), a file's path, or a list of either, sizes may differ. For networks over
-            clips: clips (T,C,H,W), (N,T,C,H,W) or folders of frames; the loss is over all frames that they return.
+        target: the network after fine-tuning: a Network or a torch module.
+        images: HR images in [0, 1]: (N,C,H,W), a file's path, or a list of either; sizes may differ. For networks over
+            clips: clips (T,C,H,W), (N,T,C,H,W) or folders of frames. The loss is then over all frames of the output.
         ...: the options, each described at `FaigOptions`; `baseline` comes first.
 
     Returns:
         A FaigResult.
 
     Raises:
-        SRHooksError: a subclass that says what is wrong with the pair, the images or an option.
+        SRHooksError: the pair, the images or an option is wrong; the subclass and the message say which.
+
+    Examples:
+        >>> import torch, sr_hooks
+        >>> from sr_hooks.demo import demo_network
+        >>> images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+        >>> kinds = ["blur:2", "noise:25.5"]
+        >>> baseline, target = demo_network("baseline"), demo_network("target")
+        >>> result = sr_hooks.faig(baseline, target, images=images, degradations=kinds, steps=10)
+        >>> result.degradations, result.filters.count, len(result.ranking("blur:2"))
+        (['blur:2', 'noise:25.5'], 27232, 27232)
     """
     raise NotImplementedError  # with_options calls _faig
 

@@ -244,25 +244,37 @@ def verify(
     degraded: Mapping[str, Any] | None = None,
     gt: Any = None,
 ) -> VerifyResult:
-    """Put the baseline's weights back into FAIG's filters, and into as many others, and measure what is lost.
+    """Test a FAIG result: mask its first filters, mask as many others, and compare the PSNR that is lost.
 
-    Others are those whose weights changed most (absolutely, and relative to the baseline's, the paper's control), those
-    that integrated gradients along the *inputs* rank first, and random ones. Losses are PSNR against the target's own,
-    and the mean squared difference of gradient-magnitude maps (times 1000), on every degradation and on clean inputs.
-    The verdict compares FAIG's smallest share with random filters and with the other degradations, by image.
+    To mask a filter means to give the filter the weights of the baseline. The other rankings are: the largest weight
+    change; the largest relative weight change, the paper's control; integrated gradients along the *inputs*; random.
+    A loss is the PSNR of the target minus the PSNR of the masked network. The second measure is the mean squared
+    difference of gradient-magnitude maps, times 1000. Both are taken on every degradation and on clean inputs. The
+    verdict compares the smallest share of FAIG's filters with random filters and with other degradations, by image.
 
-    Not for: images that FAIG's ranking was made of, where it flatters itself; a single image, which has no interval.
+    Not for: the images that FAIG's ranking was computed from, where the ranking looks better than it is; a single
+    image, which gives no interval.
 
     Args:
-        images: HR images in [0, 1], other than FAIG's; they are degraded as FAIG's were, with this seed.
+        images: HR images in [0, 1], other than FAIG's. They are degraded as FAIG's were, with the seed of this call.
         target: the network after fine-tuning; needed for a result from a folder.
         ...: the options, each described at `VerifyOptions`; `result` comes first.
 
     Returns:
-        A VerifyResult; its `table()` has PSNR and loss with intervals.
+        A VerifyResult. Its `table()` has PSNR and loss with intervals.
 
     Raises:
-        SRHooksError: a subclass that says what is wrong.
+        SRHooksError: the result, the networks, the images or an option is wrong; the message says which.
+
+    Examples:
+        >>> import torch, sr_hooks
+        >>> from sr_hooks.demo import demo_network
+        >>> images, others = torch.rand(2, 2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+        >>> baseline, target = demo_network("baseline"), demo_network("target")
+        >>> ranking = sr_hooks.faig(baseline, target, images=images, degradations=["blur:2"], steps=10)
+        >>> result = sr_hooks.verify(ranking, others, tops=0.05, random_seeds=2, input_points=0)
+        >>> result.scalars["images"], result.loss("FAIG", 0.05, degradation="blur:2").shape  # inputs, images
+        (2, (2, 2))
     """
     raise NotImplementedError  # with_options calls _verify
 

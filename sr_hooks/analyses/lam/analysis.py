@@ -123,28 +123,36 @@ def lam(network: Any, lr: Any, *, window: Sequence[OneWindow], **options: Any) -
 def lam(
     network: Any, lr: Any, *, window: OneWindow | Sequence[OneWindow], **options: Any
 ) -> LamResult | list[LamResult]:
-    """Local attribution map: which input pixels the output's window depends on, with the diffusion index.
+    """Compute the local attribution map (LAM) of a window of the output, with the diffusion index.
 
-    The attribution is the integral of dD/dx along a path of images x(t) from a baseline to the input
-    (arXiv 2011.11036, eq. 5 and 6), D being an objective over the window: by default the sum of gradient
-    magnitudes, along a fading Gaussian blur. It is a trapezoid sum over image differences whose nodes are
-    bisected where the integrand changes most.
+    The map says how much each input pixel changes the window. The attribution is the integral of dD/dx along a path of
+    images x(t), from a baseline to the input (arXiv 2011.11036, eq. 5 and 6). D is an objective over the window: by
+    default the sum of gradient magnitudes. The default path is a Gaussian blur that decreases to zero. The integral is
+    a trapezoid sum over image differences. Nodes are added where the integrand changes most.
 
-    Not for: comparing diffusion indices across canvases or window sizes (use `effective_pixels`, and say so);
-    reading a map whose verdict says that the output left its range; networks whose input is no image.
+    Not for: comparing diffusion indices between input sizes or window sizes (compare `effective_pixels`, and state the
+    sizes); reading a map whose verdict says that the output left its range; networks whose input is no image.
 
     Args:
         network: a torch module or a Network.
-        lr: (C,h,w) or (N,C,h,w) float in [0, 1], or an image file's path. For a network over clips: a clip (T,C,h,w)
-            or several (N,T,C,h,w), or a folder of frames; one image stands still. See docs/video.md.
+        lr: (C,h,w) or (N,C,h,w) float in [0, 1], or an image file's path. For a network over clips: a clip (T,C,h,w),
+            several (N,T,C,h,w), or a folder of frames; one image is repeated as every frame. See docs/video.md.
         ...: the options, each described at `LamOptions`.
 
     Returns:
-        A LamResult; a list of them, image by image and window by window, for a batch or a list of windows. A type
-        checker goes by the windows alone: for a batch of images, give a list of windows.
+        A LamResult. A batch or a list of windows gives a list: image by image, and window by window. Type checkers
+        look at the windows alone: for a batch of images, give a list of windows.
 
     Raises:
-        SRHooksError: a subclass that says what is wrong with the window, image, network or option.
+        SRHooksError: the window, image, network or option is wrong; the subclass and the message say which.
+
+    Examples:
+        >>> import torch, sr_hooks
+        >>> from sr_hooks.demo import demo_network
+        >>> lr = torch.rand(1, 3, 12, 12, generator=torch.Generator().manual_seed(0))
+        >>> result = sr_hooks.lam(demo_network(), lr, window=(16, 16, 16), steps=8)
+        >>> result.map.shape, 0 < result.diffusion_index < 100
+        ((12, 12), True)
     """
     raise NotImplementedError  # with_options calls _lam
 

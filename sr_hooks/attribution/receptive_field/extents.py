@@ -3,6 +3,7 @@
 In layers of windows of attention a dimension is made of several: (B, H*W, C) has rows and columns in one, and a batch
 of windows has rows and columns of windows. A rectangle of the image is an interval of each of these factors.
 
+>>> from sr_hooks.attribution.receptive_field.extents import Span, refit, whole
 >>> whole((1, 64, 8))[1]
 (Span(size=64, start=0, stop=64),)
 >>> rows_and_columns = (Span(8, 2, 5), Span(8, 0, 4))  # of a dimension of 8 x 8

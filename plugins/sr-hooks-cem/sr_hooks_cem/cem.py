@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -15,11 +15,12 @@ from sr_hooks.core import cache_folder, progress_bar
 from sr_hooks.errors import OptionError
 from sr_hooks.figures import MAP_OPTIONS, FigureOptions
 from sr_hooks.images import Window, parse_windows
-from sr_hooks.inference import calibrate, check_input
+from sr_hooks.inference import ExecutionPlan, calibrate, check_input
 from sr_hooks.results import Cache, key_of
 from sr_hooks_cem.agreement import agreement
 from sr_hooks_cem.effects import Effects
 from sr_hooks_cem.pool import Pool
+from sr_hooks_cem.published import PublishedPool, check_published, judge_published, published_input, published_reach
 from sr_hooks_cem.reach import find_reach
 from sr_hooks_cem.verdict import judge, maps_of
 
@@ -50,6 +51,9 @@ class CemOptions:
         None, "folder for finished parts, so that a killed run goes on; none given: the user's cache; '': keep nothing"
     )
     seed: int = sr_hooks.option(0, "of the degradation and of the patches")
+    compat: Literal["cem"] | None = sr_hooks.option(
+        None, "cem: the published procedure, 8-bit images, fresh fine patches and its faults"
+    )
     lr: Any = sr_hooks.option(None, "ready-made inputs (N,C,h,w); the images are their ground truth", flag=False)
 
     def __post_init__(self) -> None:
@@ -60,6 +64,8 @@ class CemOptions:
                 raise ValueError(f"{name} is {value}: it must be at least {least}")
         if not self.tolerance >= 0:
             raise ValueError(f"tolerance is {self.tolerance}: it must be 0 dB or more")
+        if self.compat and self.fine < 1:
+            raise ValueError("compat='cem' takes the effect from fine patches: fine must be at least 1")
 
 
 @dataclass(frozen=True)
@@ -78,7 +84,11 @@ class Cem(sr_hooks.Analysis[CemOptions]):
     Arrays, for bh x bw blocks: `effect`, dB of the window's PSNR that is lost when the block is replaced, the mean over
     patches (below 0: it is better without); `low`, `high`, its 95 % interval; `draws`, how many patches, 0 where the
     block is proved to be out of reach; `lost` (bh * bw, most draws), the dB of each patch, NaN beyond a block's own;
-    `lr` (C,h,w), `output` (C,H,W); `lam` (bh,bw), LAM's sums.
+    `own` (bh,bw), whether a block overlaps the window; `lr` (C,h,w), `output` (C,H,W); `lam` (bh,bw), LAM's sums.
+    Scalars `helping` and `harming` count blocks outside the window, `own_helping` and `own_harming` the window's own.
+
+    With `compat="cem"` all is as the published code has it: 8-bit images, the mean of fresh fine patches, effects below
+    the tolerance set to 0, and no interval.
     """
 
     name = "cem"
@@ -100,7 +110,8 @@ class Cem(sr_hooks.Analysis[CemOptions]):
         windows, several = parse_windows(options.window)
         for (lr,) in inputs.lr:
             check_input(network, lr, windows=windows)
-        pool = Pool(network, options.pool, options.degradation, options.seed)
+        kind = PublishedPool if options.compat else Pool
+        pool = kind(network, options.pool, options.degradation, options.seed)
         pool.check(round(side))
         results = [
             _explain(network, lr, gt, window, round(side), pool, options)
@@ -127,18 +138,28 @@ def _explain(
     pool: Pool,
     options: CemOptions,
 ) -> sr_hooks.Result:
+    if options.compat:
+        check_published(lr, side)
+        lr, gt = published_input(network, lr, gt, ready=options.lr is not None or options.degradation != "clean")
     reach = find_reach(network, lr, window, seed=options.seed)
-    plan = calibrate(network, (lr.shape[1], reach.crop.height, reach.crop.width))
+    if options.compat:
+        reach = published_reach(network, lr, window, reach)
+        plan = ExecutionPlan()  # another memory layout sums in another order, and 8-bit roundings would differ
+    else:
+        plan = calibrate(network, (lr.shape[1], reach.crop.height, reach.crop.width))
     cache, key = _kept(network, lr, gt, window, side, pool, options)
     with torch.no_grad():
         output = network(lr.to(network.device)).float().cpu()
     with progress_bar("CEM", unit="forwards") as bar, network.channels_last(plan.channels_last):
-        effects = Effects(network, lr, gt, window, side, reach, pool, plan, cache, key, bar)
+        effects = Effects(network, lr, gt, window, side, reach, pool, plan, cache, key, bar, bits=bool(options.compat))
         bar.total = len(effects.inside) * options.coarse
         effects.draw(effects.inside, 0, options.coarse)
         moved = [i for i in effects.inside if np.abs(effects.draws[i] - effects.base).max() >= options.tolerance]
-        bar.total += len(moved) * max(options.fine - options.coarse, 0)
-        effects.draw(moved, options.coarse, max(options.fine, options.coarse))
+        more = options.fine if options.compat else max(options.fine - options.coarse, 0)
+        bar.total += len(moved) * more
+        if options.compat:  # the published mean is of the fine patches alone
+            effects.draws |= {index: np.zeros(0) for index in moved}
+        effects.draw(moved, options.coarse, options.coarse + more)
     arrays = maps_of(effects) | {"lr": lr[0].cpu().numpy(), "output": output[0].numpy()}
     scalars = {
         "window": list(window.as_tuple()),
@@ -156,7 +177,10 @@ def _explain(
     result = sr_hooks.Result("cem", arrays, scalars, {"seed": options.seed})
     if options.lam:
         _compare(result, network, lr, window)
-    result.verdict = judge(result, options.tolerance, options.coarse)
+    if options.compat:
+        judge_published(result, options.tolerance, network.scale)
+    else:
+        result.verdict = judge(result, options.tolerance, options.coarse, network.scale)
     return result
 
 
@@ -185,5 +209,5 @@ def _kept(
     folder = Path(options.cache) if options.cache else usual / "cem" if usual and options.cache is None else None
     if folder is None:
         return None, ""
-    asked = {"window": window.as_tuple(), "side": side, "seed": options.seed}
-    return Cache(folder), key_of("cem 1", network, [lr, gt, *pool.inputs], asked)
+    asked = {"window": window.as_tuple(), "side": side, "seed": options.seed, "compat": options.compat}
+    return Cache(folder), key_of("cem 2", network, [lr, gt, *pool.inputs], asked)

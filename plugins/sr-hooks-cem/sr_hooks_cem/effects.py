@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from sr_hooks import Network, Result
-from sr_hooks.images import Window, psnr
+from sr_hooks.images import Window, psnr, quantise
 from sr_hooks.inference import ExecutionPlan, blocks_of, run_perturbed
 from sr_hooks.results import Cache
 from sr_hooks_cem.pool import Pool
@@ -31,6 +31,7 @@ class Effects:
         side: of a block, in input pixels.
         cache, key: where finished chunks are kept and the question's content; None to keep nothing.
         bar: updated by forwards.
+        bits: whether outputs are rounded to 8 bits before the PSNR, as the published code does.
 
     Attributes:
         blocks: all of them, row by row; `draws`, block number to PSNR in dB of each of its draws, in order.
@@ -48,6 +49,7 @@ class Effects:
     cache: Cache | None
     key: str
     bar: Any
+    bits: bool = False
 
     def __post_init__(self) -> None:
         self.blocks = blocks_of(self.image.shape[-2], self.image.shape[-1], self.side)
@@ -107,7 +109,8 @@ class Effects:
         return values.double().numpy()
 
     def _measure(self, output: torch.Tensor) -> torch.Tensor:
-        return psnr(self._window.crop(output).float().clamp(0, 1), self._target.to(output.device))
+        part = self._window.crop(output).float().clamp(0, 1)
+        return psnr(quantise(part) if self.bits else part, self._target.to(output.device))
 
     def _laid(self, x: torch.Tensor) -> torch.Tensor:
         return self.plan.lay_out(x)

@@ -43,9 +43,7 @@ def _maps(result: Result, view: MapView) -> list[Panel]:
     """The effect and its enlarged part, half of its interval, and LAM."""
     effect, side, lr = result.arrays["effect"], result.scalars["block_side"], result.arrays["lr"]
     blocks: dict[str, Any] = {"canvas": lr.shape[-2:], "pixel": side}
-    window = view.scaled(tuple(result.scalars["window"]), lr.shape[-1])
-    assert window is not None
-    outside = _outside(effect.shape, side, window)
+    outside = ~result.arrays["own"]  # inside, effects dwarf all others
     limit = _largest(np.abs(effect), outside)
     panels = view.map_panels(
         "map", effect, "dB lost without the block", "dB; clipped inside the window",
@@ -70,15 +68,6 @@ def _maps(result: Result, view: MapView) -> list[Panel]:
 def _grey(slot: Slot) -> None:
     if slot.look.overlay == "apart":
         slot.axes.set_facecolor("#dddddd")
-
-
-def _outside(shape: tuple[int, ...], side: int, window: tuple[float, float, float, float]) -> np.ndarray:
-    """(bh,bw) whether a block lies outside the window; inside, effects dwarf all others."""
-    top, left, height, width = window
-    rows, columns = (np.arange(count) * side for count in shape)
-    inside_rows = (rows + side > top) & (rows < top + height)
-    inside_columns = (columns + side > left) & (columns < left + width)
-    return ~(inside_rows[:, None] & inside_columns[None, :])
 
 
 def _largest(values: np.ndarray, where: np.ndarray) -> float:

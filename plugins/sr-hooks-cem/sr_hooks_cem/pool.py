@@ -33,8 +33,11 @@ class Pool:
             images = [photo.mean(dim=1, keepdim=True) for photo in photos] if network.channels == 1 else photos
         images = prepare_input(network, images, what="the pool's image", clips=False).images
         self.seed = seed
-        self.inputs = [
-            make_lr(image, degradation, scale=network.scale, seed=seed, first=1000 + i)
+        self.inputs = self._prepare(network, images, degradation)
+
+    def _prepare(self, network: Network, images: list[torch.Tensor], degradation: str) -> list[torch.Tensor]:
+        return [
+            make_lr(image, degradation, scale=network.scale, seed=self.seed, first=1000 + i)
             for i, image in enumerate(images)
         ]
 

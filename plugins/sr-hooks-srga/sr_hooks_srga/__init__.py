@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from sr_hooks.figures import FigureOptions
 from sr_hooks.hooks import resolve
 from sr_hooks.images import parse_folders, sha256_of
 from sr_hooks_srga.measure import Measured, measure
+from sr_hooks_srga.published import FAULTS, published_fits, published_index
 from sr_hooks_srga.sets import Set, draw_sets
 
 __all__ = ["Srga", "SrgaOptions", "SrgaWatchOptions", "SrgaWatcher"]
@@ -42,6 +43,9 @@ class SrgaOptions:
     batch: int = sr_hooks.option(8, "patches that go through at once, at most", at_most=1_000_000)
     memory: float = sr_hooks.option(1.5, "gigabytes for held features; what does not fit is computed again")
     seed: int = sr_hooks.option(0, "of patches, degradations and halvings")
+    compat: Literal["srga"] | None = sr_hooks.option(
+        None, "srga: index and fits as the published code computes them, with its faults"
+    )
 
     def __post_init__(self) -> None:
         for name, least in (("patch", 1), ("patches", 8), ("components", 1), ("splits", 10), ("batch", 1), ("seed", 0)):
@@ -101,7 +105,11 @@ class Srga(Analysis[SrgaOptions]):
         taps = resolve(network.module, options.layer, lambda: network(first))
         if len(taps) > 1:
             raise sr_hooks.SRHooksError(f"layer {options.layer!r} means {len(taps)} taps: give one")
+        published = published_fits(network, sets, str(taps[0]), options) if options.compat else None
         measured = measure(network, sets, str(taps[0]), options)
+        if published is not None:
+            indices = [published_index(published[0], other) for other in published[1:]]
+            measured = replace(measured, fits=published, indices=indices, components=options.components)
         return _result(sets, measured, str(taps[0]), options)
 
     @classmethod
@@ -146,6 +154,8 @@ def _result(sets: list[Set], measured: Measured, layer: str, options: SrgaOption
         "sets": rows,
         "layer": layer,
     }
+    if options.compat:
+        scalars |= {"compat": options.compat, "faults": list(FAULTS)}
     arrays = {"floor": measured.floor, "halves": measured.halves, "edges": measured.edges, "counts": measured.counts}
     arrays["examples"] = np.stack([each.inputs[_liveliest(sets[0])].cpu().numpy() for each in sets])
     provenance = {"seed": options.seed, "inputs_sha256": {each.name: sha256_of(each.inputs) for each in sets}}
@@ -173,6 +183,11 @@ def _verdict(scalars: Mapping[str, Any], options: SrgaOptions) -> str:
         text += f"; {scalars['patches']} patches where {options.patches} were asked, the images hold no more"
     if scalars["components"] < options.components:
         text += f"; {scalars['components']} components, so compare only with indices of as many patches"
+    if options.compat:
+        index = (
+            f"published procedure, {scalars['components']} components: {{}}; floor and halves are of our own procedure"
+        )
+        return index.format(text) + f"; faults that stay: {'; '.join(FAULTS)}."
     return text + "."
 
 

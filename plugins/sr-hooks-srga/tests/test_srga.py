@@ -92,6 +92,59 @@ def test_equal_to_the_published_procedure(photos, found):
         assert row["srga"] == pytest.approx(expected, abs=0.02)
 
 
+def public_code(reference: np.ndarray, other: np.ndarray, components: int) -> float:
+    """The public script, written out: fits by moments on a grid, KL of generalised Gaussians, log10(KL + 1e-5) + 5."""
+    from sklearn.decomposition import PCA
+
+    fits = []
+    for values in (reference, other):
+        x = PCA(n_components=components, random_state=0).fit_transform(values).reshape(-1)
+        mean, std = np.mean(x), np.std(x)
+        x = np.array([v for v in x if mean - 5 * std < v < mean + 5 * std])
+        g = special.gamma
+        grid = np.arange(0.2, 10.0, 0.001)
+        rho = np.mean(x**2) / np.mean(np.abs(x - np.mean(x))) ** 2
+        fits.append(
+            (np.sqrt(np.mean(x**2)), grid[np.argmin(np.abs(rho - g(1 / grid) * g(3 / grid) / g(2 / grid) ** 2))])
+        )
+    b1, b2 = (b for _, b in fits)
+    a1, a2 = (s * np.sqrt(g(1 / b) / g(3 / b)) for s, b in fits)
+    kl = np.log(b1 * a2 * g(1 / b2) / (b2 * a1 * g(1 / b1))) + (a1 / a2) ** b2 * g((b2 + 1) / b1) / g(1 / b1) - 1 / b1
+    return float(np.log10(kl + 1e-5) + 5)
+
+
+@pytest.fixture(scope="module")
+def public_case(photos):
+    """Features in float32 of two sets at the deep tap, and what the public script makes of them."""
+    network = demo_network("baseline")
+    kept = []
+    for each in draw_sets(network, photos, "clean", ["noise:30"], {}, patch=8, patches=120, seed=0):
+        with torch.no_grad(), network.prepared():
+            features_of = features(network.module, lambda each=each: network(each.inputs), ["conv_last:in"])
+        kept.append(features_of["conv_last:in"].flatten(1).numpy())
+    return public_code(*kept, components=40)
+
+
+GIVEN = {"patch": 8, "patches": 120, "components": 40, "splits": 10, "degradations": ["noise:30"]}
+
+
+def test_compat_is_the_public_code(photos, public_case):
+    result = sr_hooks.run("srga", demo_network("baseline"), photos, compat="srga", **GIVEN)
+    assert result.scalars["srga/noise:30"] == pytest.approx(public_case, abs=1e-4)
+    assert result.scalars["components"] == 40 and "grid of 0.001" in result.verdict
+    assert result.verdict.startswith("published procedure")
+    with pytest.raises(sr_hooks.SRHooksError, match="components of 120 patches"):
+        sr_hooks.run("srga", demo_network("baseline"), photos, compat="srga", **{**GIVEN, "components": 300})
+
+
+def test_without_the_published_steps_the_index_is_another(photos, public_case):
+    """The comparison above can fail: with our own fit (about zero, off the grid), and with fewer outliers dropped."""
+    own = sr_hooks.run("srga", demo_network("baseline"), photos, **GIVEN).scalars["srga/noise:30"]
+    assert abs(own - public_case) > 1e-4
+    wider = sr_hooks.run("srga", demo_network("baseline"), photos, compat="srga", sigmas=4, **GIVEN)
+    assert abs(wider.scalars["srga/noise:30"] - public_case) > 1e-4
+
+
 def test_heavy_noise_is_above_the_floor_and_the_reference_itself_is_not(photos, found):
     by_name = {row["set"]: row for row in found.scalars["sets"]}
     assert by_name["noise:30"]["floor"] == "above" and "unlike the reference: noise:30" in found.verdict

@@ -1,8 +1,8 @@
 """`compat="srga"`: the published index as its code computes it, for comparing values with the paper's.
 
-Its faults stay, and the verdict names them: scikit-learn's PCA takes a randomised solver for large features, in float32; a
-shape is the nearest of a grid of 0.001; mean-free moments are mixed with moments about zero. Features of a whole set are
-held in memory.
+Its faults stay, and the verdict names them: scikit-learn's PCA takes a randomised solver for large features, in
+float32; a shape is the nearest of a grid of 0.001; mean-free moments are mixed with moments about zero. Features of a
+whole set are held in memory.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from sr_hooks.cli.networks import add_device_flag, device_of, mapping_of
+from sr_hooks.cli.networks import add_device_flag, arguments_of, device_of
 from sr_hooks.cli.terminal.answer import Answer, add_answer_flags, add_out_flags
 from sr_hooks.cli.terminal.figure import add_figure_flag, figure_options
 from sr_hooks.core.text import cell, label
@@ -99,5 +99,5 @@ def _result_or_network(name: str, arguments: argparse.Namespace, device: str) ->
         return name
     if arguments.arch is None:
         return Network.load(name, device=device)
-    built_with = mapping_of(arguments.arguments, "--arguments", "'{num_feat: 64, upscale: 2}'") or None
+    built_with = arguments_of(arguments.arguments) or None
     return Network.load(arguments.arch, built_with, weights=name, device=device)

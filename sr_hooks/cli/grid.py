@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sr_hooks.cli.networks import add_device_flag, device_of, mapping_of
+from sr_hooks.cli.networks import add_device_flag, arguments_of, device_of
 from sr_hooks.cli.terminal.answer import Answer, add_answer_flags
 from sr_hooks.cli.terminal.figure import add_figure_flag, figure_options
 from sr_hooks.errors import OptionError, SRHooksError
@@ -164,7 +164,7 @@ def networks_of(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     for network, file in zip(networks, weights, strict=False):
         network["weights"] = file
     for network, text in zip(networks, texts, strict=False):
-        network["arguments"] = mapping_of(text, "--arguments", "'{num_feat: 64, upscale: 2}'") or None
+        network["arguments"] = arguments_of(text) or None
     return networks
 
 

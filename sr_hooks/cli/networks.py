@@ -25,6 +25,7 @@ __all__ = [
     "add_layers_arguments",
     "add_network_flags",
     "add_networks_arguments",
+    "arguments_of",
     "device_of",
     "load_network",
     "mapping_of",
@@ -127,7 +128,7 @@ def load_network(arguments: argparse.Namespace) -> Network:
     from sr_hooks.networks.network import Network
 
     device = device_of(arguments.device)
-    built_with = mapping_of(arguments.arguments, "--arguments", "'{num_feat: 64, upscale: 2}'")
+    built_with = arguments_of(arguments.arguments)
     names = ("scale", "input_range", "multiple", "frames", "minimum", "output", "channels", "bands")
     facts = {name: value for name in names if (value := getattr(arguments, name)) is not None}
     if arguments.forward:
@@ -151,6 +152,12 @@ def mapping_of(text: str | None, flag: str, example: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise OptionError(f"{flag} must be a mapping, e.g. {example}")
     return value
+
+
+def arguments_of(text: str | None) -> dict[str, Any] | list[Any]:
+    """The arguments of an architecture that `--arguments` states: a mapping, or a list of values by position."""
+    value = parse_yaml(text, name="--arguments") if text else None
+    return value if isinstance(value, list) else mapping_of(text, "--arguments", "'{num_feat: 64, upscale: 2}'")
 
 
 def add_layers_arguments(command: argparse.ArgumentParser) -> None:

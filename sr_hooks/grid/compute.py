@@ -31,6 +31,8 @@ class CellComputer:
         """One task for every different cell key, in the plan's order."""
         tasks: dict[str, Task] = {}
         for cell in self.plan.cells:
+            if cell.network in self.plan.problems:
+                continue
             marker = self.folder.cache.path(cell.key) / "result.json"
             task = Task(cell.key, self.plan.label(cell), marker.is_file, partial(self._compute_and_store, cell))
             tasks.setdefault(cell.key, task)

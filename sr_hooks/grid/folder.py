@@ -5,17 +5,19 @@ from __future__ import annotations
 import logging
 import os
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from sr_hooks.errors import ResultError
 from sr_hooks.files.regular_files import is_disk_full, read_bytes
 from sr_hooks.files.strict_json import from_json, to_json
+from sr_hooks.grid.claims.clock import FolderClock
+from sr_hooks.grid.claims.locks import check_locks, file_lock, no_locks
+from sr_hooks.grid.claims.overlaps import overlapping_claims
 from sr_hooks.results.cache import Cache
 from sr_hooks.results.reading import read_record
 from sr_hooks.results.writing import check_folder, sweep, write_file
@@ -39,13 +41,14 @@ class GridFolder:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.cache = Cache(self.path / "cells")
+        self.now = FolderClock(self.path / "claims").now
         self._failures: dict[str, tuple[str, float]] = {}
 
     def open(self, record: dict[str, Any]) -> None:
         """Create the folder, or continue in the folder of an earlier grid.
 
         Raises:
-            ResultError: the folder holds other files, or cannot be written.
+            ResultError: the folder holds other files, cannot be written, or is on a file system without locks.
         """
         if not self._just_begun():
             check_folder(self.path, marker=MARKER)
@@ -54,6 +57,7 @@ class GridFolder:
             (self.path / "claims").mkdir(exist_ok=True)
         except OSError as error:
             raise ResultError(f"cannot write to {self.path}: {error.strerror or error}") from error
+        check_locks(self.path / "claims")
 
     def _just_begun(self) -> bool:
         """Whether the folder holds nothing but a marker that another worker is writing, or died while writing."""
@@ -63,14 +67,15 @@ class GridFolder:
     @contextmanager
     def claimed(self, key: str) -> Iterator[bool]:
         """Claim a key; yield whether this process has the claim. The claim ends with the block or with the process."""
-        lock = FileLock(self.path / "claims" / f"{key}.lock")
+        lock = file_lock(self.path / "claims" / f"{key}.lock")
         try:
             lock.acquire(blocking=False)
         except Timeout:
             yield False
             return
-        except OSError as error:
-            raise ResultError(f"cannot lock files in {self.path}: {error.strerror or error}") from None
+        except (OSError, NotImplementedError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise no_locks(self.path, f"locking fails here ({reason})") from None
         try:
             yield True
         finally:
@@ -83,7 +88,7 @@ class GridFolder:
 
     def record_failure(self, key: str, label: str, message: str) -> None:
         """Write down why a cell or output failed."""
-        moment = time.time()
+        moment = self.now()
         record = {"label": label, "message": message, "time": moment}
         self._failures[key] = message, moment  # remembered too, in case that the disk is full
         try:
@@ -92,7 +97,7 @@ class GridFolder:
             _log.warning("the failure of %s cannot be written down: %s", label, error)
 
     def failure(self, key: str, since: float = 0.0) -> str | None:
-        """The reason of the failure, if it happened at that time or later, else None."""
+        """The reason of the failure, if it happened at that time (of `now`) or later, else None."""
         try:
             record = read_record(self._failure(key), {"message": str, "time": float})
             message, moment = record["message"], record["time"]
@@ -112,7 +117,7 @@ class GridFolder:
     def log(self, event: str, key: str, label: str, **more: Any) -> None:
         """Append a line to the journal. It is one write in append mode, so lines of several processes do not mix."""
         worker = {"pid": os.getpid(), "host": socket.gethostname(), "rank": int(os.environ.get("RANK", 0))}
-        entry = {"event": event, "key": key, "what": label, "time": round(time.time(), 3), **worker, **more}
+        entry = {"event": event, "key": key, "what": label, "time": round(self.now(), 3), **worker, **more}
         line = to_json(entry, indent=None) + "\n"
         try:
             handle = os.open(self.path / _JOURNAL, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
@@ -138,6 +143,10 @@ class GridFolder:
                 if isinstance(entry, dict):
                     entries.append(entry)
         return entries
+
+    def overlaps(self) -> dict[str, tuple[str, ...]]:
+        """Keys of cells that two hosts (or processes) worked on at once, and their names: locks do not hold there."""
+        return overlapping_claims(self.journal())
 
     def output_content(self, name: str) -> str | None:
         """The hash of the content that an output was made from; None if the output was never made."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import hashlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import weakref
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ import torch
 from sr_hooks.analyses.base import find_analysis
 from sr_hooks.core import registry as plugins
 from sr_hooks.core.options import from_mapping
+from sr_hooks.core.progress import progress_bar
 from sr_hooks.errors import ImageError, NetworkError, OptionError, SRHooksError, shortened
 from sr_hooks.files.regular_files import is_file, is_folder, read_bytes
 from sr_hooks.grid.request import GridRequest, ImageRequest, NetworkRequest
@@ -61,6 +64,8 @@ class GridPlan:
         hashes: SHA-256 of each image file's values.
         device: the device that the networks run on.
         threads: number of threads of each process.
+        problems: index of each network that cannot be used, and why. Its cells stand for what the other networks have;
+            they are never computed.
     """
 
     request: GridRequest
@@ -69,6 +74,12 @@ class GridPlan:
     hashes: tuple[str, ...]
     device: str
     threads: int
+    problems: Mapping[int, str] = field(default_factory=dict)
+
+    def problems_sentence(self) -> str:
+        """One line that names each network that cannot be used; "" if there is none."""
+        names = {self.request.networks[row].name: reason for row, reason in self.problems.items()}
+        return _named_problems(names, len(self.request.networks)) if names else ""
 
     def label(self, cell: Cell) -> str:
         """A cell's name in messages."""
@@ -78,31 +89,71 @@ class GridPlan:
 
 
 def make_plan(request: GridRequest, *, device: str, threads: int) -> GridPlan:
-    """Load every network and image once, and refuse what cannot be computed before anything is computed.
+    """Load every image, and every network, one at a time. A network that cannot be used stops no other network.
 
     Raises:
-        SRHooksError: a network, image, window or option is wrong; the message names each network that is.
+        SRHooksError: an image or option is wrong, or no network can be used; the message names each network.
     """
     images = [read_cached_image(image) for image in request.images]
     hashes = tuple(map(sha256_of, images))
     cells: list[Cell] = []
     facts: list[Mapping[str, Any]] = []
-    errors: dict[str, SRHooksError] = {}
-    for row, entry in enumerate(request.networks):
-        try:
-            network = load_network(entry, device)
-            facts.append(network.describe())
-            cells += _cells_of(request, row, network, threads)
-        except SRHooksError as error:
-            errors[entry.name] = error
-    if errors:
-        room = max(800 // len(errors) - 20, 60)  # characters of each reason: the message names all networks
-        reasons = "; ".join(f"network {name}: {shortened(str(error), room)}" for name, error in errors.items())
-        count = f"{len(errors)} of {len(request.networks)} networks cannot be used: " if len(errors) > 1 else ""
-        raise type(next(iter(errors.values())))(count + reasons)
+    errors: dict[int, SRHooksError] = {}
+    with progress_bar("planning", total=len(request.networks), unit="networks") as progress:
+        for row, entry in enumerate(request.networks):
+            try:
+                description, own_cells = _plan_network(request, row, device, threads)
+            except SRHooksError as error:
+                errors[row] = error
+                description, own_cells = {"name": entry.name, "scale": 0.0, "weights": "", "sha256": ""}, []
+            facts.append(description)
+            cells += own_cells
+            progress.update()
+    problems = {row: str(error) for row, error in errors.items()}
+    if len(errors) == len(request.networks):
+        names = {request.networks[row].name: reason for row, reason in problems.items()}
+        raise type(next(iter(errors.values())))(_named_problems(names, len(request.networks)))
     if not cells:
         raise OptionError("the grid has no cells: every analysis is left out for every network")
-    return GridPlan(request, tuple(cells), tuple(facts), hashes, device, threads)
+    cells = sorted([*cells, *_cells_not_computed(request, cells, errors)], key=lambda cell: cell.network)
+    return GridPlan(request, tuple(cells), tuple(facts), hashes, device, threads, problems)
+
+
+def _plan_network(request: GridRequest, row: int, device: str, threads: int) -> tuple[Mapping[str, Any], list[Cell]]:
+    """The network's description and cells. The network is freed before the next one is loaded."""
+    network: Network | None = None
+    try:
+        network = load_network(request.networks[row], device)
+        return network.describe(), list(_cells_of(request, row, network, threads))
+    except SRHooksError:
+        raise
+    except Exception as error:  # the code of a network may raise anything
+        raise NetworkError(f"{type(error).__name__}: {error}") from error
+    finally:
+        alive = weakref.ref(network.module) if network is not None else lambda: None
+        network = None
+        if alive() is not None:
+            gc.collect()  # a network that refers to itself
+
+
+def _named_problems(reasons: Mapping[str, str], count: int) -> str:
+    room = max(800 // len(reasons) - 20, 60)  # characters of each reason: the message names all networks
+    text = "; ".join(f"network {name}: {shortened(reason, room)}" for name, reason in reasons.items())
+    return f"{len(reasons)} of {count} networks cannot be used: {text}" if len(reasons) > 1 else text
+
+
+def _cells_not_computed(request: GridRequest, cells: Sequence[Cell], rows: Iterable[int]) -> Iterator[Cell]:
+    """Cells of the networks that cannot be used, at the images and windows of the first network that can."""
+    for row in rows:
+        for name in request.analyses:
+            if request.options_of(request.networks[row], name) is None:
+                continue
+            others = [cell for cell in cells if cell.analysis == name]
+            for cell in others:
+                if cell.network == others[0].network:
+                    content = f"{request.networks[row].name} {name} {cell.image} {cell.window}"
+                    key = hashlib.sha256(f"not computed: {content}".encode()).hexdigest()
+                    yield replace(cell, key=key, network=row, check=False)
 
 
 def _cells_of(request: GridRequest, row: int, network: Network, threads: int) -> Iterator[Cell]:

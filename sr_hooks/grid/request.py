@@ -17,6 +17,7 @@ from sr_hooks.images.masks import AUTO, parse_regions
 from sr_hooks.images.regions import Region
 from sr_hooks.images.windows import Window
 from sr_hooks.networks.loading.checkpoint_files.weights import split_name
+from sr_hooks.networks.loading.loaders import Arguments
 
 __all__ = ["GridRequest", "ImageRequest", "NetworkRequest", "Windows", "parse_request", "read_request"]
 
@@ -26,19 +27,20 @@ Windows = tuple[tuple[int, int, int, int] | Region, ...] | None
 _KEYS = ("networks", "images", "windows", "hr", "analyses", "check", "figure", "background", "title", "device")
 _IMAGE_KEYS = ("file", "windows", "background")
 _FACTS = ("scale", "input_range", "mean", "std", "bgr", "multiple", "weights_key", "weights_prefix")
-_NETWORK_KEYS = ("model", "arguments", "weights", *_FACTS, "analyses")
+_NETWORK_KEYS = ("model", "arguments", "weights", *_FACTS, "analyses", "group")
 
 
 @dataclass(frozen=True)
 class NetworkRequest:
-    """A network as `Network.load` takes it, with its own options of analyses (False leaves an analysis out)."""
+    """A network as `Network.load` takes it, its own options of analyses (False leaves one out), and its group's name."""
 
     name: str
     model: str
-    arguments: Mapping[str, Any] | None = None
+    arguments: Arguments | None = None
     weights: str | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
     analyses: Mapping[str, Any] = field(default_factory=dict)
+    group: str = ""
 
 
 @dataclass(frozen=True)
@@ -174,8 +176,8 @@ def _networks(value: Any, where: str, base: Path, analyses: Mapping[str, Any]) -
                     f"{location}: {key!r} is not among the grid's analyses; {nearest(str(key), analyses)}"
                 )
         arguments = entry.get("arguments")
-        if arguments is not None and not isinstance(arguments, Mapping):
-            raise OptionError(f"{location}: arguments must be a mapping, not {_short_repr(arguments)}")
+        if arguments is not None and not isinstance(arguments, (Mapping, list, tuple)):
+            raise OptionError(f"{location}: arguments must be a mapping or a list, not {_short_repr(arguments)}")
         weights = entry.get("weights")
         requests.append(
             NetworkRequest(
@@ -185,13 +187,11 @@ def _networks(value: Any, where: str, base: Path, analyses: Mapping[str, Any]) -
                 None if weights is None else str(_existing_path(str(weights), base)),
                 {key: entry[key] for key in _FACTS if entry.get(key) is not None},
                 {k: v if v is False else _options(v, f"{location}: {k}", base) for k, v in own_analyses.items()},
+                str(entry.get("group") or ""),
             )
         )
     names = _unique_names([n.name for n in requests], [n.weights or n.model for n in requests], f"{where}: networks")
-    return tuple(
-        NetworkRequest(name, n.model, n.arguments, n.weights, n.facts, n.analyses)
-        for name, n in zip(names, requests, strict=True)
-    )
+    return tuple(replace(n, name=name) for name, n in zip(names, requests, strict=True))
 
 
 def _images(value: Any, windows: Windows, background: Any, where: str, base: Path) -> tuple[ImageRequest, ...]:

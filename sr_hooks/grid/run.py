@@ -79,20 +79,23 @@ def run_grid(
         progress: called with the number of settled cells and the number of all cells.
 
     Raises:
-        SRHooksError: the request cannot be answered (raised before anything is computed), or the folder cannot be
-            written.
+        SRHooksError: no network can be used or the request cannot be answered (raised before anything is computed), or
+            the folder cannot be written. A network that cannot be used is among the failures, and the others run.
     """
-    start = time.time()
+    clock = time.monotonic()
     device = request.device if device == "auto" else device
     if threads < 1 or (jobs is not None and jobs < 1):
         raise OptionError(f"jobs and threads must be at least 1, not {jobs} and {threads}")
     folder = GridFolder(out)
     folder.open({"asked": as_plain(request), "sr_hooks": __version__, "torch": torch.__version__})
+    start = folder.now()
     work_on_when_terminated()
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
         plan = make_plan(request, device=default_device() if device == "auto" else device, threads=threads)
+        if plan.problems:
+            _log.warning("%s", plan.problems_sentence())
         _discard_damaged(plan, folder)
         computer = CellComputer(plan, folder)
         missing = [task for task in computer.tasks() if not task.done()]
@@ -105,7 +108,9 @@ def run_grid(
                 _log.warning("a worker ended with status %d; the others did its part", status)
     finally:
         torch.set_num_threads(before)
-    return _summary(plan, folder, missing, unchecked, start)
+    for names in sorted(set(folder.overlaps().values())):
+        _log.warning("%s began the same cells: the file locks of %s do not hold between them", " and ".join(names), out)
+    return _summary(plan, folder, missing, unchecked, start, time.monotonic() - clock)
 
 
 def run_worker(
@@ -134,7 +139,7 @@ def run_worker(
 
 def _discard_damaged(plan: GridPlan, folder: GridFolder) -> None:
     """Remove results that cannot be read, so that they are computed again; leave sound results alone."""
-    for key in dict.fromkeys(cell.key for cell in plan.cells):
+    for key in dict.fromkeys(cell.key for cell in plan.cells if cell.network not in plan.problems):
         path = folder.cache.path(key)
         if path.exists() and folder.cache.get(key) is None:
             with folder.claimed(key) as free:
@@ -142,18 +147,20 @@ def _discard_damaged(plan: GridPlan, folder: GridFolder) -> None:
                     shutil.rmtree(path, ignore_errors=True)
 
 
-def _summary(plan: GridPlan, folder: GridFolder, missing: list[Task], unchecked: int, start: float) -> GridSummary:
+def _summary(
+    plan: GridPlan, folder: GridFolder, missing: list[Task], unchecked: int, start: float, seconds: float
+) -> GridSummary:
     computer, outputs = CellComputer(plan, folder), Outputs(plan, folder, start)
-    failures = {}
+    failures = {f"network {plan.request.networks[row].name}": reason for row, reason in plan.problems.items()}
     for task in [*computer.tasks(), *computer.checks(), *outputs.tasks()]:
         if not task.done():
             failures[task.label] = folder.failure(task.key, start) or "not done"
     return GridSummary(
         folder=folder.path,
-        cells=len({cell.key for cell in plan.cells}),
+        cells=len(computer.tasks()),
         computed=sum(task.done() for task in missing),
         checked=unchecked - computer.unchecked(),
         tables="\n\n".join(map(as_text, make_tables(outputs.rows, outputs.warnings))),
         failures=tuple(failures.items()),
-        seconds=time.time() - start,
+        seconds=seconds,
     )

@@ -46,7 +46,7 @@ def run_shared(
     a task that kills its worker cannot prevent the other tasks.
 
     Args:
-        since: when this run began, in seconds of `time.time()`. Tasks that failed before are tried again.
+        since: when this run began, in seconds of `folder.now()`. Tasks that failed before are tried again.
         on_settled: called with each settled task, whichever process ran the task.
     """
     deaths: dict[str, int] = {}

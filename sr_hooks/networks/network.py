@@ -124,7 +124,7 @@ class Network(ImageToImage):
     def from_basicsr(
         cls,
         arch_or_option_file: str | Path,
-        arguments: Mapping[str, Any] | None = None,
+        arguments: loaders.Arguments | None = None,
         *,
         weights: str | Path | None = None,
         **facts: Any,
@@ -142,7 +142,7 @@ class Network(ImageToImage):
         config: str | Path,
         checkpoint: str | Path | None = None,
         *,
-        arguments: Mapping[str, Any] | None = None,
+        arguments: loaders.Arguments | None = None,
         network: str = "generator",
         ema: bool = True,
         **facts: Any,
@@ -175,7 +175,7 @@ class Network(ImageToImage):
 
     @classmethod
     def from_import(
-        cls, target: str, arguments: Mapping[str, Any] | None = None, *, weights: str | Path | None = None, **facts: Any
+        cls, target: str, arguments: loaders.Arguments | None = None, *, weights: str | Path | None = None, **facts: Any
     ) -> Self:
         """`package.module:Class` or `path/to/file.py:Class`, built with `arguments`. This runs the code there."""
         _, weights, facts = _named(target, weights, facts)
@@ -185,7 +185,7 @@ class Network(ImageToImage):
     def load(
         cls,
         spec: str,
-        arguments: Mapping[str, Any] | None = None,
+        arguments: loaders.Arguments | None = None,
         *,
         weights: str | Path | None = None,
         device: str | torch.device | None = None,
@@ -198,6 +198,7 @@ class Network(ImageToImage):
         Plugins' loaders are asked first; each returns None for what is not its own.
 
         Args:
+            arguments: of the architecture: name to value, or a list of values by position.
             device: where the network is moved: "cuda", "cuda:1", "cpu", "auto"; None leaves it on the CPU.
             facts: those of `Network`, and weights_key, weights_prefix: which weights of the checkpoint are taken, by
                 the key that holds them or by the beginning of their names. `file.ckpt::net_g_ema` names either in

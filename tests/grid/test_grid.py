@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 
 import numpy as np
@@ -278,8 +279,13 @@ def test_every_network_that_cannot_be_used_is_named(tmp_path):
     request = parse_request(
         {"networks": {**networks, "good": "demo:target"}, "images": [str(write_images(tmp_path, 1)[0])]}
     )
-    with pytest.raises(SRHooksError, match="6 of 7 networks cannot be used") as caught:
-        make_plan(request, device="cpu", threads=1)
+    plan = make_plan(request, device="cpu", threads=1)
+    sentence = plan.problems_sentence()
+    assert sentence.startswith("6 of 7 networks cannot be used")
+    assert all(f"network net {n}: " in sentence for n in range(6)) and len(sentence) < 1000
+    bad_alone = dataclasses.replace(request, networks=request.networks[:6])
+    with pytest.raises(SRHooksError, match="6 of 6 networks cannot be used") as caught:
+        make_plan(bad_alone, device="cpu", threads=1)
     assert all(f"network net {n}: " in str(caught.value) for n in range(6)) and len(str(caught.value)) < 1000
 
 

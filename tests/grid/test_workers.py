@@ -30,12 +30,15 @@ def journal(out: Path, *events: str) -> list[dict]:
 
 
 def cells_in(out: Path) -> dict[str, tuple[int, int]]:
-    """Every finished cell, with what would be another if it had been computed again."""
-    found = {}
-    for file in out.glob("cells/*/*/result.json"):
+    """Every finished cell, with what would be another if it had been computed again.
+
+    A name that begins with a dot is of a folder that a killed process had not finished.
+    """
+    cells = {}
+    for file in out.glob("cells/*/[!.]*/result.json"):
         state = file.stat()
-        found[file.parent.name] = (state.st_ino, state.st_mtime_ns)
-    return found
+        cells[file.parent.name] = (state.st_ino, state.st_mtime_ns)
+    return cells
 
 
 def wait_for(condition: Callable[[], object], process: subprocess.Popen, seconds: float = 240) -> None:

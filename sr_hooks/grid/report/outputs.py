@@ -37,7 +37,12 @@ class Outputs:
 
     @cached_property
     def warnings(self) -> list[ComparisonWarning]:
-        return comparison_warnings(self.rows)
+        return comparison_warnings(self.rows, self.overlaps)
+
+    @cached_property
+    def overlaps(self) -> dict[str, tuple[str, ...]]:
+        keys = {cell.key for cell in self.plan.cells}
+        return {key: names for key, names in self.folder.overlaps().items() if key in keys}
 
     def tasks(self) -> list[Task]:
         """One task for each output; the report comes last."""
@@ -92,7 +97,8 @@ class Outputs:
         plan = [
             as_plain(part) for part in (self.plan.request, self.plan.cells, self.plan.networks)
         ]  # without the device
-        made_of = [__version__, plan, failures, checked, files]
+        overlaps = sorted(self.overlaps.items())
+        made_of = [__version__, plan, failures, checked, files, *self.plan.problems.values(), *overlaps]
         return hashlib.sha256(json.dumps(made_of, default=str).encode()).hexdigest()
 
     def _write(self, file: str, text: str) -> None:

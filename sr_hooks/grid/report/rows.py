@@ -107,6 +107,8 @@ class GridRows:
         request = self.plan.request
         image = request.images[cell.image].name if cell.image is not None else ""
         names = (number, cell, request.networks[cell.network].name, image)
+        if cell.network in self.plan.problems:
+            return Row(*names, failure=one_line(self.plan.problems[cell.network]))
         result = self.result(cell.key)
         if result is None:
             return Row(*names, failure=self._failure(cell.key, since))

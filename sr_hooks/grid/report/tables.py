@@ -227,7 +227,8 @@ def _letter(index: int) -> str:
 def as_csv(grid: GridRows, warnings: Sequence[ComparisonWarning]) -> str:
     """All cells as CSV, one row for each cell, with every number at full precision."""
     keys = list(dict.fromkeys(key for row in grid.rows for key in row.numbers))
-    facts = ["analysis", "network", "image", "window"]
+    groups = [network.group for network in grid.plan.request.networks]
+    facts = ["analysis", "network", *(["group"] if any(groups) else []), "image", "window"]
     ends = ["verdict", "faithfulness", "cautions", "failure", "weights", "weights_sha256", "key"]
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
@@ -235,7 +236,8 @@ def as_csv(grid: GridRows, warnings: Sequence[ComparisonWarning]) -> str:
     for row in grid.rows:
         network = grid.plan.networks[row.cell.network]
         sentences = " ".join(c.sentence for c in warnings if row.number in c.rows)
-        texts = [row.cell.analysis, row.network, row.image, row.window]
+        group = [groups[row.cell.network]] if any(groups) else []
+        texts = [row.cell.analysis, row.network, *group, row.image, row.window]
         numbers = [row.numbers.get(key) for key in keys]
         overall = row.card.overall if row.card is not None else ""
         last_columns = [

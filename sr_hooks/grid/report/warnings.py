@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Hashable, Iterator, Sequence, Set
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from sr_hooks.core.text import one_line
@@ -20,7 +21,7 @@ class ComparisonWarning:
     """The reason why numbers should not be compared, or why one number should not be relied on.
 
     Attributes:
-        kind: canvas, mean, input range, weights, options, samples, doubt, map, same weights.
+        kind: canvas, mean, input range, weights, options, samples, doubt, map, locks, same weights.
         sentence: the text that readers see.
         rows: indices of the rows that the warning concerns.
         single: the warning concerns each row by itself, not the comparison of rows.
@@ -38,8 +39,14 @@ class ComparisonWarning:
         return len(self.rows & rows) >= (1 if self.single else 2)
 
 
-def comparison_warnings(grid: GridRows) -> list[ComparisonWarning]:
-    """All warnings of a grid, the most general first."""
+def comparison_warnings(
+    grid: GridRows, overlaps: Mapping[str, Sequence[str]] = MappingProxyType({})
+) -> list[ComparisonWarning]:
+    """All warnings of a grid, the most general first.
+
+    Args:
+        overlaps: keys of cells that two hosts computed at once, and the names of both (`GridFolder.overlaps`).
+    """
     warnings: list[ComparisonWarning] = [*_networks(grid)]
     for analysis in grid.plan.request.analyses:
         rows = [row for row in grid.of(analysis) if row.failure is None]
@@ -48,7 +55,21 @@ def comparison_warnings(grid: GridRows) -> list[ComparisonWarning]:
         warnings += _samples(rows)
         warnings += _doubts(rows)
         warnings += _maps(rows)
+        warnings += _overlaps(rows, overlaps)
     return warnings
+
+
+def _overlaps(rows: Sequence[Row], overlaps: Mapping[str, Sequence[str]]) -> Iterator[ComparisonWarning]:
+    """Warnings about cells that two hosts computed at once, because locks do not hold between them."""
+    double = [row for row in rows if row.cell.key in overlaps]
+    for names, group in _grouped(double, lambda row: tuple(overlaps[row.cell.key])).items():
+        shown = "; ".join(map(_cell_label, group[:_SHOWN]))
+        more = f"; and {len(group) - _SHOWN} more" if len(group) > _SHOWN else ""
+        sentence = (
+            f"Computed twice at once, by {one_line(' and '.join(names))}, so file locks do not hold between them; "
+            f"the result that was stored last is shown: {rows[0].cell.analysis} of {shown}{more}."
+        )
+        yield ComparisonWarning("locks", sentence, _numbers(group), single=True)
 
 
 def _networks(grid: GridRows) -> Iterator[ComparisonWarning]:

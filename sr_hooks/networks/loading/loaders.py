@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import sys
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -32,7 +33,10 @@ from sr_hooks.networks.loading.foreign_code import (
 )
 from sr_hooks.networks.probing.guesses import confirming_sides, windows_of_arguments
 
-__all__ = ["Loaded", "from_basicsr", "from_file", "from_import", "from_spec", "import_basicsr"]
+__all__ = ["Arguments", "Loaded", "from_basicsr", "from_file", "from_import", "from_spec", "import_basicsr"]
+
+Arguments = Mapping[str, Any] | Sequence[Any]
+"""Of an architecture: by name, or by position."""
 
 
 @dataclass(frozen=True)
@@ -76,13 +80,14 @@ def import_basicsr() -> types.ModuleType:
 
 def from_basicsr(
     arch_or_option_file: str | Path,
-    arguments: Mapping[str, Any] | None = None,
+    arguments: Arguments | None = None,
     *,
     weights: str | Path | None = None,
 ) -> Loaded:
     """See Network.from_basicsr."""
     file, *chosen = split_name(arch_or_option_file)
     target, key = str(file), None
+    described: dict[str, Any] = {}
     if target.endswith((".yml", ".yaml")):
         described, inside, key = _from_option_file(Path(target))
         if weights is None and inside is not None and any(chosen):
@@ -94,7 +99,6 @@ def from_basicsr(
         name = described.pop("type", None)
         if name is None:
             raise NetworkError(f"network_g in {target} has no type")
-        arguments = {**described, **(arguments or {})}
     else:
         name = target
     import_basicsr()
@@ -103,7 +107,9 @@ def from_basicsr(
     known = [arch.removesuffix("_basicsr") for arch, _ in ARCH_REGISTRY]  # some are registered with that suffix
     if name not in known:
         raise NetworkError(f"BasicSR has no architecture {name!r}; {nearest(name, known)}")
-    loaded = _finish(_build(ARCH_REGISTRY.get(name), arguments, name), name, weights, key)
+    build = ARCH_REGISTRY.get(name)
+    arguments = {**described, **_by_name(build, arguments, name)}
+    loaded = _finish(_build(build, arguments, name), name, weights, key)
     return replace(loaded, documented_range=1.0, windows=windows_of_arguments(arguments))
 
 
@@ -121,7 +127,7 @@ def _from_option_file(path: Path) -> tuple[dict[str, Any], str | None, str | Non
 
 def from_import(
     target: str,
-    arguments: Mapping[str, Any] | None = None,
+    arguments: Arguments | None = None,
     *,
     weights: str | Path | None = None,
 ) -> Loaded:
@@ -134,15 +140,28 @@ def from_import(
             with suppress(NetworkError):
                 import_basicsr()
         with module_from_file(Path(where)) as module:
-            loaded = _finish(_build(named_in_module(module, name, where), arguments, name), name, weights, None)
+            build = named_in_module(module, name, where)
+            arguments = _by_name(build, arguments, name)
+            loaded = _finish(_build(build, arguments, name), name, weights, None)
             return replace(loaded, windows=windows_of_arguments(arguments))
     of_basicsr = where.split(".")[0] == "basicsr"
     if of_basicsr:
         import_basicsr()
     build = named_in_module(module_by_name(where), name, where)
+    arguments = _by_name(build, arguments, name)
     loaded = _finish(_build(build, arguments, name), name, weights, None)
     loaded = replace(loaded, windows=windows_of_arguments(arguments))
     return replace(loaded, documented_range=1.0) if of_basicsr else loaded
+
+
+def _by_name(build: Any, arguments: Arguments | None, name: str) -> Mapping[str, Any]:
+    """The arguments by name; a list is of positional arguments, which get the names of the parameters in order."""
+    if arguments is None or isinstance(arguments, Mapping):
+        return arguments or {}
+    known = [p.name for p in inspect.signature(build).parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
+    if len(arguments) > len(known):
+        raise NetworkError(f"{name} takes {len(known)} arguments by position, and {len(arguments)} are given")
+    return dict(zip(known, arguments, strict=False))
 
 
 def _build(cls: Any, arguments: Mapping[str, Any] | None, name: str) -> nn.Module:
@@ -258,7 +277,7 @@ def _demo_network(state: Mapping[str, torch.Tensor]) -> nn.Module | None:
     return CompactResNet.from_shapes(state)
 
 
-def from_spec(spec: str, arguments: Mapping[str, Any] | None = None, *, weights: str | Path | None = None) -> Loaded:
+def from_spec(spec: str, arguments: Arguments | None = None, *, weights: str | Path | None = None) -> Loaded:
     """See Network.load."""
     file = split_name(spec)[0]
     if file.name.endswith((".yml", ".yaml")):

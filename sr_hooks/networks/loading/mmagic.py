@@ -13,7 +13,7 @@ from torch import nn
 from sr_hooks.core.seeds import own_streams
 from sr_hooks.errors import CheckpointError, NetworkError, nearest
 from sr_hooks.networks.loading.checkpoints import Weights, load_weights, read_weights
-from sr_hooks.networks.loading.loaders import Loaded
+from sr_hooks.networks.loading.loaders import Arguments, Loaded
 from sr_hooks.networks.loading.mmengine_preprocessor import facts_of, transforms_of
 from sr_hooks.networks.probing.guesses import windows_of_arguments
 from sr_hooks.networks.unwrap import unwrap
@@ -27,12 +27,14 @@ def from_mmagic(
     config: str | Path,
     checkpoint: str | Path | None = None,
     *,
-    arguments: Mapping[str, Any] | None = None,
+    arguments: Arguments | None = None,
     network: str = "generator",
     ema: bool = True,
     stated: Mapping[str, Any] | None = None,
 ) -> Loaded:
     """See Network.from_mmagic."""
+    if arguments is not None and not isinstance(arguments, Mapping):
+        raise NetworkError(f"{config} is a config: give its arguments by name, not by position")
     cfg = _config(config)
     head, _, rest = network.partition(".")
     where = f"{config}: model.{head}"

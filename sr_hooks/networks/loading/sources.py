@@ -8,12 +8,13 @@ from typing import Any
 
 from sr_hooks.core import registry as plugins
 from sr_hooks.core.options import as_plain
+from sr_hooks.networks.loading.loaders import Arguments
 
 __all__ = ["from_plugins", "source_of"]
 
 
 def from_plugins(
-    spec: str, arguments: Mapping[str, Any] | None, *, weights: str | Path | None, facts: Mapping[str, Any]
+    spec: str, arguments: Arguments | None, *, weights: str | Path | None, facts: Mapping[str, Any]
 ) -> Any:
     """The network that the first plugin's loader makes of `spec`; None where `spec` is for none of them.
 
@@ -29,7 +30,7 @@ def from_plugins(
 
 
 def source_of(
-    spec: str, arguments: Mapping[str, Any] | None, *, weights: str | Path | None, facts: Mapping[str, Any]
+    spec: str, arguments: Arguments | None, *, weights: str | Path | None, facts: Mapping[str, Any]
 ) -> dict[str, Any]:
     """What `Network.load` was asked for, so that the network can be loaded again."""
     return {

@@ -32,7 +32,7 @@ _NETWORK_KEYS = ("model", "arguments", "weights", *_FACTS, "analyses", "group")
 
 @dataclass(frozen=True)
 class NetworkRequest:
-    """A network as `Network.load` takes it, its own options of analyses (False leaves one out), and its group's name."""
+    """A network as `Network.load` takes it, its own options of analyses (False: left out), and its group's name."""
 
     name: str
     model: str

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
+from torch.nn import functional as F
 
 import sr_hooks
 from sr_hooks.core import progress_bar
@@ -23,6 +24,24 @@ from sr_hooks.inference import calibrate, in_batches, prepare_input
 __all__ = ["SHARES", "Erf", "ErfOptions", "register_analyses", "side_of"]
 
 SHARES = (0.2, 0.5, 0.9, 0.99)
+TABLE = (0.2, 0.3, 0.5, 0.99)
+"""The shares of RepLKNet's table."""
+
+_FIRST = {"replknet": 50, "mambair": 100}  # images that the published scripts stop after
+FAULTS = {
+    "replknet": (
+        "sides are of log10(field + 1), not of the field",
+        "odd sides from 3 up",
+        "negative outputs of the centre pixel are cut off, so their gradient is left out",
+        "images with a gradient that is not a number are skipped",
+        "not done: its resizing to 1024 pixels and ImageNet normalisation, which are for classifiers",
+    ),
+    "mambair": (
+        "images are resized by the nearest pixel, not cropped",
+        "the picture's fourth root is of (field + 1) - 1 in float32, which loses gradients below 6e-8",
+        "images with a gradient that is not a number are skipped",
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -30,6 +49,9 @@ class ErfOptions:
     """Options of ERF."""
 
     size: int = sr_hooks.option(120, "side of the centre crop taken of each image, in input pixels")
+    compat: Literal["replknet", "mambair"] | None = sr_hooks.option(
+        None, "replknet, mambair: field and table as their public scripts have them, with their faults"
+    )
 
     def __post_init__(self) -> None:
         if self.size < 2:
@@ -41,6 +63,9 @@ class Erf(sr_hooks.Analysis[ErfOptions]):
 
     Arrays, for crops of `size` and N images: `field` (size,size), the mean over images; `sides` (N,4), each image's own
     squares, of 20, 50, 90 and 99 %. Scalars `side_20` to `side_99`: of the mean field, in input pixels.
+
+    Sides are shares of the field. `log_sides` has those that RepLKNet's table prints, which are of log10(field + 1) and
+    larger. With `compat="replknet"` or "mambair" field, images and `shown` (size,size) are those of the public scripts.
     """
 
     name = "erf"
@@ -49,23 +74,31 @@ class Erf(sr_hooks.Analysis[ErfOptions]):
     figure_options = ("colormap", "scale", "crop", "zoom")
 
     def run(self, network: sr_hooks.Network, images: Any, options: ErfOptions) -> sr_hooks.Result:
-        crops = centre_crops(network, images, options.size)
+        crops = published_inputs(network, images, options) if options.compat else None
+        crops = centre_crops(network, images, options.size) if crops is None else crops
+        rectify = options.compat == "replknet"
         fields = np.zeros((len(crops), options.size, options.size), np.float32)
         plan = calibrate(network, (network.channels, options.size, options.size))
 
         def compute(part: slice) -> np.ndarray:
             x = plan.lay_out(torch.cat(crops[part]).to(network.device)).requires_grad_()
-            gradient = network.differentiate(lambda: centre_gradient(network, x))
+            gradient = network.differentiate(lambda: centre_gradient(network, x, rectify=rectify))
             return gradient.float().clamp(min=0).sum(dim=1).cpu().numpy()
 
         with network.channels_last(plan.channels_last), progress_bar("ERF", len(crops), unit="images") as bar:
             for part, found in in_batches(len(crops), compute, batch=plan.batch, bar=bar):
                 fields[part] = found
         broken = int((~np.isfinite(fields)).sum())
+        if options.compat:
+            fields = numbers_alone(fields)
         field = np.nan_to_num(fields, nan=0.0, posinf=0.0, neginf=0.0).mean(axis=0, dtype=np.float64)
         sides = np.array([[side_of(each, share) for share in SHARES] for each in fields])
-        scalars = {**{key(share): side_of(field, share) for share in SHARES}, "images": len(crops), "nonfinite": broken}
+        scalars: dict[str, Any] = {key(share): side_of(field, share) for share in SHARES}
+        scalars |= {"images": len(fields), "nonfinite": broken, "log_sides": log_sides(field)}
         arrays = {"field": field.astype(np.float32), "sides": sides}
+        if options.compat:
+            arrays["shown"] = shown(arrays["field"], options.compat)
+            scalars |= {"compat": options.compat, "faults": list(FAULTS[options.compat])}
         return sr_hooks.Result("erf", arrays, scalars, {}, verdict(field, sides, scalars))
 
     @classmethod
@@ -149,14 +182,55 @@ def centre_crops(network: sr_hooks.Network, images: Any, size: int) -> list[torc
     return crops
 
 
-def centre_gradient(network: sr_hooks.Network, x: torch.Tensor) -> torch.Tensor:
-    """d(sum over channels of the centre output pixel) / dx of each image of the batch."""
+def published_inputs(network: sr_hooks.Network, images: Any, options: ErfOptions) -> list[torch.Tensor]:
+    """The images that the public scripts look at: the first 50 (RepLKNet) or 100 (MambaIR, resized by nearest)."""
+    found = prepare_input(network, images, clips=False).images[: _FIRST[str(options.compat)]]
+    if options.compat == "replknet":
+        return centre_crops(network, found, options.size)
+    return [F.interpolate(image, size=(options.size, options.size)) for image in found]
+
+
+def numbers_alone(fields: np.ndarray) -> np.ndarray:
+    """The fields without those that have a value that is not a number, as the public scripts skip such images."""
+    told = ~np.isnan(fields.sum(axis=(1, 2)))
+    if not told.any():
+        raise NetworkError("the gradient of every image has values that are not numbers: the public scripts skip all")
+    return fields[told]
+
+
+def shown(field: np.ndarray, compat: str) -> np.ndarray:
+    """(size,size) in [0, 1], what the public scripts draw: log10(field + 1), or the fourth root, over its largest."""
+    drawn = np.log10(field + 1) if compat == "replknet" else np.power((field + 1) - 1, 0.25)
+    return np.asarray(drawn / max(float(drawn.max()), np.finfo(np.float32).tiny))
+
+
+def log_sides(field: np.ndarray) -> list[dict[str, Any]]:
+    """RepLKNet's table: for each share the smallest odd centred side, from 3 up, above that share of log10(field + 1).
+
+    `side` and `area`, the square's share of the image, are None where no square below the image's side reaches it.
+    """
+    data, rows = np.log10(field.astype(np.float32) + 1), []
+    (height, width), whole = data.shape, float(data.sum())
+    for share in TABLE:
+        row: dict[str, Any] = {"share": share, "side": None, "area": None}
+        for i in range(1, height // 2):
+            part = data[height // 2 - i : height // 2 + 1 + i, width // 2 - i : width // 2 + 1 + i]
+            if whole > 0 and float(part.sum()) / whole > share:
+                row |= {"side": 2 * i + 1, "area": (2 * i + 1) ** 2 / (height * width)}
+                break
+        rows.append(row)
+    return rows
+
+
+def centre_gradient(network: sr_hooks.Network, x: torch.Tensor, *, rectify: bool = False) -> torch.Tensor:
+    """d(sum over channels of the centre output pixel) / dx of each image; `rectify` cuts negative outputs off first."""
     with torch.enable_grad():
         output = network(x)
         if not output.requires_grad:
             raise NetworkError(f"no gradient reaches the input of {network.name}: somewhere inside it detaches")
         height, width = output.shape[-2:]
-        return torch.autograd.grad(output[..., height // 2, width // 2].sum(), x)[0]
+        centre = output[..., height // 2, width // 2]
+        return torch.autograd.grad((centre.relu() if rectify else centre).sum(), x)[0]
 
 
 def share_within(field: np.ndarray, side: int) -> float:
@@ -180,11 +254,15 @@ def verdict(field: np.ndarray, sides: np.ndarray, scalars: dict[str, Any]) -> st
     if not field.sum() > 0:
         return f"degenerate: no positive gradient reaches the input{broken}."
     spread = f", {sides[:, -1].min()} to {sides[:, -1].max()} from image to image" if len(sides) > 1 else ""
+    table = ", ".join(f"{row['side'] or 'none'} ({100 * row['share']:.0f} %)" for row in scalars["log_sides"])
+    table = f"; RepLKNet's table, which is of log10(field + 1), has sides {table}"
+    if "compat" in scalars:
+        table += f"; published procedure ({scalars['compat']}), faults that stay: {'; '.join(scalars['faults'])}"
     if last >= size - 2:
-        return f"cut off: 99 % of the field reaches the border of the {size} pixels; take a larger size{broken}."
+        return f"cut off: 99 % of the field reaches the border of the {size} pixels; take a larger size{broken}{table}."
     return (
         f"sound: 99 % of the field lies within {last} of {size} pixels{spread}, half of it within "
-        f"{scalars['side_50']}{broken}."
+        f"{scalars['side_50']}{broken}{table}."
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from sr_hooks_erf import side_of
+from sr_hooks_erf import log_sides, numbers_alone, side_of
 from torch import nn
 
 import sr_hooks
@@ -135,3 +135,97 @@ def test_the_command(tmp_path, capsys):
     )
     assert "sound" in capsys.readouterr().out and (tmp_path / "o/figure.png").is_file()
     assert main(["plugins"]) == 0 and "analyses: erf" in capsys.readouterr().out
+
+
+def public_script(module: nn.Module, images: torch.Tensor, *, rectify: bool) -> np.ndarray:
+    """The public scripts' mean of relu(gradient of the centre output pixel), image by image, in float32."""
+    total = np.zeros(images.shape[-2:], np.float32)
+    for image in images.split(1):
+        x = image.clone().requires_grad_()
+        out = module(x)
+        centre = out[:, :, out.shape[2] // 2, out.shape[3] // 2]
+        (grad,) = torch.autograd.grad((torch.relu(centre) if rectify else centre).sum(), x)
+        total += torch.relu(grad).sum((0, 1)).numpy()
+    return total / len(images)
+
+
+def table_of(field: np.ndarray) -> list[int | None]:
+    """RepLKNet's rectangle for 20, 30, 50, 99 % of log10(field + 1)."""
+    data, middle, sides = np.log10(field + 1), len(field) // 2, []
+    for share in (0.2, 0.3, 0.5, 0.99):
+        reached = (
+            2 * i + 1 for i in range(1, middle)
+            if data[middle - i : middle + i + 1, middle - i : middle + i + 1].sum() / data.sum() > share
+        )  # fmt: skip
+        sides.append(next(reached, None))
+    return sides
+
+
+@pytest.fixture(scope="module")
+def lr_photos() -> list[torch.Tensor]:
+    return [downsample(read_image(path), 4) for path in photographs()]
+
+
+class Dark(nn.Module):
+    """Negative in one channel, whose gradient RepLKNet's relu leaves out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv = nn.Conv2d(3, 3, 5, padding=2)
+        with torch.no_grad():
+            self.conv.bias.copy_(torch.tensor([-3.0, 2.0, 2.0]))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.conv(x)
+
+
+@pytest.mark.parametrize("name", ["demo", "Dark"])
+def test_compat_replknet_is_its_script(name, lr_photos):
+    network = demo_network("target") if name == "demo" else sr_hooks.Network(Dark(), scale=1, multiple=1, channels=3)
+    crops = torch.cat([photo[..., 12:52, 12:52] for photo in lr_photos])
+    result = sr_hooks.run("erf", network, lr_photos, size=40, compat="replknet")
+    expected = public_script(network.module, crops, rectify=True)
+    assert np.allclose(result.arrays["field"], expected, rtol=1e-4, atol=1e-6 * expected.max())
+    assert [row["side"] for row in result.scalars["log_sides"]] == table_of(expected)
+    drawn = np.log10(expected + 1)
+    assert np.allclose(result.arrays["shown"], drawn / drawn.max(), atol=1e-4)
+    assert "negative outputs" in result.verdict and result.scalars["compat"] == "replknet"
+    plain = sr_hooks.run("erf", network, lr_photos, size=40).arrays["field"]
+    assert np.allclose(plain, expected, rtol=1e-4, atol=1e-6) == (name == "demo")  # without its relu Dark is another
+
+
+def test_compat_mambair_is_its_script(lr_photos):
+    network = demo_network("target")
+    result = sr_hooks.run("erf", network, lr_photos, size=48, compat="mambair")
+    resized = torch.cat([torch.nn.functional.interpolate(photo, size=(48, 48)) for photo in lr_photos])
+    expected = public_script(network.module, resized, rectify=False)
+    assert np.allclose(result.arrays["field"], expected, rtol=1e-4, atol=1e-6 * expected.max())
+    drawn = np.power((expected + 1) - 1, 0.25)
+    assert np.allclose(result.arrays["shown"], drawn / drawn.max(), atol=1e-2)  # the root of (x + 1) - 1 in float32
+    assert np.median(np.abs(result.arrays["shown"] - drawn / drawn.max())) < 1e-4
+    cropped = sr_hooks.run("erf", network, lr_photos, size=48).arrays["field"]
+    assert not np.allclose(cropped, expected, rtol=1e-3)  # without its resizing it is another
+
+
+def test_compat_skips_images_whose_gradient_is_no_number_and_stops_where_the_scripts_do():
+    class Rooted(nn.Module):
+        def forward(self, x):
+            return x + x.mean().sqrt()
+
+    network = sr_hooks.Network(Rooted(), scale=1, multiple=1, channels=3)
+    bright, black = torch.full((1, 3, 16, 16), 0.25), torch.zeros(1, 3, 16, 16)
+    fields = np.stack([np.ones((4, 4)), np.full((4, 4), np.nan)])
+    assert len(numbers_alone(fields)) == 1
+    assert sr_hooks.run("erf", network, [bright] * 52, size=8, compat="replknet").scalars["images"] == 50
+    assert sr_hooks.run("erf", network, [bright, black], size=8).scalars["images"] == 2
+    with pytest.raises(sr_hooks.SRHooksError, match="skip all"):
+        numbers_alone(fields[1:])
+
+
+def test_the_table_of_a_known_field():
+    """A box of 7x7: 50 % of it lies within 5 (25 of 49, above one half); RepLKNet's sides are odd and from 3 up."""
+    field = np.zeros((31, 31), np.float32)
+    field[12:19, 12:19] = 1
+    assert [row["side"] for row in log_sides(field)] == [5 if s > 9 / 49 else 3 for s in (0.2, 0.3, 0.5)] + [7]
+    assert side_of(field, 0.1) == 3 and log_sides(np.ones((31, 31)))[-1]["side"] is None

@@ -4,28 +4,37 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch.nn import functional as F
 
 from sr_hooks.core import registry as plugins
-from sr_hooks.errors import OptionError, nearest
+from sr_hooks.errors import ImageError, OptionError, nearest
 from sr_hooks.hookspecs import hookimpl
-from sr_hooks.images.image import blur, numbers_beside
+from sr_hooks.images.image import blur, numbers_beside, read_image, upsample
+from sr_hooks.images.image_sets import image_files
+from sr_hooks.images.metrics import luma
 from sr_hooks.images.windows import Box
 
 __all__ = [
     "BlurPath",
     "CustomPath",
+    "ExpectedPath",
     "ImagePath",
     "LinearPath",
     "PerFrame",
     "Within",
+    "curves_of",
     "make_path",
     "path_lengths",
     "time_at",
 ]
+
+
+_EXPECTED = 8  # images of a folder, where no other number is named
 
 
 class ImagePath(ABC):
@@ -34,10 +43,12 @@ class ImagePath(ABC):
     Attributes:
         name: how results call it.
         reach: how many pixels around a pixel its values depend on; None where a pixel may depend on all of the image.
+        members: the curves, where the attribution is the mean over several; see `curves_of`.
     """
 
     name = "path"
     reach: int | None = None
+    members: Sequence[ImagePath] = ()
 
     @abstractmethod
     def __call__(self, image: torch.Tensor, times: Sequence[float]) -> torch.Tensor:
@@ -68,6 +79,27 @@ class LinearPath(ImagePath):
         start = self.baseline(image)
         t = numbers_beside(image, times).to(image.dtype).view(-1, 1, 1, 1)
         return start * (1 - t) + image * t
+
+
+class ExpectedPath(ImagePath):
+    """Expected gradients (Erion et al., arXiv 1906.10670): the mean over lines from several images to the image.
+
+    Each line is integrated on its own, where the paper draws one point of a drawn line at a time.
+
+    Args:
+        baselines: images (1,C,H,W) in [0, 1]. Of one that is larger than the explained image a part is drawn by seed;
+            one that is smaller is enlarged.
+    """
+
+    def __init__(self, name: str, baselines: Sequence[torch.Tensor], seed: int) -> None:
+        self.name = name
+        self.members = [
+            LinearPath(name, lambda image, index=index, other=other: fitted(other, image, [seed, index]))  # type: ignore[misc]
+            for index, other in enumerate(baselines)
+        ]
+
+    def __call__(self, image: torch.Tensor, times: Sequence[float]) -> torch.Tensor:
+        raise OptionError(f"the path {self.name} is the mean of {len(self.members)} lines, and no single curve")
 
 
 class CustomPath(ImagePath):
@@ -110,6 +142,13 @@ class PerFrame(ImagePath):
 
     def __call__(self, image: torch.Tensor, times: Sequence[float]) -> torch.Tensor:
         return torch.stack([self.path(frame, times) for frame in image.unbind(1)], dim=1)
+
+
+def curves_of(path: ImagePath) -> Sequence[ImagePath]:
+    """The curves that a path is the mean of: mostly itself alone."""
+    if isinstance(path, PerFrame):
+        return [PerFrame(curve) for curve in curves_of(path.path)]
+    return path.members or (path,)
 
 
 def path_lengths(path: ImagePath, image: torch.Tensor, pieces: int = 32) -> torch.Tensor:
@@ -178,10 +217,38 @@ def _noise(kind: str, argument: str | None, seed: int) -> ImagePath:
     return LinearPath(f"{kind}:{amount:g}", baseline)
 
 
+def fitted(other: torch.Tensor, image: torch.Tensor, seed: Sequence[int]) -> torch.Tensor:
+    """A part of another image (1,C,H,W), drawn by seed, as large as the image; enlarged first where it is smaller."""
+    if other.shape[1] != image.shape[1]:
+        if image.shape[1] != 1:
+            raise ImageError(f"a baseline has {other.shape[1]} channels, and the image {image.shape[1]}")
+        other = luma(other)
+    height, width = image.shape[-2:]
+    factor = max(height / other.shape[-2], width / other.shape[-1])
+    if factor > 1:
+        size = max(round(other.shape[-2] * factor), height), max(round(other.shape[-1] * factor), width)
+        other = upsample(other, size).clamp(0, 1)
+    rng = np.random.default_rng(list(seed))
+    top, left = rng.integers(other.shape[-2] - height + 1), rng.integers(other.shape[-1] - width + 1)
+    return other[..., top : top + height, left : left + width].to(image)
+
+
+def _expected(argument: str | None, seed: int) -> ImagePath:
+    folder, _, count = (argument or "").rpartition(":")
+    if not folder or not count.isdigit():
+        folder, count = argument or "", str(_EXPECTED)
+    if not folder or int(count) < 1:
+        raise ValueError("it is expected:FOLDER[:COUNT], a folder of images as the network takes them")
+    files = image_files(folder)
+    order = np.random.default_rng([seed, len(files)]).permutation(len(files))[: int(count)]
+    return ExpectedPath(f"expected:{Path(folder).name}", [read_image(files[i]) for i in sorted(order)], seed)
+
+
 _BASELINES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "black": torch.zeros_like,
     "mean": lambda image: image.mean(dim=(2, 3), keepdim=True).expand_as(image),
     "blur": lambda image: blur(image, [1.2], size=9),
+    "maxdistance": lambda image: (image < 0.5).to(image),  # of all images in [0, 1] the farthest (Distill 2020)
 }
 
 
@@ -189,7 +256,7 @@ def _linear(argument: str | None, seed: int) -> ImagePath:
     kind = argument or "black"
     if kind not in _BASELINES:
         raise ValueError(f"a line starts from {', '.join(_BASELINES)}")
-    return LinearPath(f"linear:{kind}", _BASELINES[kind], reach={"black": 0, "blur": 4}.get(kind))
+    return LinearPath(f"linear:{kind}", _BASELINES[kind], reach={"black": 0, "blur": 4, "maxdistance": 0}.get(kind))
 
 
 @hookimpl
@@ -201,4 +268,5 @@ def register_paths() -> dict[str, Callable[[str | None, int], ImagePath]]:
         "mean": lambda argument, seed: _linear("mean", seed),
         "gaussian": lambda argument, seed: _noise("gaussian", argument, seed),
         "uniform": lambda argument, seed: _noise("uniform", argument, seed),
+        "expected": _expected,
     }

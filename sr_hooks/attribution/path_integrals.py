@@ -23,7 +23,7 @@ from sr_hooks.images.windows import Box
 from sr_hooks.inference.calibration import ExecutionPlan, to_cpu
 from sr_hooks.networks.network import Network
 
-__all__ = ["Integrand", "Key", "Node", "PathIntegral", "SmallRounds", "Strategy", "is_image"]
+__all__ = ["Integrand", "Key", "Node", "PathIntegral", "SmallRounds", "Strategy", "is_image", "mean_of"]
 
 Key = tuple[int, int]
 """The number of an image, and the index of a window."""
@@ -103,6 +103,28 @@ class PathIntegral:
     tally: Tally
     at_image: torch.Tensor | None
     nodes: Callable[[], list[Node]]
+
+
+def mean_of(integrals: Sequence[PathIntegral]) -> PathIntegral:
+    """The mean of integrals along several curves to one image; its error is no smaller than theirs together."""
+    if len(integrals) == 1:
+        return integrals[0]
+    first, count = integrals[0], len(integrals)
+    attribution = torch.stack([each.attribution.double() for each in integrals]).mean(dim=0).float()
+    errors = [
+        None if each.error is None else each.error * float(each.attribution.double().norm()) for each in integrals
+    ]
+    size = float(attribution.double().norm())
+    total = None if size == 0 or None in errors else sum(filter(None, errors)) / count / size
+    tally = Tally(
+        sum(each.tally.nonfinite for each in integrals),
+        min(each.tally.low for each in integrals),
+        max(each.tally.high for each in integrals),
+        sum(each.tally.broken for each in integrals),
+    )
+    positions = [position for each in integrals for position in each.positions]
+    change = sum(each.change for each in integrals) / count
+    return PathIntegral(attribution, positions, change, total, tally, first.at_image, first.nodes)
 
 
 class Strategy(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from sr_hooks.attribution.image_paths import make_path
+from sr_hooks.attribution.image_paths import curves_of, make_path
 from sr_hooks.attribution.objectives.by_name import make_objective
 from sr_hooks.faithfulness.subject import Subject
 from sr_hooks.results.card import FAILS, PASSES, UNDECIDED, Verdict
@@ -20,12 +20,15 @@ def judge(subject: Subject) -> Verdict:
     options, network = subject.options, subject.network
     path = make_path(options.path, seed=options.seed)
     objective = make_objective(options.objective, gt=options.gt)
-    values = []
+    curves, changes = curves_of(path), []
     with torch.no_grad():
-        for point in torch.split(path(subject.image, [0.0, 1.0]), 1):
-            x = point.to(network.device)
-            values.append(float(objective(network(x).float(), x, subject.window)))
-    change, total = values[1] - values[0], float(subject.attribution.sum())
+        for curve in curves:
+            values = []
+            for point in torch.split(curve(subject.image, [0.0, 1.0]), 1):
+                x = point.to(network.device)
+                values.append(float(objective(network(x).float(), x, subject.window)))
+            changes.append(values[1] - values[0])
+    change, total = sum(changes) / len(changes), float(subject.attribution.sum())
     size = max(float(abs(subject.attribution).sum()), abs(change))
     gap = abs(total - change) / size if size > 0 else 0.0
     figures = {"sum": total, "change": change, "size": size, "gap": gap, "limit": LIMIT}

@@ -13,9 +13,9 @@ from sr_hooks.analyses.lam.published import integrate_as_published
 from sr_hooks.analyses.lam.question import Question
 from sr_hooks.analyses.lam.result import LamResult, Origin
 from sr_hooks.analyses.lam.verdict import Deviation, clip_scalars, clip_words, deviation_of, judge
-from sr_hooks.attribution.image_paths import Within
+from sr_hooks.attribution.image_paths import ImagePath, Within, curves_of
 from sr_hooks.attribution.input_gradients import Gradients
-from sr_hooks.attribution.path_integrals import Integrand, Key, PathIntegral
+from sr_hooks.attribution.path_integrals import Integrand, Key, PathIntegral, mean_of
 from sr_hooks.attribution.receptive_field.own_output import OwnOutput, apart, own_output
 from sr_hooks.attribution.receptive_field.proved_cones import WindowCone, WindowCones
 from sr_hooks.errors import OptionError
@@ -110,20 +110,9 @@ class Explanation:
         self, group: WindowCone | None, plan: ExecutionPlan, reason: str
     ) -> tuple[dict[Key, _WindowIntegral], dict[int, torch.Tensor]]:
         """By image and window the integral; and by image the output at the image itself, as far as it is computed."""
-        height, width = self.images[0].shape[-2:]
         gradients = self._gradients(plan, group, self.precision)
-        path = Within(self.question.path, group.inputs) if group else self.question.path
-        integrand = Integrand(
-            gradients,
-            path,
-            self.question.path if height * width <= _LENGTH_OF_ALL else path,
-            torch.cat(self.images) if len(self.images) > 1 else self.images[0],
-            group.indices if group else tuple(range(len(self.windows))),
-            self.options.tolerance,
-            None if self.options.steps == "auto" else int(self.options.steps),
-            self.question.progress,
-        )
-        integrals = self.question.strategy.integrals(integrand)
+        curves = [self._along(curve, gradients, group) for curve in curves_of(self.question.path)]
+        integrals = {key: mean_of([curve[key] for curve in curves]) for key in curves[0]}
         exact = self._exactly(group, plan) if self.precision != "float32" else None
         answers = {}
         for (row, index), integral in integrals.items():
@@ -135,6 +124,22 @@ class Explanation:
             )
         at_images = {row: each.at_image for (row, _), each in integrals.items() if each.at_image is not None}
         return answers, at_images
+
+    def _along(self, curve: ImagePath, gradients: Gradients, group: WindowCone | None) -> dict[Key, PathIntegral]:
+        """The integrals of all images and of the windows of the group along one curve."""
+        height, width = self.images[0].shape[-2:]
+        path = Within(curve, group.inputs) if group else curve
+        integrand = Integrand(
+            gradients,
+            path,
+            curve if height * width <= _LENGTH_OF_ALL else path,
+            torch.cat(self.images) if len(self.images) > 1 else self.images[0],
+            group.indices if group else tuple(range(len(self.windows))),
+            self.options.tolerance,
+            None if self.options.steps == "auto" else int(self.options.steps),
+            self.question.progress,
+        )
+        return self.question.strategy.integrals(integrand)
 
     def _exactly(self, group: WindowCone | None, plan: ExecutionPlan) -> Gradients:
         """The same gradients in float32."""

@@ -49,8 +49,9 @@ class LamOptions:
     )
     path: str | Callable[..., Any] | ImagePath = option(
         "blur",
-        "where the integral starts: blur[:STD], linear:black|mean|blur, gaussian[:STD], uniform[:WIDTH], a plugin's; "
-        "in Python also a function (image, t) to the image at t of [0, 1]",
+        "where the integral starts: blur[:STD], linear:black|mean|blur|maxdistance, gaussian[:STD], uniform[:WIDTH], "
+        "expected:FOLDER[:COUNT] (the mean over lines from images of a folder), a plugin's; in Python also a function "
+        "(image, t) to the image at t of [0, 1]",
     )
     steps: Literal["auto"] | int = option(
         "auto", "number of gradients, or auto: as many as the tolerance needs, at most 65", at_least=2, at_most=10_000
@@ -64,7 +65,7 @@ class LamOptions:
     compat: Literal["lam_demo"] | None = option(
         None, "lam_demo reproduces the published code, 50 right-end steps and its faults"
     )
-    seed: int = option(0, "of the noise paths", at_least=0)
+    seed: int = option(0, "of the noise paths and of the images of expected", at_least=0)
     cone: Literal["auto", "off"] = option(
         "auto",
         "auto computes only what the window depends on, wherever that is proved to give the same gradients; off "

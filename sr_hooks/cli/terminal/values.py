@@ -18,7 +18,7 @@ Words = Callable[[], Iterable[str]]
 
 OWN_NAMES = {
     "objectives": ("gradient", "intensity", "channel:", "gabor:", "residual", "loss", "feature:", "module:"),
-    "paths": ("blur", "linear", "black", "mean", "gaussian", "uniform"),
+    "paths": ("blur", "linear", "black", "mean", "gaussian", "uniform", "expected:"),
     "degradations": (
         *("clean", "blur:", "aniso:", "noise:", "poisson:", "jpeg:", "down:"),
         *("rain", "classical", "shuffled", "second", "aeris"),

@@ -94,5 +94,5 @@ class TestExpected:
 
     @pytest.mark.parametrize("argument", ["", ":3", "no/such/folder", "{}:0"])
     def test_what_is_no_folder_is_refused(self, folder, argument):
-        with pytest.raises(SRHooksError, match="folder|expected:FOLDER"):
+        with pytest.raises(SRHooksError, match=r"folder|expected:FOLDER"):
             make_path("expected:" + argument.format(folder))

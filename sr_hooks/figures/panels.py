@@ -102,10 +102,12 @@ class Slot:
             spine.set_linewidth(0.5)
 
     def bar(self, shown: Any, label: str, ticks: Sequence[float], axes: Any = None, *, below: bool = False) -> Any:
-        """Draw a narrow colour bar: beside the axes, or below if the panel is narrow."""
+        """Draw a narrow colour bar: beside the image, from its upper edge on, or below if the panel is narrow."""
         below = below or self.width < _BAR_BELOW
         axes = self.axes if axes is None else axes
-        how: dict[str, Any] = {"fraction": 0.046, "pad": 0.02, "panchor": False}
+        how: dict[str, Any] = {"fraction": 0.046, "pad": 0.02, "panchor": False, "anchor": (0, 1)}
+        if axes.get_aspect() != "auto":  # as high as the image beside, not as the slot
+            how["aspect"] = 20 * float(np.clip(np.ptp(axes.get_ylim()) / np.ptp(axes.get_xlim()), 0.25, 1))
         if below:
             how = {"location": "bottom", "fraction": 0.05, "pad": 0.03, "aspect": 25, "panchor": False}
         from matplotlib.cm import ScalarMappable

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -223,3 +224,14 @@ def test_the_best_is_marked_within_one_scale_only():
     assert _best(column, [40.0, 28.0, 29.0], ["", "", ""], [1, 4, 4]) == {4: 29.0}
     assert _best(column, [40.0, 28.0], ["", ""], [1, 4]) == {}
     assert _best(column, [30.0, 29.0, 31.0], ["", "", "a"], [2, 2, 2]) == {2: 30.0}
+
+
+@pytest.mark.parametrize("options", [{}, {"crop": (0, 0, 20, 60)}, {"width": 18, "zoom": True}])
+def test_a_colour_bar_beside_a_map_is_not_taller_than_the_map(result, options):
+    figure = result.figure(**{"width": 14, **options})
+    figure.canvas.draw()
+    pairs = [(shown, bar) for shown, bar in pairwise(figure.axes) if bar.get_label() == "<colorbar>"]
+    assert len(pairs) >= 2
+    for shown, bar in pairs:
+        image, box = shown.get_window_extent(), bar.get_window_extent()
+        assert box.x0 > image.x1 and image.y0 - 2 <= box.y0 < box.y1 <= image.y1 + 2, (box, image)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import REPOSITORY
+from tests.support.browser import chromium
 
 _spec = importlib.util.spec_from_file_location("pages", REPOSITORY / "benchmarks/pages.py")
 pages = importlib.util.module_from_spec(_spec)
@@ -75,3 +77,37 @@ def test_site_builds_and_fetches_nothing(tmp_path):
         fetched = re.findall(r"<(?:script|img|iframe|source)[^>]+src=[\"']?(?:https?:)?//[^>]+>", text)
         fetched += [tag for tag in re.findall(r"<link[^>]+>", text) if re.search(r"href=[\"']?(https?:)?//", tag)]
         assert not [tag for tag in fetched if "canonical" not in tag], page.name
+
+
+@pytest.mark.slow
+def test_the_first_example_of_the_readme_runs_as_it_stands(tmp_path):
+    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"<!-- first -->\n```python\n(.*?)```", text, re.DOTALL)
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert "sound" in done.stdout and (tmp_path / "out" / "lam" / "figure.png").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_the_site_is_searched_from_disk(tmp_path):
+    """As a reader does who opens the built pages without a server: words that are on a page find that page."""
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.support.wait import WebDriverWait
+
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")]
+    subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True)
+    with chromium() as page:
+        page.get((tmp_path / "site" / "index.html").as_uri())
+        page.execute_script("document.querySelector('#__search').click()")
+        field = page.find_element(By.CSS_SELECTOR, "input.md-search__input")
+        for words, expected in (("imprecise", "Cautions"), ("psnr_shift", "sr_hooks.images"), ("EMA", "training")):
+            field.clear()
+            field.send_keys(words)
+            WebDriverWait(page, 20).until(lambda page, e=expected: e in _answers(page))
+        assert not page.get_log("browser")
+
+
+def _answers(page):
+    return " ".join(link.text for link in page.find_elements("css selector", "a.md-search-result__link"))

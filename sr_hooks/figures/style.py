@@ -196,8 +196,11 @@ def region_outline(
 
 
 def colour_bar(figure: Any, shown: Any, axes: Any, label: str, ticks: list[float]) -> None:
-    """Draw a narrow colour bar with a label beside an image."""
-    bar = figure.colorbar(shown, ax=axes, fraction=0.046, pad=0.02, ticks=ticks)
+    """Draw a narrow colour bar with a label beside an image, as high as the image, or beside several axes."""
+    if isinstance(axes, list):
+        bar = figure.colorbar(shown, ax=axes, fraction=0.046, pad=0.02, ticks=ticks)
+    else:
+        bar = figure.colorbar(shown, cax=axes.inset_axes((1.025, 0.0, 0.045, 1.0)), ticks=ticks)
     bar.ax.tick_params(labelsize=7)
     bar.set_label(label, fontsize=7)
 

@@ -374,7 +374,7 @@ def test_the_pages_analysis_with_a_window_and_layers(tmp_path, photo):
             sr_hooks.run("contrast", network, photo, window=window, layers=["conv_first", "auto"]).scalars
             for window in ((40, 50, 20, 40), mask, "auto")
         ]
-        with pytest.raises(sr_hooks.SRHooksError, match="leaves the output"):
+        with pytest.raises(sr_hooks.SRHooksError, match="larger than the output"):
             sr_hooks.run("contrast", network, photo, window=(0, 0, 100_000))
     assert numbers[0] == numbers[1] and numbers[2]["contrast"] > numbers[0]["contrast"]
     assert len(numbers[0]["layers"]) == 2 and not private_names(file)

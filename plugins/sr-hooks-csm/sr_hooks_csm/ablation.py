@@ -12,19 +12,24 @@ from sr_hooks.attribution import RecordedTail, RecordedTails, Untraceable
 from sr_hooks.hooks import Tap, intervene, replace
 from sr_hooks.images import psnr
 from sr_hooks.inference import ExecutionPlan, Tail, in_batches
+from sr_hooks_csm.published import truncated
 from sr_hooks_csm.saliency import by_channel, channel_axis
 
-__all__ = ["Metric", "Tails", "ablated_psnr", "quality", "tail_batch", "without_channels"]
+__all__ = ["Measure", "Metric", "Tails", "ablated_psnr", "quality", "tail_batch", "without_channels"]
 
 Metric = Literal["psnr", "psnr_y"]
+Measure = Literal["psnr", "psnr_y", "rdsr"]
+"""rdsr: psnr of 8-bit images that are cut down, not rounded, as the public code has it."""
 
 _POSITIONS = 4 * 64 * 64  # of inputs that go through at once: fewer, and calls cost more than what they compute
 _CACHED = 4 * 32 * 32  # the same on a CPU: 1, 2, 4 and 8 images of 32x32 cost 10.5, 9.2, 8.7 and 9.6 ms each
 _TOLERANCE = 200  # roundings of float32, relative to the output's largest value, as of sr_hooks.inference.Tail
 
 
-def quality(output: torch.Tensor, gt: torch.Tensor, border: int, metric: Metric) -> torch.Tensor:
+def quality(output: torch.Tensor, gt: torch.Tensor, border: int, metric: Measure) -> torch.Tensor:
     """(N,) PSNR in dB of outputs clipped to [0, 1]; not rounded to 8 bits, which would hide what a channel changes."""
+    if metric == "rdsr":
+        return psnr(truncated(output), truncated(gt).to(output.device), border=border)
     return psnr(
         output.float().clamp(0, 1), gt.to(output.device), border=border, colour="y" if metric == "psnr_y" else "rgb"
     )
@@ -134,7 +139,7 @@ def ablated_psnr(
     *,
     batch: int,
     border: int,
-    metric: Metric,
+    metric: Measure,
     rescale: bool,
     bar: Any = None,
 ) -> torch.Tensor:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -14,8 +14,9 @@ from sr_hooks.attribution import make_objective
 from sr_hooks.core import progress_bar
 from sr_hooks.figures import FigureOptions
 from sr_hooks.hooks import Tap, parse_layers, resolve
-from sr_hooks.inference import calibrate
-from sr_hooks_csm.ablation import Metric, Tails, ablated_psnr, quality, tail_batch
+from sr_hooks.inference import ExecutionPlan, calibrate
+from sr_hooks_csm.ablation import Measure, Metric, Tails, ablated_psnr, quality, tail_batch
+from sr_hooks_csm.published import FAULTS, PublishedGradient, only_published
 from sr_hooks_csm.saliency import Saliency, saliencies
 from sr_hooks_csm.verdict import judge, summarise
 
@@ -38,6 +39,9 @@ class CsmOptions:
     crop: int | None = sr_hooks.option(None, "side in ground-truth pixels of a centre crop")
     maps: int = sr_hooks.option(4, "channels a tap whose maps of the first image are kept", at_most=1_000_000)
     seed: int = sr_hooks.option(0, "of the degradation and of the permutations")
+    compat: Literal["rdsr"] | None = sr_hooks.option(
+        None, "rdsr: map and ablation of the published code, with its faults; it sets objective, rescale and border"
+    )
     lr: Any = sr_hooks.option(None, "ready-made inputs (N,C,h,w); the images are their ground truth", flag=False)
 
     def __post_init__(self) -> None:
@@ -62,12 +66,16 @@ class Csm(sr_hooks.Analysis[CsmOptions]):
     watch_images = 4
 
     def run(self, network: sr_hooks.Network, images: Any, options: CsmOptions) -> sr_hooks.Result:
+        if options.compat:
+            only_published(options, objective=("gradient",), metric=("psnr",), border=(None, 0))
+            options = replace(options, rescale=True, border=0)
         given = {"lr": options.lr, "crop": options.crop, "seed": options.seed}
         inputs = one_input_each(network, images, options.degradation, **given)
         first = inputs.lr[0][0]
         taps = resolve(network.module, parse_layers(options.layers), lambda: network(first.to(network.device)))
         plan = calibrate(network, (first.shape[1], first.shape[2], first.shape[3]))
-        objective = make_objective(options.objective)
+        objective = PublishedGradient() if options.compat else make_objective(options.objective)
+        plan = ExecutionPlan() if options.compat else plan  # another layout rounds otherwise
         measured, tails = _Measured(taps), Tails(network, taps, plan)
         with progress_bar("CSM", len(inputs) * len(taps), unit="taps") as bar:
             for (lr,), gt in zip(inputs.lr, inputs.gt, strict=True):
@@ -80,7 +88,9 @@ class Csm(sr_hooks.Analysis[CsmOptions]):
             "nonfinite": sum(s.nonfinite for row in measured.rows for s in row),
         }
         provenance = {"seed": options.seed, "inputs": inputs.describe(), "objective": objective.name}
-        return sr_hooks.Result("csm", arrays, scalars, provenance, judge(scalars))
+        if options.compat:
+            scalars |= {"compat": options.compat, "faults": list(FAULTS)}
+        return sr_hooks.Result("csm", arrays, scalars, provenance, judge(scalars, rescaled=options.rescale))
 
     @classmethod
     def figure(cls, result: sr_hooks.Result, *, options: FigureOptions | None = None) -> Any:
@@ -95,20 +105,19 @@ def _ablations(
     """PSNR of the output as it is, and of each tap's ablations; none of them where none are wanted."""
     border = max(round(network.scale), 0) if options.border is None else options.border
     plan = tails.plan
+    measure: Measure = "rdsr" if options.compat else options.metric
     with network.channels_last(plan.channels_last):
         x = plan.lay_out(lr.to(network.device))
         with torch.no_grad():
             output = network(x)
-            base = float(quality(output, gt, border, options.metric))
+            base = float(quality(output, gt, border, measure))
         if not options.ablate:
             return base, []
         rows, batch = [], tail_batch(plan, lr, network.device)
         tails.start(x, output, batch)
         for tap in tails.taps:
             tail = tails.tail(tap, rescale=options.rescale)
-            values = ablated_psnr(
-                tail, gt, plan, batch=batch, border=border, metric=options.metric, rescale=options.rescale
-            )
+            values = ablated_psnr(tail, gt, plan, batch=batch, border=border, metric=measure, rescale=options.rescale)
             rows.append(values.numpy())
             bar.update(1)
     return base, rows

@@ -15,10 +15,11 @@ from sr_hooks.core import generator, progress_bar
 from sr_hooks.errors import OptionError
 from sr_hooks.figures import FigureOptions
 from sr_hooks.hooks import parse_layers, resolve
-from sr_hooks.inference import Tail, calibrate, in_batches
-from sr_hooks_csm.ablation import Metric, quality, tail_batch
+from sr_hooks.inference import ExecutionPlan, Tail, calibrate, in_batches
+from sr_hooks_csm.ablation import Measure, Metric, quality, tail_batch
 from sr_hooks_csm.curves import judge_curves, summarise_curves
-from sr_hooks_csm.saliency import channel_axis
+from sr_hooks_csm.published import DROPOUT_FAULTS, only_published
+from sr_hooks_csm.saliency import by_channel, channel_axis
 
 __all__ = ["DropoutOptions", "DropoutProbe", "Drops", "parse_rates"]
 
@@ -41,6 +42,9 @@ class DropoutOptions:
     )
     crop: int | None = sr_hooks.option(None, "side in ground-truth pixels of a centre crop")
     seed: int = sr_hooks.option(0, "of the degradations, the drops and the intervals")
+    compat: Literal["rdsr"] | None = sr_hooks.option(
+        None, "rdsr: scaled by the sum of |feature| and measured as the published code does, with its faults"
+    )
     degraded: Any = sr_hooks.option(None, "ready-made inputs by name; the images are their ground truth", flag=False)
 
     def __post_init__(self) -> None:
@@ -62,6 +66,8 @@ class DropoutProbe(sr_hooks.Analysis[DropoutOptions]):
     watch_images = 4
 
     def run(self, network: sr_hooks.Network, images: Any, options: DropoutOptions) -> sr_hooks.Result:
+        if options.compat:
+            only_published(options, unit=("channel",), rescale=(True,), metric=("psnr",), border=(None, 0))
         ready = options.degraded is not None
         inputs = make_inputs(
             network,
@@ -78,7 +84,9 @@ class DropoutProbe(sr_hooks.Analysis[DropoutOptions]):
         if len(taps) != 1:
             raise OptionError(f"layer {options.layer!r} names {len(taps)} taps; the probe drops at one")
         plan = calibrate(network, (first.shape[1], first.shape[2], first.shape[3]))
-        border = round(network.scale) if options.border is None else options.border
+        plan = ExecutionPlan() if options.compat else plan  # another layout rounds otherwise
+        border = options.border if options.border is not None else 0 if options.compat else round(network.scale)
+        measure: Measure = "rdsr" if options.compat else options.metric
         rates = parse_rates(options.rates)
         psnr = np.zeros((len(inputs.names), len(rates) + 2, len(inputs), options.draws))
         done: dict[tuple[int, ...], bool] = {}
@@ -92,13 +100,19 @@ class DropoutProbe(sr_hooks.Analysis[DropoutOptions]):
                     drops = Drops(tail.feature, str(taps[0]), rates, options)
                     kept = drops.shares
                     psnr[column, :, image] = _measure(
-                        tail, drops, gt, tail_batch(plan, lr, network.device), border, options.metric, bar
+                        tail, drops, gt, tail_batch(plan, lr, network.device), border, measure, bar
                     )
         arrays = {"psnr": psnr, "rates": 1 - kept}
         scalars = summarise_curves(psnr, arrays["rates"], inputs.names, options.seed)
         scalars |= {"layer": str(taps[0]), "unit": options.unit, "replayed": all(done.values())}
         provenance = {"seed": options.seed, "inputs": inputs.describe()}
-        return sr_hooks.Result("dropout", arrays, scalars, provenance, judge_curves(scalars))
+        verdict = judge_curves(scalars)
+        if options.compat:
+            scalars |= {"compat": options.compat, "faults": list(DROPOUT_FAULTS)}
+            verdict += f" Published procedure, faults that stay: {'; '.join(DROPOUT_FAULTS)}."
+        elif options.rescale:
+            verdict += " What is left is scaled by the share left; the published code scales by the sum of |feature|."
+        return sr_hooks.Result("dropout", arrays, scalars, provenance, verdict)
 
     @classmethod
     def figure(cls, result: sr_hooks.Result, *, options: FigureOptions | None = None) -> Any:
@@ -115,7 +129,7 @@ class Drops:
     """
 
     def __init__(self, feature: torch.Tensor, tap: str, rates: Sequence[float], options: DropoutOptions) -> None:
-        self.feature, self.options = feature, options
+        self.feature, self.tap, self.options = feature, tap, options
         self.axis = channel_axis(feature, tap)
         self.rates = (0.0, *rates, 1.0)
         count = feature.shape[self.axis] if options.unit == "channel" else feature[0].numel()
@@ -139,11 +153,16 @@ class Drops:
             shape = (1, *self.feature.shape[1:])
         else:
             shape = tuple(len(order) if d == self.axis else 1 for d in range(self.feature.ndim))
-        return self.feature * mask.view(shape).to(self.feature.device)
+        mask = mask.to(self.feature.device)
+        if self.options.compat and keep:
+            sums = by_channel(self.feature, self.tap).abs().sum(dim=(0, 2))
+            left = (sums.sum() - sums[mask == 0].sum()) / sums.sum()
+            mask = torch.where(mask > 0, 1 / left, 0.0).to(mask.dtype)
+        return self.feature * mask.view(shape)
 
 
 def _measure(
-    tail: Tail, drops: Drops, gt: torch.Tensor, batch: int, border: int, metric: Metric, bar: Any
+    tail: Tail, drops: Drops, gt: torch.Tensor, batch: int, border: int, metric: Measure, bar: Any
 ) -> np.ndarray:
     """(R,K) PSNR."""
 

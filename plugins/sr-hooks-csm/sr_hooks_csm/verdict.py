@@ -57,6 +57,7 @@ def _of_tap(arrays: dict[str, np.ndarray], index: int, tap: str, seed: int) -> d
         "largest_loss_interval": [low, high] if len(loss) > 1 else None,
         "largest_loss_channel": worst,
         "mean_loss": float(loss.mean()),
+        "raised": int((loss.mean(axis=0) < 0).sum()),
         "loss_gini": gini(loss.mean(axis=0).clip(min=0)),
     }
     for name in PREDICTORS:
@@ -91,8 +92,11 @@ def _certainty(saliency: np.ndarray, loss: np.ndarray, rng: np.random.Generator)
     return {"p": p, "low": float(low), "high": float(high)}
 
 
-def judge(scalars: dict[str, Any]) -> str:
-    """The sentence; it begins "predictive", "in part predictive", "not predictive", "untested" or "degenerate"."""
+def judge(scalars: dict[str, Any], *, rescaled: bool) -> str:
+    """The sentence; `rescaled` tells that the channels left were scaled.
+
+    It begins "predictive", "in part predictive", "not predictive", "untested" or "degenerate".
+    """
     rows = scalars["taps"]
     broken = f"; {scalars['nonfinite']} gradient entries were not finite and count as 0" if scalars["nonfinite"] else ""
     dead = [row["tap"] for row in rows if row["saliency_gini"] == 0 and row["channels"] > 1]
@@ -103,7 +107,7 @@ def judge(scalars: dict[str, Any]) -> str:
     if "correlation" not in scalars:
         return (
             "untested: saliency says where the output's detail reacts to a channel; whether the channel matters takes "
-            f"its ablation (ablate){broken}."
+            f"its ablation (ablate){broken}{_faults(scalars)}."
         )
     known = [row for row in rows if row["correlation"] is not None]
     if not known:
@@ -118,7 +122,25 @@ def judge(scalars: dict[str, Any]) -> str:
     beyond_chance = "beyond chance" if beyond else "no more than chance would have it"
     few = "; one image, so no interval over images" if scalars["images"] == 1 else ""
     simpler = f"; {' and '.join(better)} foretell{'s' if len(better) == 1 else ''} it better" if better else ""
+    raised = _raised(rows, rescaled)
     return (
         f"{begin}: {where} salient channels are those whose loss is felt, {beyond_chance} (median rank correlation "
-        f"{scalars['correlation']:.2f}; controls: {said}){simpler}{few}{broken}."
+        f"{scalars['correlation']:.2f}; controls: {said}){simpler}{raised}{_faults(scalars)}{few}{broken}."
     )
+
+
+def _raised(rows: list[dict[str, Any]], rescaled: bool) -> str:
+    """For how many channels zeroing raises the PSNR, and what the published code has instead."""
+    fewest, most = min(row["raised"] for row in rows), max(row["raised"] for row in rows)
+    count = f"{fewest}" if fewest == most else f"{fewest} to {most}"
+    channels = max(row["channels"] for row in rows)
+    text = f"; zeroing a channel raises the PSNR for {count} of {channels} channels a tap"
+    if rescaled:
+        return text + ", the rest scaled as the published code does"
+    return text + "; the published code scales the rest, which can turn the sign (compat='rdsr')"
+
+
+def _faults(scalars: dict[str, Any]) -> str:
+    if "compat" not in scalars:
+        return ""
+    return f"; published procedure, faults that stay: {'; '.join(scalars['faults'])}"

@@ -11,6 +11,7 @@ from torch import nn
 
 import sr_hooks
 from sr_hooks.cli import main
+from sr_hooks.core import generator
 from sr_hooks.degradations import make_lr
 from sr_hooks.demo import demo_network, photographs
 from sr_hooks.images import read_image
@@ -141,3 +142,31 @@ def test_the_command_with_its_figure(tmp_path):
     arguments = ["--image", str(photographs()[0]), "--crop", "48", "--draws", "2", "--rates", "0.3", "0.6"]
     assert main(["dropout", "--model", "demo:target", *arguments, "--out", str(tmp_path / "d")]) == 0
     assert (tmp_path / "d/figure.png").is_file() and sr_hooks.load(tmp_path / "d").scalars["draws"] == 2
+
+
+def test_compat_scales_by_the_sum_of_the_feature_as_the_public_code_does(hr):
+    """In the public code channels fall one after another, the rest divided by (all - dropped) / all of |feature|."""
+    module, lr, gt = demo_network("target").module, make_lr(hr[:1], "clean", scale=4), hr[:1]
+    shared = {"rates": (0.25, 0.5), "draws": 2, "degradations": "clean"}
+    result = sr_hooks.run("dropout", demo_network("target"), hr[:1], compat="rdsr", **shared)
+    with torch.no_grad(), sr_hooks.capture(module, ["conv_last:in"]) as kept:
+        module(lr)
+    feature = kept["conv_last:in"]
+    truth = np.uint8(gt[0].mul(255).numpy()).astype(np.float64)
+    for draw in range(2):
+        order = generator(0, "dropout", draw).permutation(32)
+        copy, whole, gone, at = feature.clone(), feature.abs().sum(), 0.0, {}
+        for dropped, channel in enumerate(order, 1):
+            gone = gone + copy[0, channel].abs().sum()
+            copy[0, channel] = 0
+            at[dropped] = copy / ((whole - gone) / whole)
+        for rate, dropped in ((1, 8), (2, 16)):
+            handle = module.conv_last.register_forward_pre_hook(lambda _, args, value=at[dropped]: (value,))
+            with torch.no_grad():
+                picture = np.uint8(module(lr)[0].clamp(0, 1).mul(255).numpy()).astype(np.float64)
+            handle.remove()
+            expected = 20 * np.log10(255 / np.sqrt(np.mean((picture - truth) ** 2)))
+            assert result.arrays["psnr"][0, rate, 0, draw] == pytest.approx(expected, abs=1e-4)
+    own = sr_hooks.run("dropout", demo_network("target"), hr[:1], **shared)
+    assert not np.allclose(own.arrays["psnr"][0, 1:3], result.arrays["psnr"][0, 1:3], atol=1e-2)  # by the share left
+    assert "sum of |feature|" in own.verdict and "Published procedure" in result.verdict

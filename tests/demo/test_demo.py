@@ -15,7 +15,8 @@ def test_demo_writes_figures_and_a_table(tmp_path, capsys):
     out = tmp_path / "demo"
     assert main(["demo", "--out", str(out)]) == 0
     printed = capsys.readouterr()
-    assert "diffusion index" in printed.out and printed.err == ""
+    told = [line for line in printed.err.splitlines() if "still at work" not in line]  # on a slow machine
+    assert "diffusion index" in printed.out and not told
     folders = sorted(path.name for path in out.iterdir() if path.name.startswith("lam_"))
     assert folders == ["lam_cat", "lam_coffee", "lam_rocket"]
     for name in folders:

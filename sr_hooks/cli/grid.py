@@ -45,6 +45,21 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="folder, new or of an earlier grid, whose cells are not computed again (default: grid)",
     )
+    how.add_argument(
+        "--from",
+        nargs="+",
+        type=Path,
+        default=[],
+        dest="earlier",
+        metavar="FOLDER",
+        help="folders of other grids, whose cells are taken over where this grid has the same cells",
+    )
+    command.add_argument(
+        "--scatter",
+        nargs=2,
+        metavar=("X", "Y"),
+        help="draw one number against another over networks, e.g. psnr_y diffusion_index; alone: of the grid in --out",
+    )
     command.add_argument("--title", metavar="TEXT", help="the title of the report (default: sr-hooks grid)")
     add_figure_flag(command)
     how.add_argument("--jobs", type=int, metavar="N", help="processes (default: CPU cores or GPUs; 1 under torchrun)")
@@ -74,6 +89,9 @@ def _grid(arguments: argparse.Namespace) -> int:
     from sr_hooks.core.progress import progress_bar
     from sr_hooks.grid.run import run_grid
 
+    if arguments.scatter and arguments.file is None and not arguments.model:
+        _scatter(arguments).show(arguments)
+        return 0
     is_first_process = int(os.environ.get("RANK", 0)) == 0
     device = arguments.device if arguments.device == "auto" else device_of(arguments.device)
     request = _request(arguments)
@@ -90,14 +108,27 @@ def _grid(arguments: argparse.Namespace) -> int:
             device=device,
             threads=arguments.threads,
             progress=show,
+            earlier=arguments.earlier,
         )
     if is_first_process:
         _answer(summary).show(arguments)  # before an error, since everything else is done
+        if arguments.scatter:
+            _scatter(arguments).show(arguments)
     for label, message in summary.failures:
         print(f"sr-hooks: {label} failed: {message}", file=sys.stderr)
     if summary.failures:
         raise SRHooksError(f"{len(summary.failures)} failed, as said above; everything else is done")
     return 0
+
+
+def _scatter(arguments: argparse.Namespace) -> Answer:
+    from sr_hooks.grid.numbers.scatter import scatter
+
+    result = scatter(arguments.out, *arguments.scatter)
+    files = [] if find_spec("matplotlib") is None else result.save(arguments.out)
+    written = f"\nwritten: {', '.join(map(str, files))}" if files else ""
+    record = {"command": "grid", "headline": {"rank_correlation": result.correlation, "interval": result.interval}}
+    return Answer(result.verdict + written, {**record, "files": list(map(str, files)), "verdict": result.verdict})
 
 
 def _answer(summary: Any) -> Answer:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from sr_hooks.core.options import as_plain
-from sr_hooks.errors import OptionError
+from sr_hooks.errors import OptionError, ResultError
 from sr_hooks.grid.compute import CellComputer
-from sr_hooks.grid.folder import GridFolder
+from sr_hooks.grid.folder import MARKER, GridFolder
 from sr_hooks.grid.plan import GridPlan, make_plan
 from sr_hooks.grid.report.formats import as_text
 from sr_hooks.grid.report.outputs import Outputs
@@ -22,6 +23,7 @@ from sr_hooks.grid.report.tables import make_tables
 from sr_hooks.grid.request import GridRequest
 from sr_hooks.grid.tasks import Task, run_shared
 from sr_hooks.grid.workers import Workers, default_device, default_jobs, work_on_when_terminated
+from sr_hooks.results.writing import write_file
 from sr_hooks.version import __version__
 
 __all__ = ["GridSummary", "run_grid", "run_worker"]
@@ -60,6 +62,7 @@ def run_grid(
     device: str = "auto",
     threads: int = 1,
     progress: Callable[[int, int], None] = lambda settled, total: None,
+    earlier: Sequence[str | Path] = (),
 ) -> GridSummary:
     """Compute every missing cell of networks x images x windows x analyses, then write figure, tables and report.
 
@@ -77,6 +80,7 @@ def run_grid(
         device: cpu, cuda, cuda:1, ...; auto is the request's own, and else cuda if a GPU is present.
         threads: threads of each process. The number is part of a cell's key, because it can change the last bits.
         progress: called with the number of settled cells and the number of all cells.
+        earlier: folders of other grids, whose cells are copied where this grid has the same cells.
 
     Raises:
         SRHooksError: no network can be used or the request cannot be answered (raised before anything is computed), or
@@ -98,6 +102,7 @@ def run_grid(
             _log.warning("%s", plan.problems_sentence())
         _discard_damaged(plan, folder)
         computer = CellComputer(plan, folder)
+        _take_over(plan, folder, earlier)
         missing = [task for task in computer.tasks() if not task.done()]
         unchecked = computer.unchecked()
         count = min(jobs or default_jobs(plan.device), len(missing) + unchecked) - 1
@@ -135,6 +140,22 @@ def run_worker(
     run_shared(outputs.linked(), folder, since=since)
     run_shared([outputs.report()], folder, since=since)
     folder.log("ended", "", "a worker", cpu=round(time.process_time(), 3))
+
+
+def _take_over(plan: GridPlan, folder: GridFolder, earlier: Sequence[str | Path]) -> None:
+    """Copy the cells that other grids have computed already, with their cards."""
+    for source in map(GridFolder, earlier):
+        if not (source.path / MARKER).is_file():
+            raise ResultError(f"{source.path} is no folder of a grid, so that no cells can be taken over from there")
+        for key in dict.fromkeys(cell.key for cell in plan.cells if cell.network not in plan.problems):
+            path, card = source.cache.path(key), source.cache.path(key) / "card.json"
+            with folder.claimed(key) as free:
+                if free and folder.cache.get(key) is None and (result := source.cache.get(key)) is not None:
+                    folder.remove_partial_files(folder.cache.path(key))
+                    folder.cache.put(key, result)
+                    if card.is_file():
+                        write_file(folder.cache.path(key) / "card.json", partial(shutil.copyfile, card))
+                    _log.info("%s is taken over from %s", key, path)
 
 
 def _discard_damaged(plan: GridPlan, folder: GridFolder) -> None:

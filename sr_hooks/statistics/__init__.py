@@ -4,7 +4,16 @@ from sr_hooks.statistics.gram_pca import Components, Gram, accumulate, principal
 from sr_hooks.statistics.kernel_alignment import cka, cka_of_grams
 from sr_hooks.statistics.linear_probe import Identification, identify
 from sr_hooks.statistics.map_correlation import distance_to_window, local_correlation
-from sr_hooks.statistics.measures import attribution_map, diffusion_index, gini, interval, kde, rank_correlation, ranks
+from sr_hooks.statistics.measures import (
+    attribution_map,
+    diffusion_index,
+    gini,
+    interval,
+    kde,
+    rank_correlation,
+    rank_correlation_interval,
+    ranks,
+)
 from sr_hooks.statistics.separability import Separability, calinski_harabasz, permutation_null, separability
 from sr_hooks.statistics.tsne import tsne
 
@@ -28,6 +37,7 @@ __all__ = [
     "permutation_null",
     "principal_components",
     "rank_correlation",
+    "rank_correlation_interval",
     "ranks",
     "separability",
     "tsne",

@@ -13,6 +13,7 @@ __all__ = [
     "interval",
     "kde",
     "rank_correlation",
+    "rank_correlation_interval",
     "ranks",
 ]
 
@@ -135,3 +136,18 @@ def interval(values: np.ndarray, seed: int) -> tuple[float, float]:
     means = values[rng.integers(len(values), size=(_RESAMPLES, len(values)))].mean(axis=1)
     low, high = np.percentile(means, [2.5, 97.5])
     return (float(low), float(high))
+
+
+def rank_correlation_interval(correlation: float, count: int) -> tuple[float, float]:
+    """95 % interval of Spearman's rank correlation of `count` independent pairs; (-1, 1) for fewer than four.
+
+    Fisher's transformation with the variance of Bonett and Wright (2000), (1 + r² / 2) / (n - 3). Of a perfect
+    correlation, whose variance cannot be estimated, the inner end is that of the largest one below 1.
+    """
+    if count < 4 or np.isnan(correlation):
+        return (-1.0, 1.0)
+    largest = 1 - 12 / (count * (count**2 - 1))  # one pair of neighbours is exchanged
+    inner = float(np.clip(correlation, -largest, largest))
+    width = 1.959964 * np.sqrt((1 + inner**2 / 2) / (count - 3))
+    low, high = (float(np.tanh(np.arctanh(inner) + side * width)) for side in (-1, 1))
+    return (low, 1.0) if correlation > largest else (-1.0, high) if correlation < -largest else (low, high)

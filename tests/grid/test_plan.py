@@ -89,6 +89,20 @@ def test_arguments_by_position(tmp_path):
 
 
 @pytest.mark.slow
+def test_cells_of_other_grids_are_taken_over(tmp_path):
+    first = parse_request(content(tmp_path, networks=1, images=1, check=True))
+    run_grid(first, tmp_path / "first", jobs=1)
+    union = parse_request(content(tmp_path, networks=2, images=1, check=True))
+    summary = run_grid(union, tmp_path / "union", jobs=1, earlier=[tmp_path / "first"])
+    assert (summary.cells, summary.computed, summary.checked) == (2, 1, 1)
+    lines = [csv.DictReader((tmp_path / f"{name}/table.csv").open(newline="")) for name in ("first", "union")]
+    first_row, union_row = next(lines[0]), next(lines[1])
+    assert {**first_row, "cautions": ""} == {**union_row, "cautions": ""}
+    with pytest.raises(SRHooksError, match="no folder of a grid"):
+        run_grid(union, tmp_path / "union", jobs=1, earlier=[tmp_path])
+
+
+@pytest.mark.slow
 def test_the_command_names_the_network_and_ends_with_status_2(tmp_path, capsys):
     image = str(write_grid(tmp_path).parent / "photo_0.png")
     flags = ["--image", image, "--window", "16,16,8", "--out", str(tmp_path / "out"), "--jobs", "1"]

@@ -12,10 +12,10 @@ import sr_hooks
 from sr_hooks.analyses import Watcher, other_network
 from sr_hooks.core import generator, progress_bar
 from sr_hooks.errors import NetworkError, OptionError
+from sr_hooks.faithfulness import shuffled
 from sr_hooks.hooks import parse_layers, resolve
 from sr_hooks.images import cut_patches, sha256_of
 from sr_hooks.inference import prepare_input
-from sr_hooks_similarity.features import shuffled
 from sr_hooks_similarity.measures import AffinityMeasure, CkaMeasure, Matrices, Measure
 from sr_hooks_similarity.words import verdict_of
 

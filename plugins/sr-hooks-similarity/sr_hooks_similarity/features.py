@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import numpy as np
@@ -10,25 +9,13 @@ import torch
 from torch.nn import functional as F
 
 import sr_hooks
-from sr_hooks.core import torch_generator
 from sr_hooks.errors import NetworkError, TapError
 from sr_hooks.inference import stream
 from sr_hooks.statistics import accumulate
 
-__all__ = ["affinities_of", "grams_of", "pixel_affinities", "pixel_gram", "shuffled"]
+__all__ = ["affinities_of", "grams_of", "pixel_affinities", "pixel_gram"]
 
 _SIDE = 16  # places a side at which affinity is taken
-
-
-def shuffled(network: sr_hooks.Network, seed: int) -> sr_hooks.Network:
-    """A copy whose weight tensors hold their own entries in another order; tensors of one axis stay as they are."""
-    module = copy.deepcopy(network.module)
-    with torch.no_grad():
-        for name, parameter in module.named_parameters():
-            if parameter.ndim > 1:
-                order = torch.randperm(parameter.numel(), generator=torch_generator(seed, "shuffled weights", name))
-                parameter.copy_(parameter.flatten()[order.to(parameter.device)].view_as(parameter))
-    return network.with_module(module)
 
 
 def grams_of(network: sr_hooks.Network, patches: torch.Tensor, taps: list[str], options: Any, bar: Any) -> np.ndarray:

@@ -13,10 +13,10 @@ import sr_hooks
 from sr_hooks.analyses import one_input_each
 from sr_hooks.core import progress_bar
 from sr_hooks.errors import TapError
+from sr_hooks.faithfulness import shuffled
 from sr_hooks.hooks import parse_layers, resolve
 from sr_hooks.inference import stream
 from sr_hooks.statistics import interval
-from sr_hooks_spectra.control import shuffled
 from sr_hooks_spectra.radial import RingSums, fsds
 from sr_hooks_spectra.response import Response, impulse_response, linear_part
 from sr_hooks_spectra.words import verdict_of

@@ -81,9 +81,9 @@ class Health(sr_hooks.Analysis[HealthOptions]):
 
     Arrays, each (layers,): `max` the largest |feature|; `entropy` of the channels' shares of the energy over log C,
     from 0 (one channel has all) to 1; `kurtosis` of all values (3 for a normal distribution); `dead` channels;
-    `nonfinite` values. Watched: `history_iteration` (T,) and `history_max` (T,layers) and so on. See arXiv 2504.06629 on features
-    that grow without bound. An activation that is a function and no layer is seen as the input of the next one: name
-    `conv:in`.
+    `nonfinite` values. Watched: `history_iteration` (T,), and `history_max` (T,layers) and so on. On features that grow
+    without bound see arXiv 2504.06629. An activation that is a function and no layer is seen as the input of the next
+    layer: name `conv:in`.
     """
 
     name = "health"

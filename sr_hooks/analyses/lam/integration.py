@@ -32,6 +32,7 @@ _WHOLE_PICTURE = 0.04  # the cone's share of the work from which the whole outpu
 
 _SAME = 1e-3  # of the output's spread: what layouts and rounding explain stays far below
 _SAME_REDUCED = 0.3  # the same in a reduced precision, whose deviation is measured elsewhere
+_SEVERAL = 1.5  # of several curves each is this much more exact, for their mean is smaller than each of them
 _LENGTH_OF_ALL = 256 * 256  # pixels up to which the path's length is that of whole images, with or without a cone
 
 
@@ -135,7 +136,7 @@ class Explanation:
             curve if height * width <= _LENGTH_OF_ALL else path,
             torch.cat(self.images) if len(self.images) > 1 else self.images[0],
             group.indices if group else tuple(range(len(self.windows))),
-            self.options.tolerance,
+            self.options.tolerance / (_SEVERAL if len(curves_of(self.question.path)) > 1 else 1),
             None if self.options.steps == "auto" else int(self.options.steps),
             self.question.progress,
         )

@@ -13,7 +13,7 @@ from sr_hooks.hooks import Tap, intervene, replace
 from sr_hooks.images import psnr
 from sr_hooks.inference import ExecutionPlan, Tail, in_batches
 from sr_hooks_csm.published import truncated
-from sr_hooks_csm.saliency import by_channel, channel_axis
+from sr_hooks_csm.saliency import channel_axis
 
 __all__ = ["Measure", "Metric", "Tails", "ablated_psnr", "quality", "tail_batch", "without_channels"]
 
@@ -52,10 +52,11 @@ def without_channels(feature: torch.Tensor, channels: range, tap: Any, *, rescal
     for index, channel in enumerate(channels):
         of_image[index].select(axis, channel).zero_()
     if rescale:
-        sums = by_channel(feature, tap).abs().sum(dim=(0, 2), dtype=torch.float64)
-        left = sums.sum() - sums[channels.start : channels.stop]
-        factors = torch.where(left > 0, sums.sum() / left.clamp(min=torch.finfo(torch.float64).tiny), 1.0)
-        of_image.mul_(factors.to(out.dtype).view(size, *[1] * feature.ndim))
+        magnitude = feature.abs()
+        whole = magnitude.sum()
+        parts = torch.stack([magnitude.select(axis, channel).sum() for channel in channels])
+        shares = (whole - parts) / whole  # in the feature's precision: the published code's very bits
+        of_image.div_(torch.where(shares > 0, shares, 1.0).view(size, *[1] * feature.ndim))
     return out
 
 

@@ -113,7 +113,7 @@ def _ablations(
             base = float(quality(output, gt, border, measure))
         if not options.ablate:
             return base, []
-        rows, batch = [], tail_batch(plan, lr, network.device)
+        rows, batch = [], 1 if options.compat else tail_batch(plan, lr, network.device)
         tails.start(x, output, batch)
         for tap in tails.taps:
             tail = tails.tail(tap, rescale=options.rescale)

@@ -97,11 +97,10 @@ class DropoutProbe(sr_hooks.Analysis[DropoutOptions]):
                     shape = tuple(lr.shape)
                     tail = Tail(network, plan.lay_out(lr.to(network.device)), taps[0], probe=shape not in done)
                     tail.replays = done.setdefault(shape, tail.replays)
+                    batch = 1 if options.compat else tail_batch(plan, lr, network.device)
                     drops = Drops(tail.feature, str(taps[0]), rates, options)
                     kept = drops.shares
-                    psnr[column, :, image] = _measure(
-                        tail, drops, gt, tail_batch(plan, lr, network.device), border, measure, bar
-                    )
+                    psnr[column, :, image] = _measure(tail, drops, gt, batch, border, measure, bar)
         arrays = {"psnr": psnr, "rates": 1 - kept}
         scalars = summarise_curves(psnr, arrays["rates"], inputs.names, options.seed)
         scalars |= {"layer": str(taps[0]), "unit": options.unit, "replayed": all(done.values())}

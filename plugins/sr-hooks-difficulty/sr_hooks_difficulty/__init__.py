@@ -6,7 +6,7 @@ different size by the PSNR that one network reaches on them: below 27.17 dB hard
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -16,12 +16,13 @@ import sr_hooks
 from sr_hooks.analyses import Watcher
 from sr_hooks.core import progress_bar
 from sr_hooks.degradations import make_lr, parse_degradation
-from sr_hooks.errors import ImageError
+from sr_hooks.errors import ImageError, OptionError
 from sr_hooks.figures import FigureOptions
 from sr_hooks.images import psnr, quantise
 from sr_hooks.inference import prepare_input
 from sr_hooks.statistics import rank_correlation
 from sr_hooks_difficulty.counting import Counted, multiply_accumulates
+from sr_hooks_difficulty.published import FAULTS, THRESHOLDS, published_psnr
 
 __all__ = ["CLASSES", "CLASSSR", "Difficulty", "DifficultyOptions", "corners"]
 
@@ -45,6 +46,9 @@ class DifficultyOptions:
     colour: Literal["rgb", "y"] = sr_hooks.option("rgb", "PSNR over rgb or y, the luma")
     border: int = sr_hooks.option(0, "output pixels left out of the PSNR at every edge of a patch")
     seed: int = sr_hooks.option(0, "of the degradation")
+    compat: Literal["classsr"] | None = sr_hooks.option(
+        None, "classsr: patches, PSNR and thresholds as the published code has them, with its faults"
+    )
 
     def __post_init__(self) -> None:
         if self.patch < 1 or min(self.border, self.margin, self.seed) < 0:
@@ -63,6 +67,7 @@ class DifficultyWatcher(Watcher):
         parse_degradation(self.options.degradation)
         for image in self.context.images:
             corners(int(image.shape[-2] / network.scale), int(image.shape[-1] / network.scale), self.options)
+        _published(self.options, network.scale)
 
 
 class Difficulty(sr_hooks.Analysis):
@@ -77,6 +82,8 @@ class Difficulty(sr_hooks.Analysis):
 
     def run(self, network: sr_hooks.Network, images: Any, options: DifficultyOptions) -> sr_hooks.Result:
         scale = network.scale
+        options = _published(options, scale)
+        others = 0  # classes that ClassSR's border changes
         rows: list[tuple[int, int, int, float]] = []
         counts: list[Counted] = []
         arrays: dict[str, np.ndarray] = {}
@@ -86,24 +93,56 @@ class Difficulty(sr_hooks.Analysis):
         with progress_bar("difficulty", total, unit="patches") as bar:
             for index, image in enumerate(several):
                 lr = make_lr(image, options.degradation, scale=scale, seed=options.seed, first=index)
+                lr = quantise(lr) if options.compat else lr
                 height, width = network.output_size(*lr.shape[-2:])
                 for top, left in corners(lr.shape[-2], lr.shape[-1], options):
                     output, counted = _restored(network, lr, top, left, options)
                     y, x = round(top * scale), round(left * scale)
                     truth = image[..., y : y + output.shape[-2], x : x + output.shape[-1]].to(output)
-                    value = psnr(quantise(output), truth, border=options.border, colour=options.colour)
-                    rows.append((index, y, x, float(value)))
+                    value = _psnr(output, truth, options)
+                    rows.append((index, y, x, value))
+                    others += _differs(value, output, truth, options, round(scale))
                     counts.append(counted)
                     bar.update(1)
                 if index < _SHOWN:
                     arrays[f"image_{index}"] = quantise(image[0, :, :height, :width]).mul(255).byte().cpu().numpy()
-        return _result(network, rows, counts, arrays, options)
+        return _result(network, rows, counts, arrays, options, others)
 
     @classmethod
     def figure(cls, result: sr_hooks.Result, *, options: FigureOptions | None = None) -> Any:
         from sr_hooks_difficulty.figure import difficulty_figure
 
         return difficulty_figure(result, options or FigureOptions())
+
+
+def _published(options: DifficultyOptions, scale: float) -> DifficultyOptions:
+    """With `compat`, the options that the published code has.
+
+    Raises:
+        OptionError: options that are not the published ones.
+    """
+    if not options.compat:
+        return options
+    if options.thresholds not in (CLASSSR, THRESHOLDS) or options.margin or options.colour != "rgb" or options.border:
+        raise OptionError(
+            "compat='classsr' is the published procedure: leave out thresholds, margin, colour and border"
+        )
+    return replace(options, thresholds=THRESHOLDS, border=round(scale))
+
+
+def _psnr(output: torch.Tensor, truth: torch.Tensor, options: DifficultyOptions) -> float:
+    if options.compat:
+        return published_psnr(output, truth, options.border)
+    return float(psnr(quantise(output), truth, border=options.border, colour=options.colour))
+
+
+def _differs(value: float, output: torch.Tensor, truth: torch.Tensor, options: DifficultyOptions, border: int) -> bool:
+    """Whether a border of the scale, which ClassSR's thresholds were drawn with, puts a patch into another class."""
+    side = min(output.shape[-2:])
+    if options.compat or options.thresholds != CLASSSR or options.border == border or side <= 2 * border:
+        return False
+    published = float(psnr(quantise(output), truth, border=border, colour=options.colour))
+    return bool(np.digitize(value, CLASSSR) != np.digitize(published, CLASSSR))
 
 
 def _restored(
@@ -125,7 +164,7 @@ def _restored(
 def corners(height: int, width: int, options: DifficultyOptions) -> list[tuple[int, int]]:
     """Top left corners of the patches of an input, row by row, what remains at the edges left out.
 
-    So does ClassSR: one more patch that ends with the image would mostly repeat its neighbour.
+    With `compat` one more row or column ends with the image where more than 12 of 32 pixels would remain: ClassSR's.
 
     Raises:
         ImageError: the input is smaller than a patch.
@@ -135,7 +174,10 @@ def corners(height: int, width: int, options: DifficultyOptions) -> list[tuple[i
             f"an input of {height}x{width} pixels holds no patch of {options.patch}x{options.patch}: give larger "
             "images or a smaller patch"
         )
-    tops, lefts = (range(0, length - options.patch + 1, options.step) for length in (height, width))
+    tops, lefts = (list(range(0, length - options.patch + 1, options.step)) for length in (height, width))
+    for starts, length in ((tops, height), (lefts, width)) if options.compat else ():
+        if length - (starts[-1] + options.patch) > options.patch * 12 / 32:
+            starts.append(length - options.patch)
     return [(top, left) for top in tops for left in lefts]
 
 
@@ -145,6 +187,7 @@ def _result(
     counts: list[Counted],
     arrays: dict[str, np.ndarray],
     options: DifficultyOptions,
+    others: int,
 ) -> sr_hooks.Result:
     table = np.array(rows)
     where, values = table[:, :3].astype(np.int64), table[:, 3]
@@ -162,7 +205,10 @@ def _result(
         "psnr": float(values.mean()),
         "gmacs_a_patch": float(macs.mean() / 1e9),
         "compute_varies": varies,
+        "other_classes": others,
     }
+    if options.compat:
+        scalars |= {"compat": options.compat, "faults": list(FAULTS)}
     for kind, name in enumerate(CLASSES):
         scalars[name] = float((classes == kind).mean())
         scalars[f"compute_{name}"] = float(macs[classes == kind].sum() / macs.sum()) if macs.sum() else None
@@ -215,8 +261,17 @@ def _notes(scalars: dict[str, Any], network: sr_hooks.Network, options: Difficul
     fullest = max(CLASSES, key=lambda name: scalars[name])
     if scalars[fullest] > 0.9:
         notes.append("the split tells little here, set thresholds of your own")
-    if options.thresholds == CLASSSR and (network.scale != 4 or parse_degradation(options.degradation).steps):
+    if options.thresholds in (CLASSSR, THRESHOLDS) and (
+        network.scale != 4 or parse_degradation(options.degradation).steps
+    ):
         notes.append("these thresholds were drawn for clean inputs at x4, so the classes are not ClassSR's")
+    if scalars["other_classes"]:
+        notes.append(
+            f"{scalars['other_classes']} of {scalars['patches']} patches are of another class with a border of "
+            f"{round(network.scale)} output pixels, which the thresholds were drawn with (border, or compat='classsr')"
+        )
+    if options.compat:
+        notes.append(f"published procedure, faults that stay: {'; '.join(FAULTS)}")
     if scalars["patches"] < 20:
         notes.append(f"only {scalars['patches']} patches")
     return notes

@@ -10,6 +10,7 @@ import pytest
 import torch
 from sr_hooks_difficulty import DifficultyOptions, corners
 from sr_hooks_difficulty.counting import multiply_accumulates
+from sr_hooks_difficulty.published import published_psnr
 from torch import nn
 
 import sr_hooks
@@ -158,3 +159,63 @@ def test_watched_in_a_basicsr_training(basicsr, tmp_path: Path):
     with pytest.raises(sr_hooks.SRHooksError, match="holds no patch of 32x32"):
         content["sr_hooks"] = {"difficulty": {"every": 2}}
         runs.train(runs.write(content, tmp_path / "y.yml"), tmp_path / "refused", sr_hooks.analyze)
+
+
+def public_classes(module: nn.Module, hr: torch.Tensor, scale: int, patch: int, step: int) -> tuple[list, list, list]:
+    """Corners, PSNR and classes as the public scripts have them, written out on 8-bit NumPy images."""
+    gt = np.uint8(np.round(hr[0].numpy().transpose(1, 2, 0) * 255))
+    lr = np.uint8(np.round(make_lr(hr, "clean", scale=scale)[0].numpy().transpose(1, 2, 0) * 255))
+    spaces = []
+    for length in lr.shape[:2]:
+        space = np.arange(0, length - patch + 1, step)
+        if length - (space[-1] + patch) > 48 * patch // 128:
+            space = np.append(space, length - patch)
+        spaces.append(space)
+    corners, values, classes = [], [], []
+    for x in spaces[0]:
+        for y in spaces[1]:
+            part = torch.from_numpy(lr[x : x + patch, y : y + patch].transpose(2, 0, 1).copy())[None].float() / 255
+            with torch.no_grad():
+                out = module(part)[0].numpy().transpose(1, 2, 0).clip(0, 1)
+            truth = gt[x * scale : (x + patch) * scale, y * scale : (y + patch) * scale]
+            a, b = (im[scale:-scale, scale:-scale].astype(np.float64) for im in (np.uint8(np.round(out * 255)), truth))
+            value = float(f"{20 * np.log10(255 / np.sqrt(np.mean((a - b) ** 2))):.6f}")
+            corners.append((x, y))
+            values.append(value)
+            classes.append(0 if value < 27.16882 else 1 if value < 35.149761 else 2)
+    return corners, values, classes
+
+
+def test_compat_is_the_public_code(photo):
+    network, hr = demo_network("baseline"), photo[..., :228, :236]
+    result = sr_hooks.run("difficulty", network, hr, patch=16, step=14, compat="classsr")
+    corners, values, classes = public_classes(network.module, hr, 4, 16, 14)
+    assert [tuple(w) for w in result.arrays["where"][:, 1:] // 4] == corners and len(corners) == 16
+    assert np.allclose(result.arrays["psnr"], values, atol=1e-4)
+    assert result.arrays["classes"].tolist() == classes and len(set(classes)) > 1
+    assert "6 digits" in result.verdict and result.scalars["compat"] == "classsr"
+
+
+@pytest.mark.parametrize("options", [{"border": 4, "thresholds": (27.16882, 35.149761)}, {"border": 0}])
+def test_without_the_published_steps_it_is_not_the_public_code(options, photo):
+    """The comparison above can fail: without 8-bit inputs and the edge patches, and without the border too."""
+    network, hr = demo_network("baseline"), photo[..., :228, :236]
+    result = sr_hooks.run("difficulty", network, hr, patch=16, step=14, **options)
+    corners, values, _ = public_classes(network.module, hr, 4, 16, 14)
+    assert [tuple(w) for w in result.arrays["where"][:, 1:] // 4] != corners
+    shared = dict(zip(corners, values, strict=True))
+    own = [shared[tuple(w)] for w in result.arrays["where"][:, 1:] // 4]
+    assert not np.allclose(result.arrays["psnr"], own, atol=1e-4)
+
+
+def test_a_default_that_changes_classes_says_so(photo):
+    """Classes of border 0 against those of a border of the scale, which the thresholds were drawn with."""
+    network = demo_network("baseline")
+    result = sr_hooks.run("difficulty", network, photo, patch=12, step=6)
+    published = sr_hooks.run("difficulty", network, photo, patch=12, step=6, border=4)
+    others = int((result.arrays["classes"] != published.arrays["classes"]).sum())
+    assert result.scalars["other_classes"] == others > 0 and f"{others} of 81 patches" in result.verdict
+    assert published.scalars["other_classes"] == 0 and "another class" not in published.verdict
+    assert published_psnr(photo, photo, 4) == 80
+    with pytest.raises(sr_hooks.SRHooksError, match="published procedure: leave out"):
+        sr_hooks.run("difficulty", network, photo, compat="classsr", margin=2)

@@ -32,30 +32,44 @@ _LOOP_KEYS = ("ema", "folder", "name", "tensorboard", "start")
 
 
 def analyze(function: Any = None, *, config: Any = None, network: str | None = None, **options: Any) -> Any:
-    """Watch the training run that happens inside a function: `@sr_hooks.analyze`, with or without arguments.
+    """Decorate the function that trains, so that the run inside it is watched: `@sr_hooks.analyze`.
 
-    With BasicSR, a copy of it, traiNNer-redux or neosr, the model is recognised when it is built, and the `sr_hooks:`
-    block of the option file says what to watch; with mmagic, and whatever trains by a Runner of mmengine, the config's
-    `sr_hooks` does. In a plain PyTorch loop, `network` names the variable that holds the network, and the first step
-    of an optimizer that holds its weights begins the watch.
+    BasicSR, its copies, traiNNer-redux and neosr: the model is recognised when it is built, and the `sr_hooks:` block
+    of the option file states what to watch. mmagic, and any training by a Runner of mmengine: the config's `sr_hooks`
+    states it. A plain PyTorch loop: `network` names the variable that holds the network, and watching begins with the
+    first step of an optimizer that holds its weights.
 
-        @sr_hooks.analyze
+        @sr_hooks.analyze  # BasicSR: needs an option file, so this block is not run as an example
         def main():
             train_pipeline(root)
 
-        @sr_hooks.analyze(network="net", lam={"windows": [[96, 120, 16]], "image": "baby.png", "every": 1000})
-        def train():
-            ...
+    Not for: a function that only builds the training, or a coroutine or generator; decorate the function that trains.
 
     Args:
-        config: a YAML or TOML file, or a mapping, of analyses to their options; on top of the option file's block.
-        network: name of the variable ("net", "self.net") in the function, or in one that it calls.
-        options: the same as keywords, on top of both: an analysis's name with its options, `budget`, `sinks`, and
+        config: a YAML or TOML file, or a mapping, of analyses to their options; overrides the option file's block.
+        network: name of the variable ("net", "self.net") in the function, or in a function that it calls.
+        options: the same as keywords; they override both: an analysis's name with its options, `budget`, `sinks`, and
             for plain loops what `watch` takes: `ema` (a variable's name), `folder`, `name`, `tensorboard`, `start`.
 
     Raises:
-        RunStopped: before training, where what is asked for cannot be done; with the key, the file and the nearest
+        RunStopped: before training, if the request cannot be met; the message has the key, the file and the nearest
             valid name. Uncaught, it ends the program with that message alone.
+
+    Examples:
+        >>> import torch, sr_hooks
+        >>> from sr_hooks.images import write_image
+        >>> write_image(torch.rand(1, 3, 12, 12), "lr.png")
+        >>> lam = {"windows": [[4, 4, 4]], "image": "lr.png", "every": 1}
+        >>> @sr_hooks.analyze(network="net", lam=lam, budget="off", folder="out")
+        ... def train():
+        ...     net = torch.nn.Conv2d(3, 3, 3, padding=1)
+        ...     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+        ...     net(torch.rand(1, 3, 8, 8)).square().mean().backward()
+        ...     optimizer.step()
+        >>> train()
+        >>> from pathlib import Path
+        >>> len(list(Path("out").rglob("result.json")))
+        1
     """
     if function is None:
         return functools.partial(analyze, config=config, network=network, **options)
@@ -143,29 +157,45 @@ def watch(
     start: int = 0,
     **options: Any,
 ) -> Any:
-    """Watch a plain PyTorch loop: `with sr_hooks.watch(network, optimizer, lam={...}, image="baby.png"): train()`.
+    """Watch a plain PyTorch loop, as a context: `with sr_hooks.watch(network, optimizer, ...): train()`.
 
-    Each step of the optimizer is an iteration. Weights in training are looked at as soon as the step is done; a moving
-    average just before the next step, when it has been brought up to date.
+    Each step of the optimizer is one iteration. Weights in training are analysed right after the step. A moving average
+    is analysed just before the next step, when the loop has updated it.
+
+    Not for: BasicSR's or mmengine's own training scripts, which `analyze` or the option file watch.
 
     Args:
         network: the network in training, also as Accelerate's `prepare` returns it; or a model of BasicSR, which then
             needs no optimizer.
-        optimizer: the one that holds its weights; wrapped by Accelerate, its steps count, not the calls of `step`.
+        optimizer: the optimizer that holds its weights. Of one that Accelerate wraps, steps count, not calls of `step`.
         config: a YAML file, or a mapping, of analyses to their options.
-        ema: the moving average of the network, if one is kept; it is then what is looked at by default.
+        ema: the moving average of the network, if there is one; by default the average is then what is analysed.
         folder: for results; by default experiments/<name>/sr_hooks in the working directory.
         name: of the run; by default the network's class.
         tensorboard: a SummaryWriter for scalars and figures.
-        start: iterations done before, on resume.
+        start: number of iterations before this run, on resume.
         options: an analysis's name with a mapping of its options; or a key for all of them: `image`, `budget`, `sinks`.
 
     Returns:
-        A context, with `validated()`, `saving()`, `end()` and `close()`. Leaving it normally does what is due at the
-        end; leaving it by an exception only takes off the hooks.
+        A context with `validated()`, `saving()`, `end()` and `close()`. At its end it runs the analyses that are due at
+        the end. After an exception it only removes the hooks.
 
     Raises:
-        SRHooksError: what is asked for cannot be done.
+        SRHooksError: the request cannot be met; the message says which key is wrong.
+
+    Examples:
+        >>> import torch, sr_hooks
+        >>> from sr_hooks.images import write_image
+        >>> write_image(torch.rand(1, 3, 12, 12), "lr.png")
+        >>> network = torch.nn.Conv2d(3, 3, 3, padding=1)
+        >>> optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+        >>> lam = {"windows": [[4, 4, 4]], "image": "lr.png", "every": 2}
+        >>> with sr_hooks.watch(network, optimizer, lam=lam, budget="off", folder="out") as watched:
+        ...     for _ in range(2):
+        ...         network(torch.rand(1, 3, 8, 8)).square().mean().backward()
+        ...         optimizer.step()
+        >>> watched.iteration, network.training, len(network._forward_hooks)
+        (2, True, 0)
     """
     if is_model(network):
         host = getattr(network, "opt", None)

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import platform
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
-import numpy as np
 import torch
 
 from sr_hooks.analyses.determinism import deterministic_algorithms, rerun_facts
+from sr_hooks.analyses.provenance import provenance_of
 from sr_hooks.analyses.watch_context import WatchContext
 from sr_hooks.core import registry as plugins
-from sr_hooks.core.options import as_plain, from_mapping
+from sr_hooks.core.options import from_mapping
 from sr_hooks.core.torch_errors import is_out_of_memory
 from sr_hooks.errors import OptionError, PluginError, nearest
 from sr_hooks.hooks.layer_list import resolve
@@ -28,7 +27,6 @@ from sr_hooks.inference.memory.fallback import with_less_memory
 from sr_hooks.networks.network import Network
 from sr_hooks.results.display import ResultList
 from sr_hooks.results.result import Result, with_warnings
-from sr_hooks.version import __version__
 
 __all__ = [
     "Analysis",
@@ -38,7 +36,6 @@ __all__ = [
     "find_analysis",
     "joined",
     "options_of",
-    "provenance_of",
 ]
 
 Options = TypeVar("Options")
@@ -139,24 +136,37 @@ class Watcher:
 
 
 class Analysis(Generic[Options]):
-    """Base of all analyses, ours and plugins'. Subclass it, and return the class from `register_analyses`.
+    """Base of all analyses. Subclass it, and return the class from `register_analyses`.
 
     Attributes:
         name: of the command, the option-file block and the result folder.
         options_type: a frozen dataclass; its fields are flags and keys, documented with `sr_hooks.option`. `execute`
-            acts on one called `deterministic`.
+            acts on a field called `deterministic`.
         result_type: Result or a subclass.
         takes: what the images are, for help texts and the command line: "lr" (inputs) or "hr" (ground truth).
-        together: whether all images give one result, not one each; None for HR images together, LR images one by one.
-        watcher_type: the class for training runs; by default the analysis is run on the watched images.
+        together: True if all images give one result, False if each gives its own; None means True for "hr".
+        watcher_type: the class for training runs; by default the analysis runs on the watched images.
         watch_options_type: a frozen dataclass of the keys of its block in an option file; None for options_type.
         watch_names: other names that options have in such a block, e.g. {"windows": "window"}.
-        watch_images: the number of validation images that a block uses where it names none.
-        better: of the headline's numbers, those of which "higher" or "lower" ones are what one wants; the first is what
-            tables of several networks show, and its best is set in bold.
-        explains: what numbers of the headline mean, a sentence or two each, for tooltips of the grid's report.
-        figure_options: the options of maps that its figure takes: `sr_hooks.figures.MAP_OPTIONS`, or some of them. The
-            others are refused by name. A `figure` with a keyword `options` takes `panels`, `axes` and the like anyway.
+        watch_images: the number of validation images that a block uses if it names none.
+        better: number of the headline to "higher" or "lower", whichever is better. Tables of several networks show the
+            first of them, with the best value in bold.
+        explains: number of the headline to its meaning, a sentence or two, for tooltips in the report of a grid.
+        figure_options: the options of maps that `figure` takes: `sr_hooks.figures.MAP_OPTIONS`, or some of them. Other
+            options of maps are refused by name. A `figure` with a keyword `options` takes all other figure options.
+
+    Examples:
+        >>> import dataclasses, torch, sr_hooks
+        >>> @dataclasses.dataclass(frozen=True)
+        ... class SharpnessOptions:
+        ...     power: int = sr_hooks.option(2, "power of the differences", at_least=1)
+        >>> class Sharpness(sr_hooks.Analysis[SharpnessOptions]):
+        ...     name, options_type = "sharpness", SharpnessOptions
+        ...     def run(self, network, images, options):
+        ...         change = network(images).diff(dim=-1).abs() ** options.power
+        ...         return sr_hooks.Result(self.name, {"map": change.numpy()}, {"sharpness": float(change.mean())})
+        >>> Sharpness().run(sr_hooks.Network(torch.nn.Identity()), torch.zeros(1, 3, 8, 8), SharpnessOptions()).scalars
+        {'sharpness': 0.0}
     """
 
     name: ClassVar[str]
@@ -251,7 +261,7 @@ def execute(kind: type[Analysis[Any]], network: Any, images: Any, options: Any) 
         reruns = rerun_facts(network, deterministic)
     warnings = [*network.warnings(), *behaviour.warnings()]
     seconds = time.perf_counter() - start
-    common = provenance_of(kind, network, options) | reruns | ({"input_notes": notes} if notes else {})
+    common = provenance_of(kind.name, network, options) | reruns | ({"input_notes": notes} if notes else {})
     for result in answer if isinstance(answer, list) else [answer]:
         result.provenance = {**common, "seconds": round(seconds, 4), **result.provenance}
         if warnings:
@@ -267,25 +277,6 @@ def _checked(kind: type[Analysis[Any]], answer: Any) -> Result | list[Result]:
         if not isinstance(result, Result):
             raise PluginError(f"the analysis {kind.name} returned a {type(result).__name__}, not a Result")
     return ResultList(answer) if isinstance(answer, list) else cast("Result", answer)
-
-
-def provenance_of(kind: type[Analysis[Any]], network: Network, options: Any) -> dict[str, Any]:
-    """What every result records. `execute` adds this; a watcher that does not call `execute` adds it itself."""
-    return {
-        "analysis": kind.name,
-        "options": as_plain(options),
-        "versions": {
-            "sr_hooks": __version__,
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-            "python": platform.python_version(),
-        },
-        "network": network.describe(),
-        "network_source": network.source,
-        "device": str(network.device),
-        "dtype": str(network.dtype).removeprefix("torch."),
-        "threads": torch.get_num_threads(),
-    }
 
 
 def joined(images: Sequence[torch.Tensor]) -> torch.Tensor | list[torch.Tensor]:

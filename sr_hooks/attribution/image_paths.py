@@ -9,7 +9,6 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from torch.nn import functional as F
 
 from sr_hooks.core import registry as plugins
 from sr_hooks.errors import ImageError, OptionError, nearest
@@ -29,8 +28,6 @@ __all__ = [
     "Within",
     "curves_of",
     "make_path",
-    "path_lengths",
-    "time_at",
 ]
 
 
@@ -56,7 +53,16 @@ class ImagePath(ABC):
 
 
 class BlurPath(ImagePath):
-    """LAM's path: a Gaussian blur of std sigma*(1-t) input pixels, 9x9 kernel, border reflect-101."""
+    """The path of LAM, `blur:SIGMA`: Gaussian blur of std sigma * (1 - t) input pixels, 9x9 kernel, reflect-101 border.
+
+    Examples:
+        >>> import torch
+        >>> from sr_hooks.attribution import make_path
+        >>> image = torch.rand(1, 3, 16, 16)
+        >>> points = make_path("blur:1.2")(image, [0.0, 0.5, 1.0])
+        >>> points.shape, torch.equal(points[2:], image), bool(points[0].std() < points[1].std())
+        (torch.Size([3, 3, 16, 16]), True, True)
+    """
 
     reach = 4
 
@@ -70,7 +76,15 @@ class BlurPath(ImagePath):
 
 
 class LinearPath(ImagePath):
-    """The straight line from a baseline image to the image, as in integrated gradients (arXiv 1703.01365)."""
+    """The straight line from a baseline image to the image, as in integrated gradients (arXiv 1703.01365).
+
+    Examples:
+        >>> import torch
+        >>> from sr_hooks.attribution import LinearPath
+        >>> path = LinearPath("linear:white", torch.ones_like)
+        >>> path(torch.zeros(1, 3, 4, 4), [0.0, 0.25, 1.0])[:, 0, 0, 0].tolist()
+        [1.0, 0.75, 0.0]
+    """
 
     def __init__(self, name: str, baseline: Callable[[torch.Tensor], torch.Tensor], reach: int | None = None) -> None:
         self.name, self.baseline, self.reach = name, baseline, reach
@@ -89,6 +103,13 @@ class ExpectedPath(ImagePath):
     Args:
         baselines: images (1,C,H,W) in [0, 1]. Of one that is larger than the explained image a part is drawn by seed;
             one that is smaller is enlarged.
+
+    Examples:
+        >>> from sr_hooks.attribution import make_path
+        >>> from sr_hooks.demo import photographs
+        >>> path = make_path(f"expected:{photographs()[0].parent}:2")
+        >>> path.name, len(path.members)
+        ('expected:photos', 2)
     """
 
     def __init__(self, name: str, baselines: Sequence[torch.Tensor], seed: int) -> None:
@@ -103,7 +124,15 @@ class ExpectedPath(ImagePath):
 
 
 class CustomPath(ImagePath):
-    """Any function (image, t) -> image of the same shape that gives the image itself at t=1."""
+    """The path made of a function (image, t) -> image of the same shape. At t = 1 it must return the image itself.
+
+    Examples:
+        >>> import torch
+        >>> from sr_hooks.attribution import make_path
+        >>> brighter = make_path(lambda image, t: image * t)
+        >>> brighter(torch.ones(1, 1, 2, 2), [0.0, 0.5])[:, 0, 0, 0].tolist()
+        [0.0, 0.5]
+    """
 
     def __init__(self, function: Callable[[torch.Tensor, float], torch.Tensor]) -> None:
         self.function = function
@@ -151,43 +180,20 @@ def curves_of(path: ImagePath) -> Sequence[ImagePath]:
     return path.members or (path,)
 
 
-def path_lengths(path: ImagePath, image: torch.Tensor, pieces: int = 32) -> torch.Tensor:
-    """The path's length up to equally spread times, (pieces + 1,) float64 on the image's device, 0 first.
-
-    Length is the distance between images.
-    """
-    times = [i / pieces for i in range(pieces + 1)]
-    previous, steps = path(image, times[:1]), []
-    for start in range(1, pieces + 1, 8):
-        points = torch.cat([previous, path(image, times[start : start + 8])])
-        steps.append((points[1:] - points[:-1]).flatten(1).double().norm(dim=1))
-        previous = points[-1:]
-    return F.pad(torch.cat(steps).cumsum(0), (1, 0))
-
-
-def time_at(lengths: Sequence[float]) -> Callable[[float], float]:
-    """The map from a share s of the path's length, in [0, 1], to the time t at which it is reached.
-
-    Nodes at equal s are spread by how much the image changes. `lengths` are those of `path_lengths`.
-    """
-    total, pieces = lengths[-1], len(lengths) - 1
-
-    def time_of(share: float) -> float:
-        if share <= 0 or share >= 1 or not total > 0:
-            return min(max(share, 0.0), 1.0)
-        wanted = share * total
-        i = next(i for i in range(1, len(lengths)) if lengths[i] >= wanted)
-        step = lengths[i] - lengths[i - 1]
-        return (i - 1 + ((wanted - lengths[i - 1]) / step if step > 0 else 0.0)) / pieces
-
-    return time_of
-
-
 def make_path(path: str | ImagePath | Callable[..., Any], *, seed: int = 0) -> ImagePath:
-    """An ImagePath from `name`, `name:argument`, an ImagePath, or a function (image, t) -> image.
+    """Return the ImagePath that a text, a function or an ImagePath stands for.
+
+    Args:
+        path: a text `name` or `name:argument`; a function, see `CustomPath`; or an ImagePath, which is returned.
+        seed: of paths that begin at a random image, 0 or more.
 
     Raises:
-        OptionError: no such path, or a bad argument.
+        OptionError: there is no such path, or the argument is bad.
+
+    Examples:
+        >>> from sr_hooks.attribution import make_path
+        >>> [make_path(text).name for text in ("blur", "linear:blur", "black", "mean", "gaussian", "uniform:0.3")]
+        ['blur:1.2', 'linear:blur', 'linear:black', 'linear:mean', 'gaussian:0.1', 'uniform:0.3']
     """
     if isinstance(path, ImagePath):
         return path

@@ -8,8 +8,9 @@ from typing import Any, Protocol
 
 import torch
 
-from sr_hooks.attribution.image_paths import ImagePath, path_lengths, time_at
+from sr_hooks.attribution.image_paths import ImagePath
 from sr_hooks.attribution.input_gradients import Facts, Gradients, Tally
+from sr_hooks.attribution.path_length import path_lengths, time_at
 from sr_hooks.attribution.quadrature import (
     ENOUGH_TO_LEAVE_OUT,
     Bisection,

@@ -13,6 +13,7 @@ import typing
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
+from sr_hooks.core.text import value_text
 from sr_hooks.core.yaml_files import value_or_text
 from sr_hooks.errors import OptionError, nearest, shortened
 
@@ -36,16 +37,24 @@ def option(
     at_most: float | None = None,
     may_be_empty: bool = False,
 ) -> Any:
-    """A field of an options dataclass with its documentation.
+    """Declare a field of an options dataclass, with its documentation.
 
     Args:
-        default: the value where none is given; an option without a default must be given.
+        default: the value if the user states none; an option without a default must be stated.
         help: one line for the command line, and for the docstring of the Python function.
-        example: how to give the option, for the message that it is missing.
-        flag: False for an option that can be given from Python only.
-        checked: False where the annotation is for editors and type checkers, and the analysis checks the value itself.
+        example: how to state the option, for the message that it is missing.
+        flag: False for an option that is for Python only.
+        checked: False if the annotation is for editors and type checkers, and the analysis checks the value itself.
         at_least, at_most: bounds of a number, and of each number in a list; without them whole numbers have 64 bits.
-        may_be_empty: whether an empty list has a meaning.
+        may_be_empty: True if an empty list has a meaning.
+
+    Examples:
+        >>> import dataclasses, sr_hooks
+        >>> @dataclasses.dataclass(frozen=True)
+        ... class Options:
+        ...     power: int = sr_hooks.option(2, "power of the differences", at_least=1)
+        >>> Options().power
+        2
     """
     facts: dict[str, Any] = {"help": help, "example": example, "flag": flag, "checked": checked}
     facts |= {"at_least": at_least, "at_most": at_most, "may_be_empty": may_be_empty}
@@ -63,7 +72,7 @@ def from_mapping(options_type: type[T], values: Mapping[str, Any], *, where: str
     fields = {f.name: f for f in dataclasses.fields(options_type)}  # type: ignore[arg-type]
     for name in values:
         if name not in fields:
-            raise OptionError(f"{where}: unknown option {_shown(name)}; {nearest(str(name), fields)}")
+            raise OptionError(f"{where}: unknown option {value_text(name)}; {nearest(str(name), fields)}")
     hints = typing.get_type_hints(options_type)
     checked = {n: _checked(n, value, hints[n], fields[n].metadata, where) for n, value in values.items()}
     missing = [
@@ -95,16 +104,8 @@ def _checked(name: str, value: Any, hint: Any, facts: Mapping[str, Any], where: 
     try:
         _check_bounds(value, facts)
     except ValueError as problem:
-        raise OptionError(f"{where}: {name} is {_shown(value)}: {problem}") from None
+        raise OptionError(f"{where}: {name} is {value_text(value)}: {problem}") from None
     return value
-
-
-def _shown(value: Any) -> str:
-    """A value as messages show it."""
-    try:
-        return shortened(repr(value), _LONGEST)
-    except ValueError:  # a whole number of more digits than Python prints
-        return "a number of thousands of digits"
 
 
 def _check_bounds(value: Any, facts: Mapping[str, Any]) -> None:
@@ -147,7 +148,7 @@ def _coerced(name: str, value: Any, hint: Any, where: str) -> Any:
         ]
         if choices:
             problem = f"must be {', '.join(map(str, choices))}"
-        raise OptionError(f"{where}: {name} is {_shown(value)}: {shortened(problem, _LONGEST)}") from None
+        raise OptionError(f"{where}: {name} is {value_text(value)}: {shortened(problem, _LONGEST)}") from None
     except (RecursionError, OverflowError):
         raise OptionError(f"{where}: {name} is nested too deeply or too large a number") from None
 

@@ -6,9 +6,12 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["cell", "for_csv", "for_latex", "for_markdown", "label", "one_line", "text_table"]
+from sr_hooks.errors import shortened
+
+__all__ = ["cell", "for_csv", "for_latex", "for_markdown", "label", "one_line", "text_table", "value_text"]
 
 _LONGEST = 80
+_LONGEST_VALUE = 200  # characters
 _FORMULA = ("=", "+", "-", "@")
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -98,3 +101,11 @@ def _latex(character: str) -> str:
     if ord(character) < 0x80 or ord(character) in _LATIN:
         return character
     return rf"\srhookschar{{{ord(character):X}}}"
+
+
+def value_text(value: Any) -> str:
+    """A value as messages show it."""
+    try:
+        return shortened(repr(value), _LONGEST_VALUE)
+    except ValueError:  # a whole number of more digits than Python prints
+        return "a number of thousands of digits"

@@ -53,6 +53,13 @@ def parse_degradation(degradation: str | Degradation | Step | Callable[..., Any]
 
     Raises:
         OptionError: an unknown kind (the message names the nearest), a bad argument or stage, or two downsamplings.
+
+    Examples:
+        >>> from sr_hooks.degradations import parse_degradation
+        >>> [parse_degradation(text).level for text in ("clean", "blur:2", "jpeg:30", "blur:2+noise:10")]
+        [0.0, 2.0, 70.0, None]
+        >>> parse_degradation("noise:20").steps[0].stage, parse_degradation("noise:20@hr").steps[0].stage
+        ('lr', 'hr')
     """
     if isinstance(degradation, Degradation):
         return degradation
@@ -77,6 +84,11 @@ def parse_degradations(degradations: Any) -> tuple[Degradation, ...]:
 
     Raises:
         OptionError: no degradation, one that is not understood, or the same one twice.
+
+    Examples:
+        >>> from sr_hooks.degradations import parse_degradations
+        >>> [str(degradation) for degradation in parse_degradations("clean blur:2 noise:20")]
+        ['clean', 'blur:2', 'noise:20']
     """
     if isinstance(degradations, str):
         degradations = degradations.split()
@@ -170,6 +182,18 @@ def make_lr(
     Raises:
         OptionError: the degradation is not understood, or the seed is negative.
         ImageError: hr is no image in [0, 1], or too small for the scale.
+
+    Examples:
+        >>> import torch
+        >>> from sr_hooks.degradations import make_lr
+        >>> hr = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+        >>> make_lr(hr, "blur:2+noise:10", scale=4).shape
+        torch.Size([2, 3, 8, 8])
+        >>> torch.equal(make_lr(hr, "noise:10", scale=4)[1:], make_lr(hr[1:], "noise:10", scale=4, first=1))
+        True
+        >>> kinds = "aniso:3,1,45 poisson:5 jpeg:30 down:area rain:1 classical:1 shuffled:1 second:1 aeris:1,4"
+        >>> {tuple(make_lr(hr, kind, scale=4).shape) for kind in kinds.split()}
+        {(2, 3, 8, 8)}
     """
     chain = parse_degradation(degradation)
     if isinstance(hr, torch.Tensor) and hr.ndim == 5:

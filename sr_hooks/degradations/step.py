@@ -25,6 +25,13 @@ class Step:
         argument: the argument in one fixed form ("2" also for "2.0"), because the argument is part of the seed.
         level: the strength, 0 for none; None if the strength is no single number.
         moved: whether the stage differs from the kind's usual stage.
+
+    Examples:
+        >>> import torch
+        >>> from sr_hooks.degradations import Step, make_lr
+        >>> invert = Step("invert", lambda image, rng, size: 1 - image, "hr")
+        >>> float(make_lr(torch.ones(1, 3, 8, 8), invert, scale=2).max())
+        0.0
     """
 
     kind: str
@@ -42,7 +49,13 @@ class Step:
 
 @dataclass(frozen=True)
 class Degradation:
-    """A named chain of steps. No step at all is `clean`."""
+    """A named chain of steps. A chain without steps is `clean`.
+
+    Examples:
+        >>> from sr_hooks.degradations import Degradation, parse_degradation
+        >>> Degradation().name, parse_degradation("blur:2.0+noise:10").name, parse_degradation("blur:2+noise:10").kind
+        ('clean', 'blur:2+noise:10', 'blur+noise')
+    """
 
     steps: tuple[Step, ...] = ()
 

@@ -12,14 +12,13 @@ from torch import nn
 
 from sr_hooks.core.torch_errors import checked_device
 from sr_hooks.errors import NetworkError
-from sr_hooks.networks.calling import Forward, check_forward, describe_forward, forward_of
+from sr_hooks.networks.calling import Forward, check_forward, forward_of
 from sr_hooks.networks.facts import StatedFacts
 from sr_hooks.networks.forward_pass import Selector
 from sr_hooks.networks.image_to_image import ImageToImage
 from sr_hooks.networks.loading import hugging_face, loaders, mmagic
-from sr_hooks.networks.loading.checkpoint_files.weights import CHECKPOINT_SUFFIXES, named_weights
 from sr_hooks.networks.loading.checkpoints import Weights, save_weights, sha256_of_weights
-from sr_hooks.networks.loading.sources import from_plugins, source_of
+from sr_hooks.networks.loading.sources import from_plugins, guess_warnings, named_source, recorded_facts, source_of
 from sr_hooks.networks.pixel_range import PixelValues
 from sr_hooks.networks.probing.input_range import range_of_module
 from sr_hooks.networks.unwrap import as_module
@@ -31,40 +30,46 @@ __all__ = ["Network"]
 
 
 class Network(ImageToImage):
-    """Any `torch.nn.Module` that maps an image to an image, with its scale, range, padding and name.
+    """A `torch.nn.Module` that maps an image to an image, with its scale, value range, padding and name.
 
-    A call takes (N,C,h,w) in [0, 1]: it pads, scales the range, runs the module, picks the output, crops and
-    scales back. The module itself is never changed. A fact that is not given is inferred by a forward pass or two
-    on small inputs.
+    A call takes (N,C,h,w) float32 RGB in [0, 1]. It pads the input, converts its values, runs the module, selects the
+    output, crops it and converts its values back. The module itself is never changed. A fact that is not stated is
+    inferred from forward passes on small inputs.
 
     Args:
-        module: the network; it is unwrapped from DataParallel, DistributedDataParallel, `torch.compile` and moving
+        module: the network. It is unwrapped from DataParallel, DistributedDataParallel, `torch.compile` and moving
             averages (of torch, ema_pytorch, timm, diffusers).
         scale: output pixels per input pixel.
-        input_range: the value that white has inside, 1 or 255. The border is RGB in [0, 1] either way.
-        mean, std: where the network takes (image - mean) / std and gives the like: one value, or one a channel in its
-            own order, in units of the image ([0, 1]); input_range multiplies after.
-        bgr: whether it takes and gives blue, green, red.
-        multiple: input height and width are padded (mirrored) to a multiple of it.
-        minimum: smaller inputs are padded (mirrored) to that height and width.
-        square: they are padded to a square, for networks that take nothing else.
+        input_range: the value of white inside the module, 1 or 255. Outside, images are RGB in [0, 1] either way.
+        mean, std: the module takes (image - mean) / std, and its output is converted back. One value, or one a channel
+            in the module's order, in units of the image ([0, 1]); `input_range` multiplies afterwards.
+        bgr: True if the module takes and returns blue, green, red.
+        multiple: input height and width are padded (mirrored) to a multiple of this number.
+        minimum: smaller inputs are padded (mirrored) to this height and width.
+        square: True if inputs are padded to a square.
         channels: of the input: 1 (grey), 3 (RGB), 6 (a stereo pair), or a number of bands.
-        bands: of a network with more than 3, which are shown as red, green and blue, from 0; by default the first 3.
-        frames: of a network over clips (N,T,C,h,w), how many it is first run on, and how many an image stands still
-            for; 0 for a network of images, as one is taken to be whose scale, multiple and channels are all given.
-        forward: how the module is called where that is not module(image): further keyword arguments, {"sigma": 0.1},
-            in which the value "image" names the one that takes the image; or a function (module, image).
+        bands: of a network with more than 3 bands, those shown as red, green and blue, from 0; by default the first 3.
+        frames: of a network over clips (N,T,C,h,w): the number of frames of the first run, and of a clip made of one
+            image. 0 means a network of images, as do stated scale, multiple and channels.
+        forward: how to call the module, if not as module(image): further keyword arguments, {"sigma": 0.1}, in which
+            the value "image" names the one that takes the image; or a function (module, image).
         output: which of several outputs is the image: an index, a key, or a function.
-        name: how results call it; the class name by default.
-        weights: where the weights came from, for provenance and for writing them back.
-        device: where the module is moved, in place; None leaves the module where it is.
+        name: the name in results; the class name by default.
+        weights: the file of the weights, for provenance and for `save`.
+        device: the module is moved there, in place; None leaves the module where it is.
 
     Raises:
-        NetworkError: no module, compiled, or it does not map images to images.
+        NetworkError: it is no module, is compiled in a way that hooks cannot enter, or maps no images to images.
 
     Attributes:
-        facts: what is known of the network, and where each fact is from.
-        source: of a network that `load` made, the arguments of `load`, so that it can be loaded again; else None.
+        facts: what is known of the network, and where each fact comes from.
+        source: the arguments of `load`, if `load` made the network, so that it can be loaded again; else None.
+
+    Examples:
+        >>> import torch, sr_hooks
+        >>> network = sr_hooks.Network(torch.nn.Upsample(scale_factor=2))
+        >>> network.scale, network(torch.rand(1, 3, 7, 9)).shape
+        (2, torch.Size([1, 3, 14, 18]))
     """
 
     def __init__(
@@ -117,7 +122,13 @@ class Network(ImageToImage):
 
     @classmethod
     def of(cls, network: Self | nn.Module) -> Self:
-        """The network itself, or a plain module as a Network."""
+        """Return the Network itself, or a plain module as a Network.
+
+        Examples:
+            >>> import torch, sr_hooks
+            >>> sr_hooks.Network.of(torch.nn.Conv2d(3, 3, 3, padding=1)).name
+            'Conv2d'
+        """
         return network if isinstance(network, cls) else cls(network)  # type: ignore[arg-type]
 
     @classmethod
@@ -129,11 +140,16 @@ class Network(ImageToImage):
         weights: str | Path | None = None,
         **facts: Any,
     ) -> Self:
-        """An architecture registered with BasicSR, by name, or the `network_g` of an option file.
+        """Build an architecture registered with BasicSR, by name, or the `network_g` of an option file.
 
-        With an option file and no `weights`, its `path: pretrain_network_g` is loaded where it is set.
+        An option file's `path: pretrain_network_g` is loaded, unless `weights` is stated.
+
+        Examples:
+            >>> import sr_hooks
+            >>> sr_hooks.Network.from_basicsr("MSRResNet", {"num_block": 1, "upscale": 2}, scale=2).name
+            'MSRResNet'
         """
-        target, weights, facts = _named(arch_or_option_file, weights, facts)
+        target, weights, facts = named_source(arch_or_option_file, weights, facts)
         return cls._of(loaders.from_basicsr(target, arguments, weights=weights), facts)
 
     @classmethod
@@ -147,18 +163,21 @@ class Network(ImageToImage):
         ema: bool = True,
         **facts: Any,
     ) -> Self:
-        """The network of a config of mmagic, or of another project on mmengine. This runs the code in the config.
+        """Build the network of a config of mmagic, or of another project on mmengine. This runs the code in the config.
 
-        Only that part of the model is built: no discriminator, and no loss with weights of its own. Mean, standard
-        deviation and channel order are those of the config's data preprocessor and pipeline. Not for a network
-        that takes more than one image, as reference-based ones do.
+        Only that part of the model is built: no discriminator, and no loss with weights. Mean, standard deviation and
+        channel order are those of the config's data preprocessor and pipeline. An example needs mmagic and a config:
+
+            sr_hooks.Network.from_mmagic("configs/esrgan/esrgan_x4.py", "esrgan.pth")
+
+        Not for: a network of more than one image, as in reference-based super-resolution.
 
         Args:
             config: a Python, YAML or JSON file.
             checkpoint: of a training run, or published; by default the config's `load_from`.
-            arguments: of the network, on top of the config's.
-            network: where it stands in the model, "generator" or a path such as "backbone.body".
-            ema: of a checkpoint that holds a moving average too, of EMAHook or `generator_ema`, take that one.
+            arguments: of the network; they override the config's.
+            network: the network inside the model, "generator" or a path such as "backbone.body".
+            ema: load the moving average (of EMAHook, or `generator_ema`), if the checkpoint holds one.
 
         Raises:
             NetworkError: mmagic or mmengine is missing, or the config describes no such network.
@@ -169,16 +188,29 @@ class Network(ImageToImage):
 
     @classmethod
     def from_file(cls, path: str | Path, **facts: Any) -> Self:
-        """Any checkpoint file of an architecture that spandrel recognises; see `load` for `weights_key`."""
-        file, _, facts = _named(path, None, facts)
+        """Load a checkpoint file of an architecture that spandrel recognises; see `load` for `weights_key`.
+
+        Examples:
+            >>> import sr_hooks
+            >>> sr_hooks.Network.load("demo").save("net.safetensors")
+            >>> sr_hooks.Network.from_file("net.safetensors", input_range=1).scale
+            4
+        """
+        file, _, facts = named_source(path, None, facts)
         return cls._of(loaders.from_file(file), facts)
 
     @classmethod
     def from_import(
         cls, target: str, arguments: loaders.Arguments | None = None, *, weights: str | Path | None = None, **facts: Any
     ) -> Self:
-        """`package.module:Class` or `path/to/file.py:Class`, built with `arguments`. This runs the code there."""
-        _, weights, facts = _named(target, weights, facts)
+        """Build `package.module:Class` or `path/to/file.py:Class` with `arguments`. This runs the code there.
+
+        Examples:
+            >>> import sr_hooks
+            >>> sr_hooks.Network.from_import("torch.nn:Upsample", {"scale_factor": 3}).scale
+            3
+        """
+        _, weights, facts = named_source(target, weights, facts)
         return cls._of(loaders.from_import(target, arguments, weights=weights), facts)
 
     @classmethod
@@ -191,20 +223,25 @@ class Network(ImageToImage):
         device: str | torch.device | None = None,
         **facts: Any,
     ) -> Self:
-        """What a person types: a checkpoint, an option file, a config, an import path, an architecture's name.
+        """Load a network from one text: a checkpoint, an option file, a config, an import path, an architecture's name.
 
-        Or a folder that `save_pretrained` of transformers wrote; nothing is fetched.
-
-        Plugins' loaders are asked first; each returns None for what is not its own.
+        A folder that `save_pretrained` of transformers wrote is loaded too. Nothing is downloaded. Loaders of plugins
+        are tried first.
 
         Args:
             arguments: of the architecture: name to value, or a list of values by position.
+            weights: a file of weights for the architecture.
             device: where the network is moved: "cuda", "cuda:1", "cpu", "auto"; None leaves it on the CPU.
-            facts: those of `Network`, and weights_key, weights_prefix: which weights of the checkpoint are taken, by
-                the key that holds them or by the beginning of their names. `file.ckpt::net_g_ema` names either in
-                short. By default the moving average is taken where there is one.
+            facts: those of `Network`, and weights_key or weights_prefix. They choose among the weights of a checkpoint,
+                by the key that holds them, or by the beginning of their names. `file.ckpt::net_g_ema` is short for
+                either. By default the moving average is loaded, if there is one.
+
+        Examples:
+            >>> import sr_hooks
+            >>> sr_hooks.Network.load("demo").name
+            'CompactResNet target'
         """
-        named, weights, facts = _named(spec, weights, facts)
+        named, weights, facts = named_source(spec, weights, facts)
         spec = str(named)
         of_plugin = from_plugins(spec, arguments, weights=weights, facts=facts)
         if of_plugin is not None:
@@ -242,33 +279,11 @@ class Network(ImageToImage):
 
     def warnings(self) -> list[str]:
         """Sentences on facts that are only guessed, with which every verdict about the network begins."""
-        guessed = dict(self.facts.origins)["input_range"] == "guessed"
-        if self.weights is None or not guessed or self.pixels.mean is not None or self.pixels.std is not None:
-            return []
-        return [
-            f"input range guessed: neither {self.weights.path.name} nor the network's output tells whether white is "
-            f"1 or 255, and {self.input_range:g} is assumed (state input_range)"
-        ]
+        return guess_warnings(self, self.weights)
 
     def describe(self) -> dict[str, Any]:
         """What a result records of the network."""
-        facts = self.facts
-        return {
-            "name": self.name,
-            "class": f"{type(self.module).__module__}.{type(self.module).__qualname__}",
-            "parameters": sum(p.numel() for p in self.module.parameters()),
-            "sha256": self.sha256(),
-            **(self.weights.describe() if self.weights else {"weights": "as given", "file": None}),
-            "scale": facts.scale,
-            **self.pixels.describe(),
-            "multiple": facts.multiple,
-            "minimum": facts.minimum,
-            "square": facts.square,
-            "channels": facts.channels,
-            **({"frames": facts.frames} if facts.frames else {}),
-            **({"bands": list(self.bands)} if self.bands else {}),
-            "forward": describe_forward(self.forward),
-        }
+        return recorded_facts(self, self.weights, self.bands)
 
     def save(self, path: str | Path) -> None:
         """Write the weights as a checkpoint in the layout of the file that they came from; whole or not at all.
@@ -280,20 +295,3 @@ class Network(ImageToImage):
             CheckpointError: the file cannot be written.
         """
         save_weights(self.module, path, like=self.weights)
-
-
-def _named(
-    spec: str | Path, weights: str | Path | None, facts: Mapping[str, Any]
-) -> tuple[str | Path, str | Path | None, dict[str, Any]]:
-    """The model, the weights' file and the facts; `weights_key` and `weights_prefix` go into the name of the file."""
-    rest = dict(facts)
-    key, prefix = rest.pop("weights_key", None), rest.pop("weights_prefix", None)
-    if not key and not prefix:
-        return spec, weights, rest
-    if weights is None:
-        if not str(spec).lower().endswith((*CHECKPOINT_SUFFIXES, ".yml", ".yaml")):
-            raise NetworkError(
-                f"weights_key and weights_prefix choose inside a weights file, and {spec} comes with none"
-            )
-        return named_weights(spec, key, prefix), None, rest
-    return spec, named_weights(weights, key, prefix), rest

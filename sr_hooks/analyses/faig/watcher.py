@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from sr_hooks.analyses.base import Watcher, provenance_of
+from sr_hooks.analyses.base import Watcher
 from sr_hooks.analyses.degraded_pairs import Inputs, make_inputs
 from sr_hooks.analyses.faig.baseline import blend, pick
 from sr_hooks.analyses.faig.filters import Filters
 from sr_hooks.analyses.faig.result import FaigResult
 from sr_hooks.analyses.faig.trajectory import STILL, FreeSum, Trajectory
 from sr_hooks.analyses.faig.verdict import relative_gap
+from sr_hooks.analyses.provenance import provenance_of
 from sr_hooks.core.options import option
 from sr_hooks.degradations.parsing import parse_degradations
 from sr_hooks.errors import OptionError
@@ -117,7 +118,7 @@ class FaigWatcher(Watcher):
                 results.append(self._of_probes(network, self.trajectory))
             if self.options.free and self.free.sums:
                 results.append(self._of_training(network))
-            common = provenance_of(self.kind, network, self.options)
+            common = provenance_of(self.kind.name, network, self.options)
         for result in results:
             result.provenance = {**common, "seconds": round(time.perf_counter() - begin, 4), **result.provenance}
         return results

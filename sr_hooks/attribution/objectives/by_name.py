@@ -26,10 +26,20 @@ __all__ = ["make_loss", "make_objective", "register_objectives"]
 
 
 def make_objective(objective: str | Objective | Callable[..., Any], *, gt: Any = None) -> Objective:
-    """An Objective from `name`, `name:argument`, an Objective, or a function of the window's pixels.
+    """Return the Objective that a text, a function or an Objective stands for.
+
+    Args:
+        objective: a text `name` or `name:argument`, as the option `objective` of `lam` takes it; a function, see
+            `Custom`; or an Objective, which is returned.
+        gt: the ground truth (1,C,H,W) in [0, 1], for `loss` and for `module` with a loss of two images.
 
     Raises:
-        OptionError: no such objective, a bad argument, or `loss` without a ground truth.
+        OptionError: there is no such objective, the argument is bad, or the ground truth is missing.
+
+    Examples:
+        >>> from sr_hooks.attribution import make_objective
+        >>> [make_objective(text).name for text in ("gradient", "intensity", "channel:1", "gabor:45", "residual")]
+        ['gradient', 'intensity', 'channel:1', 'gabor:45', 'residual']
     """
     if isinstance(objective, Objective):
         return objective

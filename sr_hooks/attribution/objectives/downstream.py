@@ -22,20 +22,30 @@ _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, as to
 
 
 class Downstream(Objective):
-    """The sum of what a second network computes from the window alone, or its loss against the ground truth.
+    """The sum of what a second network computes from the window, or the loss of that network against the ground truth.
 
-    The second network receives the window (1,C,height,width), float32 RGB in [0, 1], cut out of the output: it sees
-    nothing beside it. If its forward takes two tensors without defaults, the second is the same window of the ground
-    truth, and what it returns is a loss. The elements of the tensor that it returns are summed. Its parameters are
-    fixed, and it runs in evaluation mode.
+    The second network receives the window alone, (1,C,height,width) float32 RGB in [0, 1], and no pixel around it. The
+    elements of the tensor that it returns are summed. If its forward takes two tensors without defaults, the second
+    is the same window of the ground truth, and the tensor that it returns is a loss. Its parameters are fixed, and it
+    runs in evaluation mode.
 
-    Not for: a second network that needs context around the window (make the window as large as the output), or one
-    without a gradient.
+    Not for: a second network that needs pixels around the window (make the window as large as the output); a second
+    network without a gradient.
 
     Args:
-        name: how results call it.
+        name: the name in results.
         extractor: the second network.
-        truth: (1,C,H,W) in [0, 1], as large as the output; needed by a forward of two tensors.
+        truth: (1,C,H,W) in [0, 1], of the size of the output; needed by a forward of two tensors.
+
+    Examples:
+        >>> import torch
+        >>> from pathlib import Path
+        >>> from sr_hooks.attribution import make_objective
+        >>> from sr_hooks.images import Window
+        >>> _ = Path("loss.py").write_text("from torch.nn import L1Loss")
+        >>> objective = make_objective("module:loss.py:L1Loss", gt=torch.ones(1, 3, 8, 8))
+        >>> float(objective(torch.zeros(1, 3, 8, 8), None, Window(0, 0, 4, 4)))  # the mean absolute difference
+        1.0
     """
 
     runs_foreign_code = True
@@ -49,12 +59,21 @@ class Downstream(Objective):
     def feature(cls, argument: str) -> Downstream:
         """From `NAME:LAYER` or `NAME:LAYER:FILE`: the output of a layer of a torchvision classifier.
 
-        Weights come from FILE, or from torch's cache of weights, where an earlier program left them. Nothing is ever
+        The weights come from FILE, or from torch's cache of weights, if an earlier program put them there. Nothing is
         downloaded. Images are normalised by the mean and std of ImageNet.
 
         Raises:
-            OptionError: torchvision is missing, no such network or layer, no local file of weights, or one that does
-                not hold the weights of these layers.
+            OptionError: torchvision is missing; there is no such network or layer; there is no local file of weights,
+                or the file does not hold the weights of these layers.
+
+        Examples:
+            >>> import torch, torchvision
+            >>> from sr_hooks.attribution import make_objective
+            >>> from sr_hooks.images import Window
+            >>> torch.save(torchvision.models.squeezenet1_1().state_dict(), "random.pth")  # for a trial
+            >>> objective = make_objective("feature:squeezenet1_1:features.0:random.pth")
+            >>> objective(torch.rand(1, 3, 32, 32), None, Window(0, 0, 16, 16)).shape
+            torch.Size([1])
         """
         name, _, rest = argument.partition(":")
         layer, _, file = rest.partition(":")

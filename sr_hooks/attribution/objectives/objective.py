@@ -14,14 +14,29 @@ __all__ = ["Custom", "Objective"]
 
 
 class Objective(ABC):
-    """A scalar of an output window for each image of a batch.
+    """Base of all objectives: from the window of the output to one number for each image.
+
+    LAM differentiates this number with respect to the input. Subclass it, and return a factory from
+    `register_objectives`; or give `lam` a function of the window's pixels, which is shorter.
 
     Attributes:
-        name: how results call it.
-        margin: how many output pixels around the window it looks at.
-        takes_regions: whether it sums over a region's mask alone, as `sr_hooks.images.inside` does; else it is refused
-            for windows that are no rectangles.
-        runs_foreign_code: whether its errors are those of a function or module of the caller.
+        name: the name in results.
+        margin: number of output pixels around the window that the objective reads.
+        takes_regions: True if the objective sums over a region's mask alone, as `sr_hooks.images.inside` does. An
+            objective with False is refused for windows that are no rectangles.
+        runs_foreign_code: True if an error in the objective is an error of the caller's function or module.
+
+    Examples:
+        >>> import torch, sr_hooks
+        >>> from sr_hooks.attribution import Objective
+        >>> class Contrast(Objective):
+        ...     name = "contrast"
+        ...
+        ...     def __call__(self, output, inputs, window):  # (N,C,H,W), (N,C,h,w), Window to (N,)
+        ...         return window.crop(output).flatten(1).std(dim=1)
+        >>> network = torch.nn.Conv2d(3, 3, 3, padding=1)
+        >>> sr_hooks.lam(network, torch.rand(1, 3, 12, 12), window=(4, 4, 4), objective=Contrast()).map.shape
+        (12, 12)
     """
 
     name = "objective"
@@ -39,7 +54,21 @@ class Objective(ABC):
 
 
 class Custom(Objective):
-    """Any function of the window's pixels (1,C,height,width) that returns a scalar tensor."""
+    """The objective made of a function: pixels of the window (1,C,height,width) to a scalar tensor.
+
+    The function must be differentiable. It is called once for each image.
+
+    Raises:
+        OptionError: the function returns something else than one scalar tensor.
+
+    Examples:
+        >>> import torch
+        >>> from sr_hooks.attribution import make_objective
+        >>> from sr_hooks.images import Window
+        >>> brightest = make_objective(lambda pixels: pixels.max())
+        >>> brightest(torch.tensor([[[[0.0, 0.5], [0.25, 1.0]]]]), None, Window(0, 0, 2, 1))
+        tensor([0.2500])
+    """
 
     runs_foreign_code = True
 

@@ -18,10 +18,21 @@ __all__ = ["Channel", "Gabor", "GradientMagnitude", "Intensity", "Loss", "Residu
 
 
 class GradientMagnitude(Objective):
-    """LAM's objective (arXiv 2011.11036): the sum over window and channels of sqrt(dy^2 + dx^2), forward differences.
+    """The objective of LAM (arXiv 2011.11036), `gradient`: the sum of gradient magnitudes over window and channels.
 
-    Cropped before the root is taken, so that a flat spot elsewhere has no say, and smoothed: sqrt(d^2 + e^2) - e.
-    At the output's last row and column the missing difference counts as zero.
+    The magnitude at a pixel is sqrt(dy^2 + dx^2 + e^2) - e, with forward differences dy and dx, and e = `smoothing`.
+    The output is cropped before the root is taken, so that flat areas outside the window cannot give
+    infinite gradients.
+    At the last row and column of the output the missing difference counts as zero.
+
+    Examples:
+        >>> import torch
+        >>> from sr_hooks.attribution import make_objective
+        >>> from sr_hooks.images import Window
+        >>> edge = torch.zeros(1, 1, 4, 4)
+        >>> edge[..., 2:] = 1  # a vertical edge, 4 pixels long
+        >>> round(float(make_objective("gradient")(edge, edge, Window(0, 0, 4, 4))), 1)
+        4.0
     """
 
     takes_regions = True
@@ -44,7 +55,16 @@ class GradientMagnitude(Objective):
 
 
 class Intensity(Objective):
-    """The sum of the window's values."""
+    """The objective `intensity`: the sum of all values in the window.
+
+    Examples:
+        >>> import torch
+        >>> from sr_hooks.attribution import make_objective
+        >>> from sr_hooks.images import Window
+        >>> white = torch.ones(1, 3, 8, 8)
+        >>> float(make_objective("intensity")(white, white, Window(0, 0, 4, 4)))
+        48.0
+    """
 
     takes_regions = True
 
@@ -55,7 +75,19 @@ class Intensity(Objective):
 
 
 class Channel(Objective):
-    """The sum of one output channel over the window."""
+    """The objective `channel:K`: the sum of channel K of the output over the window; K counts from 0.
+
+    Raises:
+        OptionError: the output has no channel K.
+
+    Examples:
+        >>> import torch
+        >>> from sr_hooks.attribution import make_objective
+        >>> from sr_hooks.images import Window
+        >>> red = torch.tensor([1.0, 0.0, 0.0]).view(1, 3, 1, 1).expand(1, 3, 8, 8)
+        >>> [float(make_objective(f"channel:{k}")(red, red, Window(0, 0, 4, 4))) for k in range(3)]
+        [16.0, 0.0, 0.0]
+    """
 
     takes_regions = True
 
@@ -70,7 +102,20 @@ class Channel(Objective):
 
 
 class Gabor(Objective):
-    """The energy of an even Gabor filter's response: stripes across `angle` degrees, period 4 output pixels, std 2."""
+    """The objective `gabor:ANGLE`: the energy of the response of an even Gabor filter, summed over the window.
+
+    The filter responds to stripes with a period of 4 output pixels. The stripes change along the direction `angle`, in
+    degrees. The standard deviation of its envelope is 2 output pixels. Flat areas give 0.
+
+    Examples:
+        >>> import torch
+        >>> from sr_hooks.attribution import make_objective
+        >>> from sr_hooks.images import Window
+        >>> stripes = (torch.arange(16) % 4 < 2).float().expand(1, 1, 16, 16)  # vertical: they change along 0 degrees
+        >>> along, across = [float(make_objective(f"gabor:{a}")(stripes, None, Window(4, 4, 8, 8))) for a in (0, 90)]
+        >>> along > 100 * across
+        True
+    """
 
     takes_regions = True
 
@@ -102,7 +147,16 @@ class Gabor(Objective):
 
 
 class Residual(Objective):
-    """The sum over the window of (output minus bicubic of the input) squared: what the network added."""
+    """The objective `residual`: the sum over the window of (output - bicubic enlargement of the input)^2.
+
+    Examples:
+        >>> import torch
+        >>> from sr_hooks.attribution import make_objective
+        >>> from sr_hooks.images import Window, upsample
+        >>> lr = torch.rand(1, 3, 4, 4)
+        >>> float(make_objective("residual")(upsample(lr, (16, 16)), lr, Window(4, 4, 8, 8)))
+        0.0
+    """
 
     takes_regions = True
 
@@ -115,10 +169,23 @@ class Residual(Objective):
 
 
 class Loss(Objective):
-    """The window's loss against a ground truth: `l2` the sum of squared, `l1` of absolute differences.
+    """The objectives `loss:l1` and `loss:l2`: the sum of absolute or squared differences from a truth.
 
     Args:
-        target: (1,C,H,W) in [0, 1], as large as the output.
+        target: the ground truth, (1,C,H,W) in [0, 1], of the size of the output.
+        kind: "l1" for absolute, "l2" for squared differences.
+
+    Raises:
+        OptionError: another kind.
+        ImageError: the ground truth and the output differ in size.
+
+    Examples:
+        >>> import torch
+        >>> from sr_hooks.attribution import make_objective
+        >>> from sr_hooks.images import Window
+        >>> output, truth = torch.full((1, 1, 8, 8), 0.5), torch.ones(1, 1, 8, 8)
+        >>> [float(make_objective(k, gt=truth)(output, output, Window(0, 0, 4, 4))) for k in ("loss:l1", "loss:l2")]
+        [8.0, 4.0]
     """
 
     takes_regions = True

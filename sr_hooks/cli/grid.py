@@ -60,6 +60,15 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         metavar=("X", "Y"),
         help="draw one number against another over networks, e.g. psnr_y diffusion_index; alone: of the grid in --out",
     )
+    cluster = command.add_argument_group("on a cluster")
+    cluster.add_argument(
+        "--slurm",
+        metavar="OPTIONS",
+        help="submit an array of workers to SLURM and follow it, e.g. 'partition=gpu,gpus=1,time=60' (minutes)",
+    )
+    cluster.add_argument("--workers", type=int, default=4, metavar="N", help="tasks of the array (default: 4)")
+    cluster.add_argument("--print-sbatch", action="store_true", help="print the script for sbatch and submit nothing")
+    cluster.add_argument("--follow", action="store_true", help="show how far the grid in --out is, to its end")
     command.add_argument("--title", metavar="TEXT", help="the title of the report (default: sr-hooks grid)")
     add_figure_flag(command)
     how.add_argument("--jobs", type=int, metavar="N", help="processes (default: CPU cores or GPUs; 1 under torchrun)")
@@ -92,6 +101,8 @@ def _grid(arguments: argparse.Namespace) -> int:
     if arguments.scatter and arguments.file is None and not arguments.model:
         _scatter(arguments).show(arguments)
         return 0
+    if arguments.follow or arguments.slurm is not None or arguments.print_sbatch:
+        return _on_cluster(arguments)
     is_first_process = int(os.environ.get("RANK", 0)) == 0
     device = arguments.device if arguments.device == "auto" else device_of(arguments.device)
     request = _request(arguments)
@@ -119,6 +130,48 @@ def _grid(arguments: argparse.Namespace) -> int:
     if summary.failures:
         raise SRHooksError(f"{len(summary.failures)} failed, as said above; everything else is done")
     return 0
+
+
+def _on_cluster(arguments: argparse.Namespace) -> int:
+    from sr_hooks.grid.cluster.follow import follow
+    from sr_hooks.grid.cluster.slurm import parse_slurm, sbatch_script
+    from sr_hooks.grid.submit import submit_to_slurm
+
+    def show(state: Any) -> None:
+        if not arguments.quiet:
+            print(f"grid: {state}", file=sys.stderr, flush=True)
+
+    if arguments.workers < 1:
+        raise OptionError(f"--workers {arguments.workers}: at least 1")
+    if arguments.follow:
+        state = follow(arguments.out, show)
+    elif arguments.print_sbatch:
+        _request(arguments)  # a mistake in the request is named here, not by each worker
+        folder = arguments.out.absolute() / "slurm"
+        options = parse_slurm(arguments.slurm or "")
+        print(sbatch_script(options, arguments.workers, _worker_command(arguments), folder), end="")
+        return 0
+    else:
+        request = _request(arguments)
+        how = {"device": arguments.device, "threads": arguments.threads, "earlier": arguments.earlier}
+        state = submit_to_slurm(request, arguments.out, arguments.slurm, workers=arguments.workers, show=show, **how)
+    missing = state.total - state.done
+    files = ", ".join(_written(arguments.out))
+    record = {"command": "grid", "folder": str(arguments.out.absolute()), "headline": dataclasses.asdict(state)}
+    Answer(f"{state}; written to {arguments.out}: {files}", record).show(arguments)
+    if missing or not state.is_over:
+        raise SRHooksError(f"{missing} cells are missing: the logs are in {arguments.out / 'slurm'}")
+    return 0
+
+
+def _worker_command(arguments: argparse.Namespace) -> list[str]:
+    """The command line of one worker: the same request with full paths, in one process."""
+    if arguments.file is None:
+        raise OptionError("--print-sbatch needs a grid file: each worker reads the request from there")
+    device = [] if arguments.device == "auto" else ["--device", arguments.device]
+    check = ["--check"] if arguments.check else []
+    file, out, threads = str(arguments.file.absolute()), str(arguments.out.absolute()), str(arguments.threads)
+    return ["grid", file, "--out", out, "--jobs", "1", "--threads", threads, *device, *check]
 
 
 def _scatter(arguments: argparse.Namespace) -> Answer:

@@ -6,14 +6,17 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from sr_hooks.core.options import as_plain
 from sr_hooks.errors import OptionError, ResultError
+from sr_hooks.grid.cluster.executors import Executor, run_in
+from sr_hooks.grid.cluster.follow import GridState, state_of
 from sr_hooks.grid.compute import CellComputer
 from sr_hooks.grid.folder import MARKER, GridFolder
 from sr_hooks.grid.plan import GridPlan, make_plan
@@ -26,7 +29,7 @@ from sr_hooks.grid.workers import Workers, default_device, default_jobs, work_on
 from sr_hooks.results.writing import write_file
 from sr_hooks.version import __version__
 
-__all__ = ["GridSummary", "run_grid", "run_worker"]
+__all__ = ["GridSummary", "GridWorker", "open_folder", "run_grid", "run_worker"]
 
 _log = logging.getLogger("sr_hooks")
 
@@ -63,6 +66,7 @@ def run_grid(
     threads: int = 1,
     progress: Callable[[int, int], None] = lambda settled, total: None,
     earlier: Sequence[str | Path] = (),
+    executor: Executor | None = None,
 ) -> GridSummary:
     """Compute every missing cell of networks x images x windows x analyses, then write figure, tables and report.
 
@@ -76,23 +80,100 @@ def run_grid(
         request: from `read_request` or `parse_request`.
         out: a new or empty folder, or the folder of an earlier grid.
         jobs: number of processes on this machine, with this one. Default: one for each CPU core or GPU; one under
-            torchrun.
+            torchrun. With an executor: the number of workers that are submitted.
         device: cpu, cuda, cuda:1, ...; auto is the request's own, and else cuda if a GPU is present.
         threads: threads of each process. The number is part of a cell's key, because it can change the last bits.
         progress: called with the number of settled cells and the number of all cells.
         earlier: folders of other grids, whose cells are copied where this grid has the same cells.
+        executor: where workers run, instead of on this machine: a `concurrent.futures` executor, one of submitit, or
+            Dask's `Client.get_executor()`. Each worker plans on its own device; files must have the same paths there.
+            Workers that die are submitted again; if the executor is broken, this process computes what is left.
 
     Raises:
         SRHooksError: no network can be used or the request cannot be answered (raised before anything is computed), or
             the folder cannot be written. A network that cannot be used is among the failures, and the others run.
     """
-    clock = time.monotonic()
     device = request.device if device == "auto" else device
     if threads < 1 or (jobs is not None and jobs < 1):
         raise OptionError(f"jobs and threads must be at least 1, not {jobs} and {threads}")
+    folder = open_folder(request, out)
+    worker = GridWorker(request, folder.path.absolute(), device, threads, folder.now(), tuple(earlier))
+    if executor is None:
+        return worker.run(jobs, progress)
+    folder.log("submitted", "", "workers", workers=jobs)
+    look = _Look(folder, progress)
+    count = jobs or getattr(executor, "_max_workers", None) or default_jobs("cpu")
+    summary = run_in(executor, worker, count, computed=look.computed, on_look=look)
+    if summary is None:
+        _log.warning("this process computes what is left")
+        summary = worker.run(1, progress)
+    return replace(summary, computed=look.computed())
+
+
+def open_folder(request: GridRequest, out: str | Path) -> GridFolder:
+    """Create the folder of a grid, or continue in it; see `GridFolder.open`."""
     folder = GridFolder(out)
     folder.open({"asked": as_plain(request), "sr_hooks": __version__, "torch": torch.__version__})
-    start = folder.now()
+    return folder
+
+
+class _Look:
+    """Tells the progress of workers elsewhere, from the journal; seldom, since the journal of a large grid is long."""
+
+    def __init__(self, folder: GridFolder, progress: Callable[[int, int], None]) -> None:
+        self._folder, self._progress, self._next = folder, progress, 0.0
+
+    def __call__(self) -> None:
+        if time.monotonic() >= self._next:
+            begin = time.monotonic()
+            state = self._state()
+            self._progress(state.done + state.failed, state.total)
+            self._next = time.monotonic() + max(2.0, 20 * (time.monotonic() - begin))
+
+    def computed(self) -> int:
+        """How many cells this run has computed."""
+        return self._state().computed
+
+    def _state(self) -> GridState:
+        return state_of(self._folder.journal(), self._folder.now())
+
+
+@dataclass(frozen=True)
+class GridWorker:
+    """One worker of a grid, as an executor runs it: called with its number, it ends when all cells are settled."""
+
+    request: GridRequest
+    out: Path
+    device: str
+    threads: int
+    since: float
+    earlier: tuple[str | Path, ...] = ()
+
+    def __call__(self, number: int) -> GridSummary:
+        return self.run(1, lambda settled, total: None)
+
+    def checkpoint(self, number: int) -> Any:
+        """What submitit queues again when a job is preempted or its time is over: the same worker."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self, number)
+
+    def run(self, jobs: int | None, progress: Callable[[int, int], None]) -> GridSummary:
+        """Plan, compute with `jobs` processes of this machine, and sum up."""
+        return _run_here(self.request, self.out, jobs, self.device, self.threads, progress, self.earlier, self.since)
+
+
+def _run_here(
+    request: GridRequest,
+    out: Path,
+    jobs: int | None,
+    device: str,
+    threads: int,
+    progress: Callable[[int, int], None],
+    earlier: Sequence[str | Path],
+    start: float,
+) -> GridSummary:
+    clock, folder = time.monotonic(), GridFolder(out)
     work_on_when_terminated()
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
@@ -103,7 +184,9 @@ def run_grid(
         _discard_damaged(plan, folder)
         computer = CellComputer(plan, folder)
         _take_over(plan, folder, earlier)
-        missing = [task for task in computer.tasks() if not task.done()]
+        tasks = computer.tasks()
+        missing = [task for task in tasks if not task.done()]
+        folder.log("planned", "", "the grid", cells=len(tasks), present=len(tasks) - len(missing))
         unchecked = computer.unchecked()
         count = min(jobs or default_jobs(plan.device), len(missing) + unchecked) - 1
         others = [default_device(number) if device == "auto" else device for number in range(1, count + 1)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 
@@ -17,13 +17,15 @@ from sr_hooks.analyses.faig.filters import Filters
 from sr_hooks.analyses.faig.result import FaigResult
 from sr_hooks.analyses.faig_verify.masked_images import pictures
 from sr_hooks.analyses.faig_verify.masking_trial import Choice, measure
-from sr_hooks.analyses.faig_verify.result import FAIG, RANDOM, VerifyResult, judge
-from sr_hooks.analyses.faig_verify.rival_rankings import (
-    input_ig_scores,
-    random_ranking,
-    relative_change_scores,
-    weight_change_scores,
+from sr_hooks.analyses.faig_verify.published import (
+    FAULTS,
+    published_gradient_map,
+    published_inputs,
+    published_pick,
+    published_verdict,
 )
+from sr_hooks.analyses.faig_verify.result import FAIG, VerifyResult, judge
+from sr_hooks.analyses.faig_verify.rival_rankings import controls
 from sr_hooks.attribution.weight_paths import StraightPath
 from sr_hooks.core.options import as_plain, option, with_options
 from sr_hooks.core.progress import progress_bar
@@ -52,7 +54,7 @@ class VerifyOptions:
     random_seeds: int = option(5, "random choices of filters to compare with", at_least=1, at_most=10_000)
     input_points: int = option(
         8,
-        "gradients an image and degradation for the input-IG control (the paper: 101), which needs clean inputs: "
+        "gradients an image and degradation for the input-IG control (compat: 100), which needs clean inputs: "
         "images, or ready-made ones under the name clean; 0 leaves it out",
         at_least=0,
         at_most=10_000,
@@ -61,6 +63,9 @@ class VerifyOptions:
     crop: int | None = option(None, "centre crop of the images, side in HR pixels (default: whole images)", at_least=1)
     seed: int = option(
         1, "of degradations, random filters and intervals; not the result's, so that noise is new", at_least=0
+    )
+    compat: Literal["faig"] | None = option(
+        None, "faig: masks, gradient maps and controls as the published code has them, with its faults"
     )
     deterministic: bool = option(False, DETERMINISTIC)
     degraded: Mapping[str, Any] | None = option(
@@ -102,6 +107,8 @@ class FaigVerify(Analysis[VerifyOptions]):
             seed=options.seed,
             also=(CLEAN,),
         )
+        if options.compat:
+            inputs = published_inputs(inputs, made=options.degraded is None)
         inputs, tops = inputs.in_the_middle(), cast("Sequence[float]", options.tops)
         degradations = [name for name in faig_result.degradations if name in inputs.names]
         if not degradations:
@@ -112,9 +119,9 @@ class FaigVerify(Analysis[VerifyOptions]):
         with progress_bar("FAIG verification", unit="steps") as progress:
             choices = [
                 *(Choice(FAIG, name, faig_result.ranking(name)) for name in degradations),
-                *_controls(network, path, filters, inputs, degradations, options, progress),
+                *controls(network, path, filters, inputs, degradations, options, progress),
             ]
-            arrays, trials = _trials(network, path, filters, inputs, choices, tops, progress)
+            arrays, trials = _trials(network, path, filters, inputs, choices, tops, progress, bool(options.compat))
         scalars = {
             "images": len(inputs),
             "filters": filters.count,
@@ -129,6 +136,9 @@ class FaigVerify(Analysis[VerifyOptions]):
         pictures(result, network, path, faig_result, inputs)
         result.verdict, numbers = judge(result, degradations)
         result.scalars["chance"] = numbers
+        if options.compat:
+            result.scalars |= {"compat": options.compat, "faults": list(FAULTS)}
+            result.verdict += f" {published_verdict(result)}"
         return result
 
     @classmethod
@@ -158,44 +168,6 @@ def _attached(options: VerifyOptions, network: Network) -> FaigResult:
     return faig_result
 
 
-def _controls(
-    network: Network,
-    path: StraightPath,
-    filters: Filters,
-    inputs: Inputs,
-    degradations: Sequence[str],
-    options: VerifyOptions,
-    progress: Any,
-) -> list[Choice]:
-    """Rankings that FAIG has to beat."""
-
-    def order(scores: np.ndarray) -> np.ndarray:
-        return np.argsort(-scores, kind="stable")
-
-    out = [
-        Choice("weight change", None, order(weight_change_scores(path, filters))),
-        Choice("relative change", None, order(relative_change_scores(path, filters))),
-    ]
-    if CLEAN in inputs.names and options.input_points and degradations != [CLEAN]:
-        some = Inputs(
-            tuple(n for n in inputs.names if n in degradations and n != CLEAN),
-            inputs.gt[: options.input_images],
-            tuple(
-                tuple(lr for n, lr in zip(inputs.names, row, strict=True) if n in degradations and n != CLEAN)
-                for row in inputs.lr[: options.input_images]
-            ),
-        )
-        clean = [row[inputs.names.index(CLEAN)] for row in inputs.lr]
-        scores = input_ig_scores(network, filters, some, clean, points=options.input_points, progress=progress)
-        for row, name in enumerate(some.names):
-            others = [scores[i] for i in range(len(scores)) if i != row]
-            out.append(
-                Choice("input-IG", name, order(scores[row] - np.mean(others, axis=0) if others else scores[row]))
-            )
-    seeds = [options.seed + i for i in range(options.random_seeds)]
-    return out + [Choice(RANDOM, None, random_ranking(filters, seed), seed) for seed in seeds]
-
-
 def _trials(
     network: Network,
     path: StraightPath,
@@ -204,15 +176,17 @@ def _trials(
     choices: Sequence[Choice],
     tops: Sequence[float],
     progress: Any,
+    published: bool,
 ) -> tuple[dict[str, np.ndarray], list[dict[str, Any]]]:
     target = measure(network, None, inputs, progress)
     arrays = {"target_psnr": target.psnr, "baseline_psnr": measure(network, path.start, inputs, progress).psnr}
     psnr, gradient, trials = [], [], []
     for choice in choices:
         for top in tops:
-            masked = measure(network, masked_weights(path, filters, pick(choice.ranking, top)), inputs, progress)
+            chosen = published_pick(choice.ranking, top) if published else pick(choice.ranking, top)
+            masked = measure(network, masked_weights(path, filters, chosen), inputs, progress)
             psnr.append(masked.psnr)
-            gradient.append(masked.gradient_error(target))
+            gradient.append(masked.gradient_error(target, published_gradient_map if published else None))
             trials.append({"method": choice.method, "degradation": choice.degradation, "top": top, "seed": choice.seed})
     return {**arrays, "psnr": np.stack(psnr), "gradient_error": np.stack(gradient)}, trials
 
@@ -240,6 +214,7 @@ def verify(
     input_images: int = 4,
     crop: int | None = None,
     seed: int = 1,
+    compat: Literal["faig"] | None = None,
     deterministic: bool = False,
     degraded: Mapping[str, Any] | None = None,
     gt: Any = None,

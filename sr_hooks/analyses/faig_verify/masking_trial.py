@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,14 +35,17 @@ class Measured:
     psnr: np.ndarray
     outputs: list[list[torch.Tensor]]
 
-    def gradient_error(self, reference: Measured) -> np.ndarray:
-        """(C,N): 1000 * mean squared difference of gradient-magnitude maps, the paper's measure of what was lost."""
+    def gradient_error(
+        self, reference: Measured, of: Callable[[torch.Tensor], torch.Tensor] | None = None
+    ) -> np.ndarray:
+        """(C,N): 1000 * mean squared difference of gradient-magnitude maps, the paper's measure of what was lost.
+
+        `of` makes a map of an output (1,C,H,W); `gradient_map` where nothing is given.
+        """
+        of = of or gradient_map
         return np.array(
             [
-                [
-                    1000 * float((gradient_map(a) - gradient_map(b)).square().mean())
-                    for a, b in zip(outputs, expected, strict=True)
-                ]
+                [1000 * float((of(a) - of(b)).square().mean()) for a, b in zip(outputs, expected, strict=True)]
                 for outputs, expected in zip(self.outputs, reference.outputs, strict=True)
             ]
         )

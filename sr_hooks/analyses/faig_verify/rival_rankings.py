@@ -10,11 +10,14 @@ import torch
 
 from sr_hooks.analyses.degraded_pairs import Inputs
 from sr_hooks.analyses.faig.filters import Filters
+from sr_hooks.analyses.faig_verify.masking_trial import Choice
+from sr_hooks.analyses.faig_verify.published import INPUT_STEPS
+from sr_hooks.analyses.faig_verify.result import RANDOM
 from sr_hooks.attribution.weight_paths import StraightPath, at_weights
 from sr_hooks.inference.calibration import autocast
 from sr_hooks.networks.network import Network
 
-__all__ = ["input_ig_scores", "random_ranking", "relative_change_scores", "weight_change_scores"]
+__all__ = ["controls", "input_ig_scores", "random_ranking", "relative_change_scores", "weight_change_scores"]
 
 
 def weight_change_scores(path: StraightPath, filters: Filters) -> np.ndarray:
@@ -35,13 +38,20 @@ def random_ranking(filters: Filters, seed: int) -> np.ndarray:
 
 
 def input_ig_scores(
-    target: Network, filters: Filters, inputs: Inputs, clean: Sequence[torch.Tensor], *, points: int, progress: Any
+    target: Network,
+    filters: Filters,
+    inputs: Inputs,
+    clean: Sequence[torch.Tensor],
+    *,
+    points: int,
+    progress: Any,
+    offset: float = 0.5,
 ) -> np.ndarray:
     """(D,F) float64: integrated gradients along the line of *inputs*, the paper's control that ignores the baseline.
 
     From the clean LR image to the degraded one, the gradient of the sum of the output with respect to the target's
-    weights at `points` midpoints (the paper: 101 points, ends included), averaged; then the sum of absolute values over
-    each filter, and the mean over images.
+    weights at `points` midpoints (the public code: left ends, `offset` 0), averaged; then the sum of absolute values
+    over each filter, and the mean over images.
 
     Args:
         clean: the clean LR (1,C,h,w) of each image.
@@ -57,7 +67,7 @@ def input_ig_scores(
             end = lr.to(target.device)
             sums = [torch.zeros_like(value) for value in weights.values()]
             for point in range(points):
-                x = start + (point + 0.5) / points * (end - start)
+                x = start + (point + offset) / points * (end - start)
                 torch._foreach_add_(sums, _output_gradients(view, x, list(weights.values())))
                 progress.update(1)
             total[row] += filters.reduce({n: (s / points).abs() for n, s in zip(names, sums, strict=True)})
@@ -71,3 +81,43 @@ def _output_gradients(view: Network, x: torch.Tensor, leaves: list[torch.Tensor]
             return list(torch.autograd.grad(total, leaves, allow_unused=True, materialize_grads=True))
 
     return view.differentiate(compute)
+
+
+def controls(
+    network: Network,
+    path: StraightPath,
+    filters: Filters,
+    inputs: Inputs,
+    degradations: Sequence[str],
+    options: Any,
+    progress: Any,
+) -> list[Choice]:
+    """Rankings that FAIG has to beat; `options` are those of the verification."""
+
+    def order(scores: np.ndarray) -> np.ndarray:
+        return np.argsort(-scores, kind="stable")
+
+    out = [
+        Choice("weight change", None, order(weight_change_scores(path, filters))),
+        Choice("relative change", None, order(relative_change_scores(path, filters))),
+    ]
+    if "clean" in inputs.names and options.input_points and degradations != ["clean"]:
+        images = len(inputs) if options.compat else options.input_images
+        some = Inputs(
+            tuple(n for n in inputs.names if n in degradations and n != "clean"),
+            inputs.gt[:images],
+            tuple(
+                tuple(lr for n, lr in zip(inputs.names, row, strict=True) if n in degradations and n != "clean")
+                for row in inputs.lr[:images]
+            ),
+        )
+        clean = [row[inputs.names.index("clean")] for row in inputs.lr]
+        points, offset = (INPUT_STEPS, 0.0) if options.compat else (options.input_points, 0.5)
+        scores = input_ig_scores(network, filters, some, clean, points=points, progress=progress, offset=offset)
+        for row, name in enumerate(some.names):
+            others = [scores[i] for i in range(len(scores)) if i != row and not options.compat]
+            out.append(
+                Choice("input-IG", name, order(scores[row] - np.mean(others, axis=0) if others else scores[row]))
+            )
+    seeds = [options.seed + i for i in range(options.random_seeds)]
+    return out + [Choice(RANDOM, None, random_ranking(filters, seed), seed) for seed in seeds]

@@ -24,9 +24,17 @@ from sr_hooks.inference import prepare_input
 from sr_hooks.statistics import interval
 from sr_hooks_attention.effects import HOW, Measured, measure
 from sr_hooks_attention.finding import Site, find
+from sr_hooks_attention.maps import AttentionMap, AttentionMapOptions
 from sr_hooks_attention.words import verdict
 
-__all__ = ["Attention", "AttentionOptions", "AttentionWatchOptions", "AttentionWatcher"]
+__all__ = [
+    "Attention",
+    "AttentionMap",
+    "AttentionMapOptions",
+    "AttentionOptions",
+    "AttentionWatchOptions",
+    "AttentionWatcher",
+]
 
 STATISTICS = ("mean", "spread", "saturation", "sparsity", "correlation")
 
@@ -189,4 +197,4 @@ def _adapts(gates: Sequence[np.ndarray]) -> float | None:
 
 @sr_hooks.hookimpl
 def register_analyses() -> list[type[Analysis[Any]]]:
-    return [Attention]
+    return [Attention, AttentionMap]

@@ -1,194 +1,20 @@
-"""Attention is found in real networks by what they do, put out of work exactly, and nothing else is taken for it."""
+"""What each attention is worth: put out of work exactly, measured, saved and watched."""
 
 from __future__ import annotations
 
-import importlib
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from sr_hooks_attention.finding import Event, acting, find
+from attention_networks import GATES, Gated, small
+from sr_hooks_attention.finding import Event, acting
 from sr_hooks_attention.gates import high_pass, levelled, opened, statistics
-from torch import nn
-from torch.nn import functional as F
 
 import sr_hooks
-from sr_hooks.cli import main
 from sr_hooks.degradations import make_lr
-from sr_hooks.demo import photographs
 from sr_hooks.hooks import bypass
-from sr_hooks.images import psnr, read_image
-from sr_hooks.networks import import_basicsr
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-
-
-@pytest.fixture(scope="module")
-def basicsr():
-    try:
-        return import_basicsr()
-    except sr_hooks.SRHooksError as error:
-        pytest.skip(str(error))
-
-
-@pytest.fixture(scope="module")
-def photos() -> list[torch.Tensor]:
-    return [read_image(path)[..., 64:160, 64:160] for path in photographs()]
-
-
-@pytest.fixture(scope="module")
-def lr(photos) -> torch.Tensor:
-    return photos[1][..., :32, :32]
-
-
-SMALL = {
-    "RCAN": {"num_in_ch": 3, "num_out_ch": 3, "num_feat": 16, "num_group": 2, "num_block": 2, "squeeze_factor": 4},
-    "SwinIR": {"img_size": 16, "window_size": 8, "depths": [2, 2], "embed_dim": 12, "num_heads": [2, 2], "mlp_ratio": 2,
-               "upsampler": "pixelshuffledirect"},
-    "RIDNet": {"in_channels": 3, "mid_channels": 16, "out_channels": 3, "num_block": 2},
-    "MSRResNet": {"num_feat": 8, "num_block": 1},
-    "RRDBNet": {"num_in_ch": 3, "num_out_ch": 3, "num_feat": 8, "num_block": 1, "num_grow_ch": 4},
-    "EDSR": {"num_in_ch": 3, "num_out_ch": 3, "num_feat": 8, "num_block": 1},
-    "SRVGGNetCompact": {"num_feat": 8, "num_conv": 1},
-}  # fmt: skip
-
-
-def small(name: str) -> nn.Module:
-    from basicsr.utils.registry import ARCH_REGISTRY
-
-    for module in ("rcan", "swinir", "ridnet", "srresnet", "rrdbnet", "edsr", "srvgg"):
-        importlib.import_module(f"basicsr.archs.{module}_arch")
-    scale = {"scale": 2} if name == "RRDBNet" else {} if name == "RIDNet" else {"upscale": 2}
-    return ARCH_REGISTRY.get(name)(**SMALL[name], **scale)
-
-
-@pytest.mark.parametrize(
-    ("name", "kind", "classes"),
-    [("RCAN", "channel", "ChannelAttention"), ("RIDNet", "channel", "ChannelAttention"),
-     ("SwinIR", "window", "WindowAttention")],
-)  # fmt: skip
-def test_found_in_basicsr(basicsr, lr, name, kind, classes):
-    """The names of its classes, which finding does not look at, are the truth."""
-    network = sr_hooks.Network(small(name))
-    with network.prepared():
-        sites = find(network, lr)
-    truth = [part for part, module in network.module.named_modules() if type(module).__name__ == classes]
-    assert [site.name for site in sites] == truth and {site.kind for site in sites} == {kind}
-
-
-@pytest.mark.parametrize(
-    ("path", "arguments", "kinds"),
-    [
-        ("NAFNet.__arch.NAFNet_arch:NAFNet",
-         {"width": 8, "middle_blk_num": 1, "enc_blk_nums": [1], "dec_blk_nums": [1]}, {"channel": 3}),
-        ("SPAN.__arch.span:SPAN",
-         {"num_in_ch": 3, "num_out_ch": 3, "feature_channels": 8, "upscale": 2}, {"pixel": 6}),
-        ("DAT.__arch.DAT:DAT",
-         {"img_size": 32, "embed_dim": 32, "depth": [2], "num_heads": [2], "split_size": [8, 8], "upscale": 2},
-         {"window": 2, "channel": 2, "spatial": 2, "transposed": 1}),
-    ],
-    ids=["NAFNet", "SPAN", "DAT"],
-)  # fmt: skip
-def test_found_elsewhere(lr, path, arguments, kinds):
-    pytest.importorskip("spandrel")
-    module, name = path.split(":")
-    network = sr_hooks.Network(getattr(importlib.import_module(f"spandrel.architectures.{module}"), name)(**arguments))
-    with network.prepared():
-        assert Counter(site.kind for site in find(network, lr)) == kinds
-
-
-class Attending(nn.Module):
-    """Self-attention over all positions, written out or fused."""
-
-    def __init__(self, fused: bool) -> None:
-        super().__init__()
-        self.query, self.key, self.value = (nn.Conv2d(3, 4, 3, padding=1) for _ in range(3))
-        self.out, self.fused = nn.Conv2d(4, 3, 1), fused
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        q, k, v = (layer(x).flatten(2).transpose(1, 2) for layer in (self.query, self.key, self.value))
-        if self.fused:
-            mixed = F.scaled_dot_product_attention(q, k, v)
-        else:
-            mixed = torch.bmm((q @ k.transpose(1, 2) / 2).softmax(-1), v)
-        return x + self.out(mixed.transpose(1, 2).unflatten(2, x.shape[-2:]))
-
-
-class Gated(nn.Module):
-    """A convolution whose output is gated by `gate`(feature, module)."""
-
-    def __init__(self, gate) -> None:
-        super().__init__()
-        self.conv, self.more, self.gate = nn.Conv2d(3, 3, 3, padding=1), nn.Conv2d(3, 3, 1), gate
-        self.weight = nn.Parameter(torch.randn(1, 3, 1, 1))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        feature = self.conv(x)
-        return x + feature * self.gate(feature, self)
-
-
-GATES = {
-    "channel": lambda f, m: m.more(f.mean((2, 3), keepdim=True)),
-    "spatial": lambda f, m: torch.sigmoid(m.more(f).mean(1, keepdim=True)),
-    "pixel": lambda f, m: torch.sigmoid(m.more(f)) * 2 - 0.5,
-}
-NO_GATES = {
-    "activation": lambda f, m: torch.sigmoid(1.702 * f),
-    "parameter": lambda f, m: torch.sigmoid(m.weight),
-    "normalisation": lambda f, m: torch.rsqrt(f.square().mean(1, keepdim=True) + 1e-6),
-    "product": lambda f, m: m.more(f),
-    "number": lambda f, m: 0.1,
-}
-
-
-@pytest.mark.parametrize("kind", GATES)
-def test_gates_without_a_module_of_their_own(lr, kind):
-    network = sr_hooks.Network(Gated(GATES[kind]))
-    (site,) = find(network, lr)
-    assert (site.name, site.kind) == ("(network)", kind)
-
-
-@pytest.mark.parametrize("kind", NO_GATES)
-def test_what_only_looks_like_a_gate(lr, kind):
-    with pytest.raises(sr_hooks.SRHooksError, match="Gated has no attention"):
-        find(sr_hooks.Network(Gated(NO_GATES[kind])), lr)
-
-
-@pytest.mark.parametrize("name", ["MSRResNet", "RRDBNet", "EDSR", "SRVGGNetCompact"])
-def test_networks_without_attention(basicsr, photos, name):
-    with pytest.raises(sr_hooks.SRHooksError, match=f"{name} has no attention: in a forward pass"):
-        sr_hooks.run("attention", small(name), photos[:1], size=16)
-
-
-def test_the_command_line_says_it_in_one_line(capsys, tmp_path):
-    flags = ["--model", "demo:baseline", "--image", str(photographs()[0]), "--out", str(tmp_path / "out")]
-    assert main(["attention", *flags]) == 2 and "has no attention" in capsys.readouterr().err
-
-
-def test_fused_attention_is_the_same_attention(lr):
-    seen = {}
-    for fused in (False, True):
-        torch.manual_seed(1)
-        network = sr_hooks.Network(Attending(fused))
-        (site,) = find(network, lr)
-        assert site.kind == "self"
-        gates: list[Event] = []
-        with torch.no_grad(), acting(network, lambda event, gates=gates: gates.append(event)):
-            plain = network(lr)
-        changed = []
-        for how in (opened, levelled):
-            with torch.no_grad(), acting(network, how):
-                changed.append(network(lr))
-        seen[fused] = [gates[0].gate, plain, *changed]
-    for written, fused in zip(seen[False], seen[True], strict=True):
-        torch.testing.assert_close(written, fused, atol=1e-5, rtol=1e-4)
-    assert not torch.allclose(seen[True][1], seen[True][2], atol=1e-4)
+from sr_hooks.images import psnr
 
 
 def test_opening_channel_attention_is_to_bypass_its_module(basicsr, photos):
@@ -268,19 +94,6 @@ def test_sites_are_spaced_and_saved_with_a_figure(basicsr, photos, tmp_path: Pat
     assert gated.arrays["map_0"].shape == (16, 16) and "one image has no interval" in gated.verdict
     again = sr_hooks.run("attention", small("RCAN").eval(), photos[:1], size=16)
     assert sr_hooks.load(tmp_path / "rcan").scalars["sites"] == len(again.scalars["table"])
-
-
-def test_nothing_stays_behind(lr):
-    network = sr_hooks.Network(Gated(GATES["pixel"]))
-
-    def fail(event: Event) -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt), acting(network, fail):
-        network(lr)
-    assert not any(part._forward_hooks or part._forward_pre_hooks for part in network.module.modules())
-    with torch.no_grad():
-        network(lr)  # would raise again if anything followed it still
 
 
 def test_bad_input(photos):

@@ -1,0 +1,275 @@
+"""The analysis `attention-map`: the weights of a query on the image in every attention, checked against LAM."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from fnmatch import fnmatchcase
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+import sr_hooks
+from sr_hooks.analyses import WatchContext, Watcher
+from sr_hooks.errors import NetworkError, TapError, nearest
+from sr_hooks.figures import FigureOptions
+from sr_hooks.images import Window
+from sr_hooks.inference import prepare_input
+from sr_hooks_attention.finding import Event, Site, acting, find
+from sr_hooks_attention.maps.check import Agreement, agreement, used_pixels
+from sr_hooks_attention.maps.positions import Positions
+from sr_hooks_attention.maps.query import query_of
+from sr_hooks_attention.maps.rollout import rollout
+from sr_hooks_attention.maps.rows import Query, Reading, read_entries, read_rows, rows_of
+from sr_hooks_attention.maps.words import verdict
+
+__all__ = ["AttentionMap", "AttentionMapOptions"]
+
+_AUTO = 8  # sites of which auto draws the weights
+_DRAWS = 19  # of the rollout's control
+
+
+@dataclass(frozen=True)
+class AttentionMapOptions:
+    """Options of attention maps."""
+
+    query: Any = sr_hooks.option(
+        "auto",
+        "whose weights: y,x of an input pixel; top,left,size of a window in output pixels; or auto: the pixel in the "
+        "middle of the liveliest place",
+        checked=False,
+    )
+    layers: Any = sr_hooks.option(
+        "auto",
+        "sites of attention by name or pattern such as *.overlap_attn, all, or auto: at most eight, evenly spaced over "
+        "depth",
+        checked=False,
+    )
+    heads: Literal["mean", "apart"] = sr_hooks.option("mean", "average the heads, or give each its own map")
+    rollout: bool = sr_hooks.option(
+        False, "also carry the weight back over all layers (attention rollout), and do so with shuffled weights"
+    )
+    check: Literal["lam", "gradient", "none"] = sr_hooks.option(
+        "lam", "what the weights are compared with: the LAM of the same pixel, its gradient, or nothing"
+    )
+    seed: int = sr_hooks.option(0, "of the shuffled weights", at_least=0)
+
+
+@dataclass(frozen=True)
+class AttentionMapWatchOptions(AttentionMapOptions):
+    """Keys of an `attention-map:` block in an option file."""
+
+    check: Literal["lam", "gradient", "none"] = sr_hooks.option(
+        "gradient", "what the weights are compared with: the LAM of the same pixel, its gradient, or nothing"
+    )
+
+
+class AttentionMapWatcher(Watcher):
+    """Refuses before training a network without attention, a query outside of the image, and unknown layers."""
+
+    def __init__(self, kind: type[sr_hooks.Analysis[Any]], options: Any, context: WatchContext) -> None:
+        super().__init__(kind, replace(options, seed=options.seed or context.seed), context)
+
+    def check(self, network: sr_hooks.Network) -> None:
+        super().check(network)
+        for image in self.context.images:
+            lr, _, _ = _inputs(network, image, self.options.query)
+            _chosen(network, find(network, lr), self.options.layers)
+
+    def estimate(self, forward: float) -> float:
+        """Three passes that are followed, each at some three times its time, and those of the check."""
+        check = {"lam": 60, "gradient": 4, "none": 0}[self.options.check]
+        return forward * len(self.context.images) * (10 + check + (20 if self.options.rollout else 0))
+
+
+class AttentionMap(sr_hooks.Analysis[AttentionMapOptions]):
+    """What does a pixel of the image read in each attention of the network?
+
+    Arrays, for layer i of `scalars["layers"]`, on the input's grid: `weights_<i>` (h,w), or (heads,h,w) with heads
+    apart, where the layer `shows` pixels; `entries_<i>` (m,) of a dictionary; `channels_<i>` of attention among
+    channels, the gate (C,) or the mixture (...,C,C). `used` (h,w) is the check's map; `rollout` and `rollout_control`
+    (h,w); `lr`, `output`.
+    """
+
+    name = "attention-map"
+    options_type = AttentionMapOptions
+    watch_options_type = AttentionMapWatchOptions
+    watcher_type = AttentionMapWatcher
+    figure_options = ("colormap", "scale", "overlay", "crop", "zoom")
+
+    def run(self, network: sr_hooks.Network, images: Any, options: AttentionMapOptions) -> sr_hooks.Result:
+        lr, query, window = _inputs(network, images, options.query)
+        sites = find(network, lr)
+        chosen = _chosen(network, sites, options.layers)
+        output, seen = _read(network, lr, sites, {site.key for site in chosen}, query)
+        arrays = {"lr": lr[0].float().cpu().numpy(), "output": output[0].float().cpu().numpy()}
+        used = None
+        if options.check != "none":
+            used = used_pixels(network, lr, window, options.check)
+            arrays["used"] = used.astype(np.float32)
+        rows = []
+        for index, site in enumerate(chosen):
+            rows.append(_row(site, seen[site.key], query, used, options.seed))
+            arrays |= _arrays(index, seen[site.key], query, options.heads)
+        scalars: dict[str, Any] = {
+            "layers": rows,
+            "query": [list(pixel) for pixel in query.pixels],
+            "window": list(window.as_tuple()),
+            "check": options.check,
+            "sites": len(sites),
+        }
+        if options.rollout:
+            placed = [(site, seen[site.key].size) for site in sites if seen[site.key].placed]
+            scalars |= _rolled(network, lr, placed, query, used, options, arrays)
+        provenance = {"seed": options.seed}
+        return sr_hooks.Result(self.name, arrays, scalars, provenance, verdict(network.name, scalars))
+
+    @classmethod
+    def figure(cls, result: sr_hooks.Result, *, options: FigureOptions | None = None) -> Any:
+        from sr_hooks_attention.maps.figure import attention_map_figure
+
+        return attention_map_figure(result, options or FigureOptions())
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """Of a site in the forward pass: its weights' number, whether rows and values have pixels, and what was read."""
+
+    size: int
+    placed: bool = False
+    reading: Reading | None = None
+    channels: np.ndarray | None = None
+
+
+def _inputs(network: sr_hooks.Network, images: Any, query: Any) -> tuple[torch.Tensor, Query, Window]:
+    prepared = prepare_input(network, images, window="auto", clips=False, one_batch=True, regions=True)
+    (lr,), (lively,) = prepared.images, prepared.windows
+    lr = lr.to(network.device)
+    return (lr, *query_of(network, query, (lr.shape[-2], lr.shape[-1]), lively))
+
+
+def _chosen(network: sr_hooks.Network, sites: Sequence[Site], layers: Any) -> list[Site]:
+    """The sites that `layers` names; gates of places and pixels have no query, and are left out."""
+    able = [site for site in sites if site.kind not in ("spatial", "pixel")]
+    if not able:
+        raise NetworkError(
+            f"{network.name} has {len(sites)} gates of places or pixels, and no attention that a query reads: run the "
+            "analysis attention, which measures gates"
+        )
+    if layers == "all":
+        return able
+    if layers == "auto":
+        return [able[i] for i in sorted({round(v) for v in np.linspace(0, len(able) - 1, min(_AUTO, len(able)))})]
+    patterns = [part.strip() for part in layers.split(",")] if isinstance(layers, str) else [str(p) for p in layers]
+    for pattern in patterns:
+        if not any(_matches(site.name, pattern) for site in able):
+            names = [site.name for site in able]
+            raise TapError(f"no attention {pattern!r} in {network.name}; {nearest(pattern, names)}")
+    return [site for site in able if any(_matches(site.name, pattern) for pattern in patterns)]
+
+
+def _matches(name: str, pattern: str) -> bool:
+    return name == pattern or fnmatchcase(name, pattern)  # a name with [1] is no pattern of itself
+
+
+def _read(
+    network: sr_hooks.Network, lr: torch.Tensor, sites: Sequence[Site], keys: set[tuple[str, int, int]], query: Query
+) -> tuple[torch.Tensor, dict[tuple[str, int, int], _Seen]]:
+    """One forward pass: the output, and of every site what was seen; weights are read where `keys` names them."""
+    kinds = {site.key: site.kind for site in sites}
+    seen = {key: _Seen(0) for key in kinds}
+
+    with torch.no_grad(), Positions(lr) as positions:
+
+        def note(event: Event) -> None:
+            if event.key in kinds:
+                with positions.resting():
+                    seen[event.key] = _of_event(event, kinds[event.key], positions, query, event.key in keys)
+
+        with acting(network, note):
+            output = network(lr)
+    return output, seen
+
+
+def _of_event(event: Event, kind: str, positions: Positions, query: Query, reads: bool) -> _Seen:
+    size = event.gate.numel()
+    if event.kind != "mixture":
+        return _Seen(size, channels=event.gate.flatten().float().cpu().numpy())
+    rows = rows_of(event, positions)
+    if rows is None:
+        is_square = event.gate.shape[-1] == event.gate.shape[-2]
+        channels = event.gate.float().cpu().numpy() if is_square and kind == "transposed" and reads else None
+        return _Seen(size, channels=channels)
+    reading = None
+    if reads:
+        reading = read_entries(rows, query) if kind == "cross" else read_rows(rows, query)
+    return _Seen(size, kind != "cross" and rows.keys is not None and bool(rows.keys.any()), reading)
+
+
+def _arrays(index: int, seen: _Seen, query: Query, heads: str) -> dict[str, np.ndarray]:
+    arrays: dict[str, np.ndarray] = {}
+    if seen.channels is not None:
+        arrays[f"channels_{index}"] = seen.channels
+    if seen.reading is None:
+        return arrays
+    maps = seen.reading.maps[:, 1:].reshape(-1, *query.size).float().cpu().numpy()
+    arrays[f"weights_{index}"] = maps if heads == "apart" else maps.mean(axis=0)
+    if seen.reading.entries is not None:
+        entries = seen.reading.entries.float().cpu().numpy()
+        arrays[f"entries_{index}"] = entries if heads == "apart" else entries.mean(axis=0)
+    return arrays
+
+
+def _row(site: Site, seen: _Seen, query: Query, used: np.ndarray | None, seed: int) -> dict[str, Any]:
+    """The numbers of a layer; None where there are none."""
+    row: dict[str, Any] = {"layer": site.name, "kind": site.kind}
+    row |= dict.fromkeys(("heads", "entropy", "keys", "mean_distance", "offset", "outside", "reach"))
+    row |= asdict(Agreement())
+    if seen.channels is not None:
+        return row | {"shows": "channels"}
+    if seen.reading is None:
+        return row | {"shows": "nothing"}
+    reading = seen.reading
+    maps = reading.maps.cpu().numpy()
+    weights, reach = maps[:, 1:].mean(axis=0), reading.reach[1:].cpu().numpy()
+    y, x = (axis.ravel() for axis in np.mgrid[: query.size[0], : query.size[1]])
+    centre = np.array(query.pixels, float).mean(axis=0)
+    whole = max(float(weights.sum()), 1e-30)
+    row |= {
+        "shows": "pixels through a dictionary" if reading.entries is not None else "pixels",
+        "heads": len(maps),
+        "entropy": reading.entropy,
+        "keys": reading.keys,
+        "mean_distance": float((weights * np.hypot(y - centre[0], x - centre[1])).sum() / whole),
+        "offset": [float((weights * (axis - c)).sum() / whole) for axis, c in zip((y, x), centre, strict=True)],
+        "outside": float(maps[:, 0].mean()),
+        "reach": int(reach.sum()),
+    }
+    if used is not None:
+        others = reading.others[:, 1:].cpu().numpy()
+        row |= asdict(agreement(weights, used.ravel(), reach, others, seed))
+    return row
+
+
+def _rolled(
+    network: sr_hooks.Network,
+    lr: torch.Tensor,
+    placed: Sequence[tuple[Site, int]],
+    query: Query,
+    used: np.ndarray | None,
+    options: AttentionMapOptions,
+    arrays: dict[str, np.ndarray],
+) -> dict[str, Any]:
+    """Rollout and its control into the arrays; its numbers."""
+    if not placed:
+        raise NetworkError(f"{network.name} has no attention whose positions are known: set rollout to false")
+    carried = rollout(network, lr, placed, query, draws=_DRAWS, seed=options.seed).cpu().numpy()
+    arrays["rollout"] = carried[0].reshape(query.size).astype(np.float32)
+    arrays["rollout_control"] = carried[1:].mean(axis=0).reshape(query.size).astype(np.float32)
+    numbers: dict[str, Any] = dict.fromkeys(("rollout_read_rank", "rollout_control", "rollout_p"))
+    if used is not None:
+        reach = carried.max(axis=0) > 0
+        found = agreement(carried[0], used.ravel(), reach, carried[1:])
+        numbers = dict(zip(numbers, (found.read_rank, found.control, found.p), strict=True))
+    return numbers | {"rollout_layers": len(placed)}

@@ -1,6 +1,7 @@
 """Name the layers of a module, capture what passes through them, and change it."""
 
 from sr_hooks.hooks.activations import capture, features, intervene
+from sr_hooks.hooks.checkpoints import repeated_blocks
 from sr_hooks.hooks.interventions import bypass, drop, drop_each, replace, scale
 from sr_hooks.hooks.layer_list import Layer, deep_feature, layers, resolve
 from sr_hooks.hooks.taps import Tap, parse_layers, parse_tap
@@ -18,6 +19,7 @@ __all__ = [
     "layers",
     "parse_layers",
     "parse_tap",
+    "repeated_blocks",
     "replace",
     "resolve",
     "scale",

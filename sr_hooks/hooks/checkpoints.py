@@ -14,10 +14,10 @@ from torch.utils.checkpoint import checkpoint
 
 from sr_hooks.errors import NetworkError
 
-__all__ = ["blocks_of_module", "checkpointed"]
+__all__ = ["checkpointed", "repeated_blocks"]
 
 
-def blocks_of_module(module: nn.Module) -> dict[str, nn.Module]:
+def repeated_blocks(module: nn.Module) -> dict[str, nn.Module]:
     """The repeated blocks by name: where a container holds two or more modules of one class that have parts, those.
 
     The outermost containers count: of RCAN the groups, not the blocks in them.
@@ -51,7 +51,7 @@ def checkpointed(module: nn.Module) -> Iterator[None]:
     Raises (in the backward):
         NetworkError: the network writes in place into the input of a block.
     """
-    blocks = list(dict.fromkeys(blocks_of_module(module).values()))
+    blocks = list(dict.fromkeys(repeated_blocks(module).values()))
     before = [vars(block).get("forward") for block in blocks]
     try:
         for block in blocks:

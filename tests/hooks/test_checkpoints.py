@@ -8,7 +8,7 @@ from torch import nn
 from torch.func import functional_call
 
 from sr_hooks.errors import NetworkError
-from sr_hooks.hooks.checkpoints import blocks_of_module, checkpointed
+from sr_hooks.hooks.checkpoints import repeated_blocks, checkpointed
 from tests.support.memory import SmallCard
 
 
@@ -49,10 +49,10 @@ def gradients(net: nn.Module, weights: dict[str, torch.Tensor] | None = None) ->
 
 def test_blocks_are_the_outermost_repeated_ones():
     net = Net()
-    assert list(blocks_of_module(net)) == [f"body.{number}" for number in range(6)]
+    assert list(repeated_blocks(net)) == [f"body.{number}" for number in range(6)]
     groups = nn.Sequential(nn.Sequential(Net(), Net()), nn.Sequential(Net(), Net()))
-    assert list(blocks_of_module(groups)) == ["0", "1"]
-    assert blocks_of_module(nn.Sequential(nn.Conv2d(3, 3, 3), nn.Conv2d(3, 3, 3))) == {}
+    assert list(repeated_blocks(groups)) == ["0", "1"]
+    assert repeated_blocks(nn.Sequential(nn.Conv2d(3, 3, 3), nn.Conv2d(3, 3, 3))) == {}
 
 
 @pytest.mark.parametrize("training", [False, True])

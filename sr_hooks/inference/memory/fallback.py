@@ -13,7 +13,7 @@ import torch
 
 from sr_hooks.core.torch_errors import is_out_of_memory
 from sr_hooks.errors import ResourceError
-from sr_hooks.hooks.checkpoints import blocks_of_module
+from sr_hooks.hooks.checkpoints import repeated_blocks
 from sr_hooks.inference.memory.available import as_text, in_words
 from sr_hooks.inference.memory.needs import bytes_of_gradient
 from sr_hooks.networks.network import Network
@@ -138,7 +138,7 @@ def _request(message: str) -> int:
 def _checkpoints_are_equal(network: Network) -> bool:
     """Whether the network has blocks, and gradients on a small image are the same with and without checkpoints."""
     backward = network.backward
-    if not blocks_of_module(network.module) or backward.clones_outputs or backward.clones_saved:
+    if not repeated_blocks(network.module) or backward.clones_outputs or backward.clones_saved:
         return False
     before = replace(backward)
 

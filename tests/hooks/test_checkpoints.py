@@ -8,7 +8,7 @@ from torch import nn
 from torch.func import functional_call
 
 from sr_hooks.errors import NetworkError
-from sr_hooks.hooks.checkpoints import repeated_blocks, checkpointed
+from sr_hooks.hooks.checkpoints import checkpointed, repeated_blocks
 from tests.support.memory import SmallCard
 
 

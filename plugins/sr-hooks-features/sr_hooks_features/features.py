@@ -39,7 +39,9 @@ class FeaturesOptions:
         "std", "by standard deviation over the image, by |gradient| of the objective (CSM), or as they are"
     )
     objective: str = sr_hooks.option("gradient", "of order: saliency, as sr-hooks lam has it")
-    side: int = sr_hooks.option(128, "longest side of the maps that are kept; larger ones are shrunk", at_least=8)
+    side: int = sr_hooks.option(
+        128, "longest side of the maps that are kept; larger ones are shrunk", at_least=8, at_most=4096
+    )
     shown: int = sr_hooks.option(0, "which image the maps are of, from 0; the statistics are over all", at_least=0)
     control: bool = sr_hooks.option(True, "also count in the network with its weights shuffled")
     seed: int = sr_hooks.option(0, "of the shuffled weights", at_least=0)

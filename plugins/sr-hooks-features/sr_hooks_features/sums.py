@@ -32,6 +32,7 @@ class ChannelSums:
         nonfinite: values that were NaN or infinite; all other numbers leave them out.
         largest, spread, reach, stuck, squares: (C,) largest |value|; sums over images of the standard deviation over
             positions, and of the share of positions at an extreme; largest range within a map; sum of squares.
+        broken: (C,) number of values that were not finite; such a channel is not called dead, constant or saturated.
     """
 
     images: int = 0
@@ -42,6 +43,7 @@ class ChannelSums:
     reach: np.ndarray = field(default_factory=lambda: np.zeros(0))
     stuck: np.ndarray = field(default_factory=lambda: np.zeros(0))
     squares: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    broken: np.ndarray = field(default_factory=lambda: np.zeros(0))
     powers: np.ndarray = field(default_factory=lambda: np.zeros(5))
     pivot: float = 0.0
 
@@ -49,7 +51,7 @@ class ChannelSums:
         """Add one image: (N,C,h,w), of which N are parts of it."""
         channels = maps.shape[1]
         if not self.images:
-            for name in ("largest", "spread", "reach", "stuck", "squares"):
+            for name in ("largest", "spread", "reach", "stuck", "squares", "broken"):
                 setattr(self, name, np.zeros(channels))
             mean = float(torch.nan_to_num(maps.float(), 0.0, 0.0, 0.0).mean())
             self.pivot = mean if math.isfinite(mean) else 0.0
@@ -63,6 +65,7 @@ class ChannelSums:
         finite = torch.isfinite(rows)
         self.nonfinite += int((~finite).sum())
         self.values += int(finite.sum())
+        self.broken[part] += (~finite).sum(dim=1).cpu().numpy()
         x = torch.where(finite, rows, torch.zeros_like(rows)).double().cpu()
         low, high = x.amin(dim=1, keepdim=True), x.amax(dim=1, keepdim=True)
         spread = x.std(dim=1, keepdim=True, correction=0)
@@ -81,17 +84,17 @@ class ChannelSums:
     @property
     def dead(self) -> np.ndarray:
         """(C,) channels that are 0 on all images, but for a millionth of the layer's largest value."""
-        return self.largest <= SILENT * float(self.largest.max(initial=0.0))
+        return (self.broken == 0) & (self.largest <= SILENT * float(self.largest.max(initial=0.0)))
 
     @property
     def constant(self) -> np.ndarray:
         """(C,) channels that are not dead and have one value all over each image."""
-        return ~self.dead & (self.reach <= STILL * self.largest)
+        return (self.broken == 0) & ~self.dead & (self.reach <= STILL * self.largest)
 
     @property
     def saturated(self) -> np.ndarray:
         """(C,) channels that vary, and lie at their largest or smallest value at half of the positions or more."""
-        return ~self.dead & ~self.constant & (self.stuck / max(self.images, 1) >= STUCK)
+        return (self.broken == 0) & ~self.dead & ~self.constant & (self.stuck / max(self.images, 1) >= STUCK)
 
     @property
     def entropy(self) -> float:

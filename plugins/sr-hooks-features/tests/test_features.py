@@ -178,6 +178,9 @@ def test_entropy_and_kurtosis_of_known_features():
     broken = ChannelSums()
     broken.add(torch.tensor([[[[1.0, float("nan")], [float("inf"), 3.0]]]]))
     assert broken.nonfinite == 2 and broken.row()["max"] == 3
+    lost = ChannelSums()
+    lost.add(torch.stack([torch.full((4, 4), float("nan")), torch.zeros(4, 4), torch.rand(4, 4)])[None])
+    assert lost.row()["dead_channels"] == [1] and not lost.constant.any(), "NaN is not silence"
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)

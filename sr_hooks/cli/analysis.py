@@ -24,11 +24,12 @@ from sr_hooks.cli.terminal.values import literal_words
 from sr_hooks.core import registry as plugins
 from sr_hooks.core.options import add_flags, from_flags
 from sr_hooks.core.text import text_table
-from sr_hooks.errors import ImageError
+from sr_hooks.errors import ImageError, OptionError
 from sr_hooks.faithfulness.check import check
 from sr_hooks.images.clips import by_frames, read_input
 from sr_hooks.images.image import downsample
 from sr_hooks.networks.network import Network
+from sr_hooks.results.drawing import KEY as FIGURE_KEY
 from sr_hooks.results.drawing import refuse_options, set_options, taken_by
 from sr_hooks.results.result import Result
 
@@ -157,13 +158,27 @@ def _save(command: str, results: list[tuple[str, Result]], arguments: argparse.N
     names = [name for name, _ in results]
     if len(set(names)) < len(names):  # for instance a.png with two windows, and a_1.png
         raise ImageError("two images have the same name, and so would their result folders: rename one")
-    out, folders = save_results(results, arguments.out, overwrite=arguments.overwrite)
+    out, folders = _saved_whatever_the_figure(results, arguments)
     records = [{"name": name, **record_of(r, f)} for (name, r), f in zip(results, folders, strict=True)]
     record = {"command": command, "folder": str(out.absolute()), "results": records}
     if len(results) == 1:
         return Answer(result_text(results[0][1], where(out, arguments.out)), record)
     table = text_table([{"result": name, **result.headline(), **_checks(result)} for name, result in results])
     return Answer(f"{table}\nwritten to {where(out, arguments.out)}", record)
+
+
+def _saved_whatever_the_figure(results: list[tuple[str, Result]], arguments: argparse.Namespace) -> Any:
+    """`save_results`; if figure options do not fit, the results are saved with the usual figure before the error."""
+    try:
+        return save_results(results, arguments.out, overwrite=arguments.overwrite)
+    except OptionError as error:
+        stated = [result.provenance.pop(FIGURE_KEY, None) for _, result in results]
+        if not any(stated):
+            raise
+        out, _ = save_results(results, arguments.out, overwrite=arguments.overwrite)
+        raise OptionError(
+            f"{error}; the results are in {out}, with the usual figure: sr-hooks show {out} --figure ... draws another"
+        ) from None
 
 
 def _checks(result: Result) -> dict[str, str]:

@@ -14,12 +14,15 @@ __all__ = ["demo_network", "photographs"]
 _HERE = Path(__file__).parent
 
 
-def demo_network(state: str = "target") -> Network:
-    """The shipped network: `baseline` (clean bicubic x4) or `target` (fine-tuned from it on blur and noise)."""
+def demo_network(state: str = "target", **facts: Any) -> Network:
+    """The shipped network: `baseline` (clean bicubic x4) or `target` (fine-tuned from it on blur and noise).
+
+    `facts` are stated to `Network`, such as `scale` and `device`.
+    """
     if state not in ("baseline", "target"):
         raise NetworkError(f"the demo network has the states baseline and target, not {state!r}")
     file = _HERE / "weights" / f"{state}.safetensors"
-    return Network.from_file(file, name=f"CompactResNet {state}", input_range=1)
+    return Network.from_file(file, **{"name": f"CompactResNet {state}", "input_range": 1, **facts})
 
 
 def photographs() -> list[Path]:
@@ -31,6 +34,10 @@ def photographs() -> list[Path]:
 def register_network_loaders() -> dict[str, Any]:
     def load(spec: str, arguments: Any = None, *, weights: Any = None, **facts: Any) -> Network | None:
         name, _, state = spec.partition(":")
-        return demo_network(state or "target") if name == "demo" else None
+        if name != "demo":
+            return None
+        if arguments or weights is not None:
+            raise NetworkError(f"{spec} has its own architecture and weights: leave out arguments and weights")
+        return demo_network(state or "target", **facts)
 
     return {"demo": load}

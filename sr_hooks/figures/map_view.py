@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from sr_hooks.errors import OptionError
 from sr_hooks.figures.look import Look
 from sr_hooks.figures.options import FigureOptions
 from sr_hooks.figures.panels import Panel, Slot
@@ -38,6 +39,9 @@ class MapView:
         window: outlined in all panels, or None.
         crop: (top, left, height, width), or None for the whole.
         zoom: the box of the zoom panel; None for no such panel, or until `map_panels` has chosen the box.
+
+    Raises:
+        OptionError: `crop` or `zoom` of the options lies outside of the output. What leaves the output in part is cut.
     """
 
     def __init__(
@@ -50,9 +54,23 @@ class MapView:
     ) -> None:
         options = options or FigureOptions()
         self.size, self.image, self.region = (int(size[0]), int(size[1])), image, window
-        self.crop: Region | None = options.crop
+        self.crop: Region | None = self._inside_output("crop", options.crop)
         self.zooms = bool(options.zoom) or bool(options.panels and "zoom" in options.panels)
-        self.zoom: Region | None = options.zoom if isinstance(options.zoom, tuple) else None
+        stated = options.zoom if isinstance(options.zoom, tuple) else None
+        self.zoom: Region | None = self._inside_output("zoom", stated)
+
+    def _inside_output(self, name: str, box: Region | None) -> Region | None:
+        """The part of a box that lies in the output: a grid has images of several sizes."""
+        if box is None:
+            return None
+        top, left, height, width = box
+        high, wide = self.size
+        if top >= high or left >= wide:
+            raise OptionError(
+                f"figure: {name} {', '.join(f'{side:g}' for side in box)} lies outside of the output, which is {high} "
+                f"pixels high and {wide} wide: give top, left, height, width in output pixels"
+            )
+        return top, left, min(height, high - top), min(width, wide - left)
 
     @property
     def aspect(self) -> float:

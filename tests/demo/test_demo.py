@@ -8,6 +8,8 @@ import sr_hooks
 from sr_hooks.cli.app import main
 from sr_hooks.demo.assets import demo_network, photographs
 from sr_hooks.demo.train import set5_psnr
+from sr_hooks.errors import SRHooksError
+from sr_hooks.networks.network import Network
 
 
 @pytest.mark.slow
@@ -45,3 +47,14 @@ def test_weights_and_photographs_are_small():
     folder = photographs()[0].parents[1]
     assert sum(path.stat().st_size for path in (folder / "weights").iterdir()) < 3_000_000
     assert len(photographs()) == 4
+
+
+def test_what_is_stated_of_the_demo_network_is_heard_or_refused():
+    assert Network.load("demo:target", input_range=255).input_range == 255
+    assert Network.load("demo:target").input_range == 1
+    with pytest.raises(SRHooksError, match="scale"):
+        sr_hooks.lam(Network.load("demo:target", scale=3), photographs()[0], window=(0, 0, 8), steps=2)
+    with pytest.raises(SRHooksError, match="leave out arguments and weights"):
+        Network.load("demo:baseline", weights="other.pth")
+    with pytest.raises(SRHooksError, match="leave out arguments and weights"):
+        Network.load("demo:baseline", {"num_feat": 8})

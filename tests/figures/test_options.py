@@ -235,3 +235,22 @@ def test_a_colour_bar_beside_a_map_is_not_taller_than_the_map(result, options):
     for shown, bar in pairs:
         image, box = shown.get_window_extent(), bar.get_window_extent()
         assert box.x0 > image.x1 and image.y0 - 2 <= box.y0 < box.y1 <= image.y1 + 2, (box, image)
+
+
+def test_a_box_outside_of_the_output_is_refused_and_one_that_leaves_it_is_cut(result):
+    with pytest.raises(OptionError, match="crop 300, 0, 10, 10 lies outside of the output, which is 256"):
+        result.figure(crop=(300, 0, 10, 10))
+    with pytest.raises(OptionError, match="zoom 0, 256, 10, 10 lies outside"):
+        result.figure(zoom=(0, 256, 10, 10))
+    output = result.figure(crop=(128, 64, 900, 900)).axes[0]
+    assert output.get_xlim() == (63.5, 255.5) and output.get_ylim() == (255.5, 127.5)
+
+
+def test_an_answer_is_saved_though_its_figure_options_do_not_fit(tmp_path, capsys):
+    image, out = str(photographs()[1]), tmp_path / "out"
+    words = ["lam", "--model", "demo:target", "--image", image, "--hr", "--window", "0,0,16", "--steps", "2"]
+    assert main([*words, "--out", str(out), "--figure", "panels=map,nope"]) == 2
+    assert f"no panel 'nope'; known: density, input, map, output, window; the results are in {out}" in (
+        capsys.readouterr().err
+    )
+    assert sr_hooks.load(out).scalars["diffusion_index"] > 0 and (out / "figure.png").is_file()

@@ -4,7 +4,7 @@ A forward pass is followed operation by operation. Attention is
 
 - a **gate**: a feature is multiplied by values that depend on the image and that a sigmoid, a softmax, a convolution
   or a linear layer made: one value a channel (channel attention), one a place (spatial), or, if squashed by a sigmoid
-  or softmax, one for every value (pixel). A tensor times its own sigmoid is an activation, not attention;
+  or softmax, one for every value (pixel) or one for a whole feature (branch, A2N's pair of weights). A tensor times its own sigmoid is an activation, not attention;
 - a **mixture**: a softmax over the last dimension, and a matrix product with it. Whether the positions of a window are
   mixed (window), all of them (self), channels (transposed) or a fixed set of values (cross) shows when the image grows.
 """
@@ -36,10 +36,11 @@ class Event:
 
     Attributes:
         key: in which module, which of its runs, and which attention in it.
-        kind: channel, spatial, pixel, or mixture, whatever it mixes.
+        kind: channel, spatial, pixel, branch, or mixture, whatever it mixes.
         gate: the values; of a mixture (...,n,m), rows summing to 1.
         feature: what they are multiplied with; of a mixture the m values (...,m,d), or None where it comes first.
         bounded: whether the gate was squashed to between 0 and 1, and left there.
+        ways: of a branch, how many branches the softmax weighs; 0 where no softmax did.
     """
 
     key: tuple[str, int, int]
@@ -47,6 +48,7 @@ class Event:
     gate: torch.Tensor
     feature: torch.Tensor | None
     bounded: bool
+    ways: int = 0
 
 
 @dataclass(frozen=True)
@@ -91,11 +93,13 @@ class _Follow(TorchFunctionMode):
             self.marks.note(name, args, kwargs, out)
         return out
 
-    def _event(self, kind: str, gate: torch.Tensor, feature: torch.Tensor | None, bounded: bool) -> torch.Tensor:
+    def _event(
+        self, kind: str, gate: torch.Tensor, feature: torch.Tensor | None, bounded: bool, ways: int = 0
+    ) -> torch.Tensor:
         owner = self.inside[-1]
         number = self.events.get(owner, 0)
         self.events[owner] = number + 1
-        changed = self.act(Event((*owner, number), kind, gate, feature, bounded))
+        changed = self.act(Event((*owner, number), kind, gate, feature, bounded, ways))
         return gate if changed is None else changed
 
     def _multiplied(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -105,7 +109,7 @@ class _Follow(TorchFunctionMode):
             kind = self._kind(gate, feature)
             if kind:
                 mark = self.marks.of(gate)
-                pair = (self._event(kind, gate, feature, mark.squashed and not mark.shifted), feature)
+                pair = (self._event(kind, gate, feature, mark.squashed and not mark.shifted, mark.ways), feature)
                 return tuple(pair[i] for i in order)
         return args
 
@@ -122,6 +126,8 @@ class _Follow(TorchFunctionMode):
         if any(g not in (1, f) for g, f in pairs):
             return None
         left_out = tuple(d for d, (g, f) in enumerate(pairs) if d and g == 1 and f > 1)
+        if len(left_out) == gate.ndim - 1:  # one value for a whole feature
+            return "branch" if mark.squashed else None
         if gate.ndim == 3:  # (N, positions, C)
             found = "channel" if left_out == (1,) else "spatial" if left_out == (2,) else None
         else:

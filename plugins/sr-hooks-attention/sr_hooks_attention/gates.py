@@ -27,7 +27,12 @@ def opened(event: Event) -> torch.Tensor | None:
 
 
 def levelled(event: Event) -> torch.Tensor:
-    """Nothing is told from anything: the gate's mean over the image; of a mixture, all that is not masked alike."""
+    """Nothing is told from anything: the gate's mean over the image; of a mixture, all that is not masked alike.
+
+    Of a branch all branches weigh alike.
+    """
+    if event.kind == "branch":
+        return torch.full_like(event.gate, 1 / event.ways) if event.ways else event.gate
     if event.kind != "mixture":
         dims = tuple(range(1, event.gate.ndim))
         return event.gate.mean(dim=dims, keepdim=True).expand_as(event.gate)

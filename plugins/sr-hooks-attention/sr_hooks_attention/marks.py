@@ -35,6 +35,7 @@ class Mark:
         source: stands for the tensor whose values were squashed.
         shifted: plain numbers were added to or multiplied with squashed values, which may lie outside [0, 1].
         depends: the network's input went into it.
+        ways: of a softmax's values, how many share 1; 0 of others.
     """
 
     squashed: bool = False
@@ -43,6 +44,7 @@ class Mark:
     source: object | None = None
     shifted: bool = False
     depends: bool = False
+    ways: int = 0
 
 
 class Marks:
@@ -84,7 +86,8 @@ class Marks:
         if name in _SQUASH:
             dim = kwargs.get("dim", args[1] if len(args) > 1 else None)
             last = name == "softmax" and given[0].ndim > 2 and dim in (-1, given[0].ndim - 1)
-            return Mark(True, first.learned, last, self.root(given[0]))
+            ways = given[0].shape[dim] if name == "softmax" and isinstance(dim, int) else 0
+            return Mark(True, first.learned, last, self.root(given[0]), ways=ways)
         if name in _LEARNED:
             return Mark(learned=True)
         if name in _ACTIVATE:

@@ -4,7 +4,8 @@ A forward pass is followed operation by operation. Attention is
 
 - a **gate**: a feature is multiplied by values that depend on the image and that a sigmoid, a softmax, a convolution
   or a linear layer made: one value a channel (channel attention), one a place (spatial), or, if squashed by a sigmoid
-  or softmax, one for every value (pixel) or one for a whole feature (branch, A2N's pair of weights). A tensor times its own sigmoid is an activation, not attention;
+  or softmax, one for every value (pixel) or one for a whole feature (branch, A2N's pair of weights).
+  A tensor times its own sigmoid is an activation, not attention;
 - a **mixture**: a softmax over the last dimension, and a matrix product with it. Whether the positions of a window are
   mixed (window), all of them (self), channels (transposed) or a fixed set of values (cross) shows when the image grows.
 """

@@ -1,4 +1,4 @@
-"""The figure: each metric's rank correlation with its interval, and the scatter of the first four metrics."""
+"""The figure: each metric's rank correlation with its interval, and the scatter of the first three metrics."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sr_hooks.figures.style import COLOURS, INK, plain
 
 __all__ = ["usefulness_figure"]
 
-_SCATTERS = 4
+_SCATTERS = 3
 
 
 def usefulness_figure(result: sr_hooks.Result, options: FigureOptions | None = None) -> Any:

@@ -224,7 +224,7 @@ class _Taken:
         total, error = self._sum(), None
         if has_steps(rule):
             error = error_of_steps(
-                [float((total - self._without(kept)).norm()) for kept in left_out(rule.positions)], float(total.norm())
+                [float((total - self._without(half)).norm()) for half in left_out(rule.positions)], float(total.norm())
             )
         return answer_of(total, rule, error, self._facts, at_image, self._sorted)
 

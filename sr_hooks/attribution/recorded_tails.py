@@ -115,8 +115,8 @@ class RecordedTails:
         """The values of the first forward that some tail takes."""
         wanted = {self.result, *self._numbers.values()}
         for tap, operations in self._following.items():
-            given = {number for operation in operations for number in operation.gives}
-            wanted.update(number for operation in operations for number in operation.takes if number not in given)
+            computed = {number for operation in operations for number in operation.gives}
+            wanted.update(number for operation in operations for number in operation.takes if number not in computed)
             wanted.update(number for o in operations if self._is_updated(o, self._numbers[tap]) for number in o.gives)
         return wanted
 
@@ -264,9 +264,9 @@ def _run(tails: RecordedTails, operation: _Operation, values: Any, overwritten: 
     if operation.takes and operation.takes[0] in overwritten:
         function = _IN_PLACE.get(function, function)
     out = function(*args, **kwargs)
-    for given, value in zip(step.outputs, out if step.several else [out], strict=True):
-        if given is not None:
-            values[given] = value
+    for output, value in zip(step.outputs, out if step.several else [out], strict=True):
+        if output is not None:
+            values[output] = value
 
 
 def _laid_out(network: Network, plan: ExecutionPlan) -> dict[str, torch.Tensor]:

@@ -145,8 +145,8 @@ class _Page:
         self.keep.click(self._keep, inputs, [self.message], **_KEPT_ALL)
         self.shown.change(self._repaint, inputs, [self.picture], **_KEPT_ALL)
         loaded = [self.scene, self.window, self.picture, self.hr, self.message]
-        for event, given in ((self.upload.upload, self.upload), (self.hr.input, self.hr)):
-            done = event(self._load, [given, self.scene, self.hr, *self.fields], loaded, **_KEPT_ALL)
+        for event, source in ((self.upload.upload, self.upload), (self.hr.input, self.hr)):
+            done = event(self._load, [source, self.scene, self.hr, *self.fields], loaded, **_KEPT_ALL)
             done.success(asked_anew, inputs, outputs[:3], **ask)
 
     def _scene(self, scene: Scene | None) -> Scene:

@@ -58,8 +58,8 @@ def facts_of(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
 
 def digest_of(record: Mapping[str, Any]) -> str:
     """The SHA-256 of what a result says: analysis, verdict, numbers and the facts of its arrays."""
-    said = {key: record.get(key) for key in ("analysis", "verdict", "scalars", "arrays")}
-    return sha256(to_json(from_json(to_json(said)), indent=None).encode()).hexdigest()
+    statement = {key: record.get(key) for key in ("analysis", "verdict", "scalars", "arrays")}
+    return sha256(to_json(from_json(to_json(statement)), indent=None).encode()).hexdigest()
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -133,6 +133,6 @@ def _compare(arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> None
     if set(arrays) != set(facts):
         lacking, extra = sorted(set(facts) - set(arrays)), sorted(set(arrays) - set(facts))
         raise ValueError(f"arrays.npz lacks {lacking[:5]} and has {extra[:5]} beside what result.json lists")
-    for name, found in facts_of(arrays).items():
-        if found != facts[name]:
+    for name, present in facts_of(arrays).items():
+        if present != facts[name]:
             raise ValueError(f"the array {name!r} is not the one that was saved")

@@ -204,8 +204,8 @@ def _narrowed_along(value: torch.Tensor, dim: int, has: Spans, wants: Spans) -> 
     before, after = (tuple(spans[0] for spans in refit((each,), factors)) for each in (has, wants))
     shape = value.shape
     value = value.reshape(*shape[:dim], *(each.stop - each.start for each in before), *shape[dim + 1 :])
-    for place, (a, b) in enumerate(zip(before, after, strict=True)):
-        value = _interval(value, dim + place, a, b)
+    for position, (a, b) in enumerate(zip(before, after, strict=True)):
+        value = _interval(value, dim + position, a, b)
     return value.reshape(*shape[:dim], -1, *shape[dim + 1 :])
 
 

@@ -48,7 +48,7 @@ def _on_a_copy(
 
         def compute(x: torch.Tensor) -> list[torch.Tensor]:
             features: dict[Tap, torch.Tensor] = {}
-            with reduced(twin, precision), intervene(twin.module, {tap: _kept(tap, features) for tap in taps}):
+            with reduced(twin, precision), intervene(twin.module, {tap: _capture(tap, features) for tap in taps}):
                 output = twin(x).float()
             return [output, *(features[tap] for tap in taps)]
 
@@ -57,7 +57,7 @@ def _on_a_copy(
         return Untraceable(str(error))
 
 
-def _kept(tap: Tap, features: dict[Tap, torch.Tensor]) -> Callable[[torch.Tensor], torch.Tensor]:
+def _capture(tap: Tap, features: dict[Tap, torch.Tensor]) -> Callable[[torch.Tensor], torch.Tensor]:
     """Keep what passes a tap and hand on a copy, which what follows may write into."""
 
     def change(passing: torch.Tensor) -> torch.Tensor:

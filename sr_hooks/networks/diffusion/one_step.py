@@ -86,7 +86,7 @@ class OneStepDiffusion(nn.Module):
             raise NetworkError(f"noise={noise!r} with prediction={self.prediction!r} needs a scheduler")
         if isinstance(noise, str) and noise != "schedule":
             raise NetworkError(f"noise is {noise!r}; give a standard deviation or 'schedule'")
-        self.kept, self.noise = (self.signal, self.spread) if noise == "schedule" else (1.0, float(noise))
+        self.latent_factor, self.noise = (self.signal, self.spread) if noise == "schedule" else (1.0, float(noise))
         self._takes = set(inspect.signature(denoiser.forward).parameters)
         if "encoder_hidden_states" in self._takes and prompt_embedding is None:
             raise NetworkError(f"{type(denoiser).__name__} takes a prompt: give prompt_embedding (1, tokens, features)")
@@ -100,7 +100,7 @@ class OneStepDiffusion(nn.Module):
             F.interpolate(x, scale_factor=self.scale, mode="bicubic", align_corners=False) if self.scale > 1 else x
         )
         latent = self._encoded(2 * enlarged - 1)
-        noisy = self.kept * latent + self.noise * self._noise_like(latent) if self.noise else latent
+        noisy = self.latent_factor * latent + self.noise * self._noise_like(latent) if self.noise else latent
         into = torch.cat([noisy, latent], dim=1) if self.conditioned else noisy
         return (self._decoded(self._clean(noisy, self._predicted(into))) + 1) / 2
 

@@ -119,12 +119,12 @@ def _restores(run: Callable[[torch.Tensor, float], torch.Tensor], scale: float, 
     truth = _shapes(round(side * scale)).to(like.device).expand(1, like.shape[1], -1, -1).contiguous()
     if scale == 1:
         noise = torch.randn(truth.shape, generator=torch.Generator().manual_seed(0)).to(like.device)
-        given = truth + _NOISE * noise
-        usual = [given]
+        degraded = truth + _NOISE * noise
+        usual = [degraded]
     else:
-        given = nn.functional.interpolate(truth, (side, side), mode="bicubic", antialias=True, align_corners=False)
-        usual = list(_enlargements(given, (truth.shape[-2], truth.shape[-1])))
-    errors = [_rms(run(given, white).detach().float().clamp(0, 1) - truth) for white in _RANGES]
+        degraded = nn.functional.interpolate(truth, (side, side), mode="bicubic", antialias=True, align_corners=False)
+        usual = list(_enlargements(degraded, (truth.shape[-2], truth.shape[-1])))
+    errors = [_rms(run(degraded, white).detach().float().clamp(0, 1) - truth) for white in _RANGES]
     return errors[0] * _BETTER < min([errors[1], *(_rms(image - truth) for image in usual)])
 
 

@@ -113,18 +113,18 @@ class Attributes:
 
     def _variable(self, value: Any, path: str, get: Callable[[], Any], put: Put) -> None:
         """One variable, which holds a value of its own."""
-        kept = [value]
+        saved = [value]
 
         def undo() -> Iterator[str]:
             now = get()
-            if now is not kept[0]:
-                put(kept[0])
+            if now is not saved[0]:
+                put(saved[0])
                 if not _alike(now, value):
                     yield f"{path} changes"
 
         if not isinstance(value, (nn.Module, types.ModuleType, type)):
             self._undo.append(undo)
-        self._value(value, path, partial(kept.__setitem__, 0))
+        self._value(value, path, partial(saved.__setitem__, 0))
 
     # -- values
 

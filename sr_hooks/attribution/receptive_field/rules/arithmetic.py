@@ -69,7 +69,7 @@ def product(first: int) -> Rule:
     """Matrix products, the factors from this argument on, before them a summand."""
 
     def rule(step: TracedOperation, shapes: Shapes, want: Extent) -> Part:
-        a, b = (step.args[first + place].index for place in (0, 1))
+        a, b = (step.args[first + position].index for position in (0, 1))
         inner = whole(shapes[a])[-1]
         needs = [(a, (*want[:-1], inner)), (b, (*want[:-2], inner, want[-1]))]
         if first:
@@ -88,7 +88,7 @@ def attention(step: TracedOperation, shapes: Shapes, want: Extent) -> Part | Non
     """Fused attention of (B,heads,N,d): of all keys, to the wanted queries."""
     if len(step.args) > 4 and step.args[4] is True:
         return None  # causal: counts from the first query
-    q, k, v = (step.args[place].index for place in (0, 1, 2))
+    q, k, v = (step.args[position].index for position in (0, 1, 2))
     keys = (*want[:2], *whole(shapes[k])[2:])
     values = (*want[:2], *whole(shapes[v])[2:])
     queries = (*want[:3], whole(shapes[q])[3])

@@ -179,8 +179,8 @@ def constant_pad(step: TracedOperation, shapes: Shapes, want: Extent) -> Part:
     """Borders of one value, of any dimensions."""
     source, pads = step.args[0].index, step.args[1]
     need, gives, around = list(want), list(want), list[int]()
-    for place, (before, after) in enumerate(zip(pads[::2], pads[1::2], strict=True)):
-        dim = len(want) - 1 - place
+    for position, (before, after) in enumerate(zip(pads[::2], pads[1::2], strict=True)):
+        dim = len(want) - 1 - position
         side = shapes[source][dim]
         if before == after == 0:
             around += [0, 0]

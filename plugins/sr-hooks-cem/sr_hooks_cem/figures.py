@@ -10,6 +10,7 @@ import numpy as np
 from sr_hooks import Result
 from sr_hooks.figures import FigureOptions, MapView, Panel, Slot, compose, style
 from sr_hooks.images import Window
+from sr_hooks_cem.verdict import own_blocks
 
 __all__ = ["cem_figure"]
 
@@ -43,7 +44,8 @@ def _maps(result: Result, view: MapView) -> list[Panel]:
     """The effect and its enlarged part, half of its interval, and LAM."""
     effect, side, lr = result.arrays["effect"], result.scalars["block_side"], result.arrays["lr"]
     blocks: dict[str, Any] = {"canvas": lr.shape[-2:], "pixel": side}
-    outside = ~result.arrays["own"]  # inside, effects dwarf all others
+    scale = result.arrays["output"].shape[-1] / lr.shape[-1]
+    outside = ~own_blocks(effect.shape, side, result.scalars["window"], scale)  # inside, effects dwarf all others
     limit = _largest(np.abs(effect), outside)
     panels = view.map_panels(
         "map", effect, "dB lost without the block", "dB; clipped inside the window",

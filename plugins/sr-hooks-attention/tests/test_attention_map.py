@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from attention_networks import GATES, Gated, Windows, copying, small
+from attention_networks import GATES, Attending, Gated, Windows, copying, small
 from sr_hooks_attention.finding import acting
 from torch import nn
 
@@ -45,6 +45,15 @@ def test_a_copy_in_the_padding_is_drawn_at_the_pixel_that_it_mirrors(odd):
     network = sr_hooks.Network(Windows(copying((0, 5), (0, 5))), scale=1, multiple=1, channels=3)
     weights = sr_hooks.run("attention-map", network, odd, query=(20, 42), check="none").arrays["weights_0"]
     assert weights[20, 41] == pytest.approx(1, abs=1e-5), "column 47 of the padded image mirrors column 41 about 44"
+
+
+def test_fused_attention_has_the_same_weights(odd):
+    maps = []
+    for fused in (False, True):
+        torch.manual_seed(1)
+        network = sr_hooks.Network(Attending(fused), scale=1, multiple=1, channels=3)
+        maps.append(sr_hooks.run("attention-map", network, odd, query=(5, 6), check="none").arrays["weights_0"])
+    assert np.allclose(*maps, atol=1e-6) and maps[0].std() > 0
 
 
 def test_a_window_is_the_mean_of_its_pixels(odd):
@@ -231,6 +240,12 @@ def test_mistakes_are_refused(odd):
         planted(odd, layers="body")
     with pytest.raises(sr_hooks.SRHooksError, match="no attention that a query reads"):
         sr_hooks.run("attention-map", Gated(GATES["pixel"]), odd)
+
+
+def test_several_images_give_a_result_each(odd):
+    results = planted([odd, odd[..., :32, :40]], query=(20, 30))
+    assert [result.arrays["weights_0"].shape for result in results] == [SIZE, (32, 40)]
+    assert np.allclose(results[0].arrays["weights_0"], planted(odd, query=(20, 30)).arrays["weights_0"])
 
 
 def test_the_text_of_a_query_is_the_same_query(odd):

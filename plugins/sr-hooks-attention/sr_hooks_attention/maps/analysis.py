@@ -98,9 +98,22 @@ class AttentionMap(sr_hooks.Analysis[AttentionMapOptions]):
     watcher_type = AttentionMapWatcher
     figure_options = ("colormap", "scale", "overlay", "crop", "zoom")
 
-    def run(self, network: sr_hooks.Network, images: Any, options: AttentionMapOptions) -> sr_hooks.Result:
-        lr, query, window = _inputs(network, images, options.query)
-        sites = find(network, lr)
+    def run(
+        self, network: sr_hooks.Network, images: Any, options: AttentionMapOptions
+    ) -> sr_hooks.Result | list[sr_hooks.Result]:
+        """A result for each image, one after the other; the query is in each."""
+        results = []
+        sites: dict[torch.Size, list[Site]] = {}
+        for image in prepare_input(network, images, clips=False).images:
+            if image.shape not in sites:
+                sites[image.shape] = find(network, image.to(network.device))
+            results.append(self._of_image(network, image, sites[image.shape], options))
+        return results[0] if len(results) == 1 else results
+
+    def _of_image(
+        self, network: sr_hooks.Network, image: torch.Tensor, sites: Sequence[Site], options: AttentionMapOptions
+    ) -> sr_hooks.Result:
+        lr, query, window = _inputs(network, image, options.query)
         chosen = _chosen(network, sites, options.layers)
         output, seen = _read(network, lr, sites, {site.key for site in chosen}, query)
         arrays = {"lr": lr[0].float().cpu().numpy(), "output": output[0].float().cpu().numpy()}
@@ -142,8 +155,8 @@ class _Seen:
     channels: np.ndarray | None = None
 
 
-def _inputs(network: sr_hooks.Network, images: Any, query: Any) -> tuple[torch.Tensor, Query, Window]:
-    prepared = prepare_input(network, images, window="auto", clips=False, one_batch=True, regions=True)
+def _inputs(network: sr_hooks.Network, image: Any, query: Any) -> tuple[torch.Tensor, Query, Window]:
+    prepared = prepare_input(network, image, window="auto", clips=False, one_batch=True, regions=True)
     (lr,), (lively,) = prepared.images, prepared.windows
     lr = lr.to(network.device)
     return (lr, *query_of(network, query, (lr.shape[-2], lr.shape[-1]), lively))

@@ -13,6 +13,7 @@ import numpy as np
 from sr_hooks.errors import OptionError, nearest
 from sr_hooks.figures.style import COLOURS, caption, new_figure, plain, save_figure
 from sr_hooks.grid.numbers.table import read_table
+from sr_hooks.grid.report.tables import name_of
 from sr_hooks.statistics.measures import rank_correlation, rank_correlation_interval
 
 __all__ = ["NetworkPoint", "Scatter", "scatter"]
@@ -80,11 +81,11 @@ class Scatter:
             text = plain(point.network, 20)
             axes.annotate(text, (point.x, point.y), xytext=(3, 3), textcoords="offset points", fontsize=6)
         axes.margins(0.12)
-        axes.set_xlabel(plain(self.x, 40))
-        axes.set_ylabel(plain(self.y, 40))
+        axes.set_xlabel(plain(name_of(self.x), 40))
+        axes.set_ylabel(plain(name_of(self.y), 40))
         if len(groups) > 1:
             axes.legend(fontsize=7)
-        caption(figure, " ".join([self.verdict + ".", *self.cautions]), width=78)
+        caption(figure, " ".join([self.verdict + ".", *self.cautions]), width=58)
         return figure
 
     def save(self, folder: str | Path) -> list[Path]:

@@ -108,8 +108,8 @@ def paper(share: float, plan: float) -> str:
     total = work + planned + switches + cells / gpus * share
     return (
         f"{cells} cells of {compute:g} s on {gpus} GPUs: {work / 60:.0f} min of work, {planned / 60:.0f} min of "
-        f"planning by each worker, at most {switches / 60:.0f} min of loading: {total / 60:.0f} min; more GPUs help until "
-        f"the work is as long as planning and loading, at some {cells * compute / (planned + switches):.0f} GPUs"
+        f"planning by each worker, at most {switches / 60:.0f} min of loading: {total / 60:.0f} min; more GPUs help "
+        f"until the work is as long as planning and loading, at some {cells * compute / (planned + switches):.0f} GPUs"
     )
 
 

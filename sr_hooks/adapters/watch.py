@@ -34,10 +34,11 @@ _LOOP_KEYS = ("ema", "folder", "name", "tensorboard", "start")
 def analyze(function: Any = None, *, config: Any = None, network: str | None = None, **options: Any) -> Any:
     """Decorate the function that trains, so that the run inside it is watched: `@sr_hooks.analyze`.
 
-    BasicSR, its copies, traiNNer-redux and neosr: the model is recognised when it is built, and the `sr_hooks:` block
-    of the option file states what to watch. mmagic, and any training by a Runner of mmengine: the config's `sr_hooks`
-    states it. A plain PyTorch loop: `network` names the variable that holds the network, and watching begins with the
-    first step of an optimizer that holds its weights.
+    - BasicSR, its copies, traiNNer-redux and neosr: the `sr_hooks:` block of the option file states what to watch. The
+      model is recognised when it is built.
+    - mmagic, and any training by a Runner of mmengine: the `sr_hooks` of the config states what to watch.
+    - A plain PyTorch loop: `network` names the variable that holds the network. Watching begins with the first step of
+      an optimizer that holds its weights.
 
         @sr_hooks.analyze  # BasicSR: needs an option file, so this block is not run as an example
         def main():

@@ -40,8 +40,9 @@ def compare(
     """Compare two results of one analysis, or two checkpoints of one network: what changed from `a` to `b`?
 
     Two results are compared as they are. For two checkpoints, the results are computed first: LAM of `window` in
-    `image`; with `images`, DDR of both networks and FAIG from `a` to `b`. Reported are: for LAM how much of the map's
-    weight moved, and both diffusion indices; for DDR both Calinski-Harabasz indices; for FAIG which filters rank first.
+    `image`; with `images`, DDR of both networks and FAIG from `a` to `b`. LAM gives the share of the map's weight
+    that moved, and both diffusion indices. DDR gives both Calinski-Harabasz indices. FAIG gives the first
+    filters of its ranking.
 
     Different input sizes, DDR designs and architectures are refused. Any other difference besides the weights (window,
     image, input range, options, a moving average against raw weights, a map that its own verdict rejects) is a warning

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from sr_hooks.errors import ImageError, OptionError, WindowError
+from sr_hooks.errors import ImageError, NetworkError, OptionError, WindowError
 from sr_hooks.images.clips import FrameChoice, as_clips, by_frames
 from sr_hooks.images.image import as_batch, upsample
 from sr_hooks.images.image_sets import single_images
@@ -72,9 +72,15 @@ def prepare_input(
         ImageError: no image in [0, 1], a clip for a network of images, or another number of channels.
         WindowError: a window that is not understood, or not inside the output.
         OptionError: there is no such frame.
+        NetworkError: the network's `bands` are not among its channels.
     """
     if frame not in (None, "middle") and not network.frames:
         raise OptionError(f"frame is {frame}, and {network.name} takes images, which have none")
+    if network.bands and max(network.bands) >= max(network.channels, 4):
+        raise NetworkError(
+            f"bands is {network.bands}, and {network.name} takes {network.channels} channels: bands choose three of "
+            "more than three channels, numbered from 0"
+        )
     tensors = read_images(network, images, what, one_batch=one_batch, clips=clips, noisy=noisy)
     windows, listed = [], False
     if regions and window is not None:

@@ -61,6 +61,13 @@ def test_another_number_is_named() -> None:
         sr_hooks.lam(Network(Bands(8, 8)), image(5), window=(8, 8, 8))
 
 
+@pytest.mark.parametrize(("inside", "bands"), [(5, (0, 1, 9)), (4, (4, 0, 1)), (3, (5, 1, 0)), (1, (0, 1, 7))])
+def test_bands_that_are_not_there_are_refused(inside: int, bands: tuple[int, int, int]) -> None:
+    network = Network(Bands(inside, 3), scale=2, channels=inside, bands=bands)
+    with pytest.raises(NetworkError, match=f"takes {inside} channel"):
+        sr_hooks.lam(network, torch.rand(1, inside, 16, 16), window=(4, 4, 4), steps=2)
+
+
 def test_pictures_show_the_chosen_bands() -> None:
     bands = image(8)[0].numpy()
     np.testing.assert_array_equal(rgb_of(bands), bands[:3])

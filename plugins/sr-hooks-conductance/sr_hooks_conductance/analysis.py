@@ -53,7 +53,7 @@ class ConductanceOptions:
         at_least=2, at_most=10_000,
     )  # fmt: skip
     top: float = sr_hooks.option(0.25, "share of the layers that is named for fine-tuning", at_least=0.01, at_most=1)
-    batch: int = sr_hooks.option(4, "nodes that go through at once, at most", at_least=1)
+    batch: int = sr_hooks.option(2, "nodes that go through at once, at most", at_least=1)
     seed: int = sr_hooks.option(0, "of the intervals and of a random path", at_least=0)
 
 

@@ -47,7 +47,10 @@ def attention_map_figure(result: sr_hooks.Result, options: FigureOptions) -> Any
     rest = f" ({len(weights) - _PANELS} more maps are in the arrays)" if len(weights) > _PANELS else ""
     where = f"pixel {tuple(scalars['query'][0])}" if one else f"output window {tuple(scalars['window'])}"
     title = f"{result.provenance['network']['name']}: what does {where} attend to?{rest}"
-    panels = [replace(p, most=_SIDE, starts_row=i % _ACROSS == 0) for i, p in enumerate(panels)]
+    starts = list(range(0, len(panels), _ACROSS))
+    if len(panels) % _ACROSS == 1 and len(panels) > 1:
+        starts[-1] -= 1  # a panel alone in its row would be drawn larger than the others
+    panels = [replace(panel, most=_SIDE, starts_row=i in starts) for i, panel in enumerate(panels)]
     return compose(panels, options, title=title, notes=result.verdict, width=12)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -98,21 +99,25 @@ def _adding(network: sr_hooks.Network, x: torch.Tensor, names: list[str]) -> dic
     return answers
 
 
+_examining: ContextVar[bool] = ContextVar("a copy of a block is examined", default=False)
+
+
 def _note_if_handed_on(name: str, answers: dict[str, bool], part: nn.Module, args: Any, kwargs: Any) -> None:
-    if name in answers:  # at its first run
+    if name in answers or _examining.get():  # at its first run, and not within a copy that is examined
         return
     answers[name] = False
     before = args[0] if args else None
     if not isinstance(before, torch.Tensor):
         return
     twin = copy.deepcopy(part)  # its parts may be shared with other blocks, so nothing is changed in place
-    for module in twin.modules():
-        module._forward_hooks.clear()
-        module._forward_pre_hooks.clear()
     parameters = list(twin.parameters())
     for parameter in parameters:
         parameter.zero_()
-    after = twin(before.clone(), *args[1:], **kwargs)
+    token = _examining.set(True)
+    try:
+        after = twin(before.clone(), *args[1:], **kwargs)
+    finally:
+        _examining.reset(token)
     answers[name] = bool(parameters) and _is_multiple(after, before)
 
 

@@ -106,7 +106,7 @@ class Slot:
         below = below or self.width < _BAR_BELOW
         axes = self.axes if axes is None else axes
         how: dict[str, Any] = {"fraction": 0.046, "pad": 0.02, "panchor": False, "anchor": (0, 1)}
-        if axes.get_aspect() != "auto":  # as high as the image beside, not as the slot
+        if not isinstance(axes, (list, np.ndarray)) and axes.get_aspect() != "auto":  # as high as the image beside
             how["aspect"] = 20 * float(np.clip(np.ptp(axes.get_ylim()) / np.ptp(axes.get_xlim()), 0.25, 1))
         if below:
             how = {"location": "bottom", "fraction": 0.05, "pad": 0.03, "aspect": 25, "panchor": False}

@@ -175,7 +175,7 @@ def _worker_command(arguments: argparse.Namespace) -> list[str]:
 
 
 def _scatter(arguments: argparse.Namespace) -> Answer:
-    from sr_hooks.grid.numbers.scatter import scatter
+    from sr_hooks.grid.numbers.one_against_another import scatter
 
     result = scatter(arguments.out, *arguments.scatter)
     files = [] if find_spec("matplotlib") is None else result.save(arguments.out)

@@ -103,7 +103,7 @@ def test_grid_takes_weights_and_arguments_in_order(image):
         (["--weights", "a.pth"], "--weights has 1 values for 2 networks"),
         (["--weights", "a.pth", "b.pth", "c.pth"], "--weights has 3 values for 2 networks"),
         (["--arguments", "{a: 1}", "{a: 1}", "{a: 1}"], "--arguments has 3 values for 2 networks"),
-        (["--arguments", "[1]"], "--arguments must be a mapping"),
+        (["--arguments", "3"], "--arguments must be a mapping"),
     ],
 )
 def test_grid_says_what_does_not_fit(words, message, image):

@@ -14,6 +14,8 @@ from sr_hooks.attribution.receptive_field.trace import Ref, Trace, TracedOperati
 
 __all__ = ["Fixed", "fixed_values", "run_whole"]
 
+_VIEWS = (torch.ops.aten.view.default, torch.ops.aten._unsafe_view.default)
+
 Fixed = Mapping[tuple[int, Extent], torch.Tensor]  # values by number and extent
 
 
@@ -58,7 +60,13 @@ def fixed_values(
 
 
 def run_whole(step: TracedOperation, values: Mapping[int, torch.Tensor]) -> Any:
+    """What an operation gives of these values.
+
+    A view is taken as a reshape: weights may lie channels last now, and in another order when the view was recorded.
+    """
     args, kwargs = tree_map_only(Ref, lambda ref: values[ref.index], (step.args, step.kwargs))
+    if step.function in _VIEWS:
+        return args[0].reshape(args[1])
     return step.function(*args, **kwargs)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from importlib import import_module
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 import sr_hooks
+from sr_hooks.analyses.lam import integration
 from sr_hooks.attribution.receptive_field.proved_cones import AGREEMENT
 
 SWIN = {"upscale": 2, "depths": [2], "embed_dim": 12, "num_heads": [2], "mlp_ratio": 2}
@@ -108,3 +110,17 @@ def test_a_window_at_the_border_costs_no_more_than_one_inside():
     inside, _ = both(name, arguments, (96, 96), (92, 92, 8))
     border, off = both(name, arguments, (96, 96), (0, 92, 8))
     assert off < AGREEMENT and border["work"] < 1.1 * inside["work"] < 0.5
+
+
+@pytest.mark.slow
+def test_views_of_weights_that_lie_channels_last(monkeypatch):
+    """A calibration that finds channels last faster moves weights after a network's views were recorded."""
+    name, arguments, size = FINITE["Swin2SR"]
+    calibrated = integration.calibrate
+
+    def channels_last(*args, **kwargs):
+        return dataclasses.replace(calibrated(*args, **kwargs), channels_last=True)
+
+    monkeypatch.setattr(integration, "calibrate", channels_last)
+    cone, off = both(name, arguments, size, (50, 60, 8))
+    assert off < AGREEMENT and cone["work"] < 0.7

@@ -135,6 +135,7 @@ def test_equal_answers_on_clips(both, lr):
     [{"steps": 2}, {"steps": 3}, {"steps": 6}, {"cone": "off"}, {"path": "linear:mean", "objective": "intensity"}],
     ids=str,
 )
+@pytest.mark.slow
 def test_equal_answers_with_every_option(both, baseline, small_lr, options):
     expected, found, watched = both(baseline, small_lr, window=[(40, 40, 16)], **options)
     assert_equal(found, expected)

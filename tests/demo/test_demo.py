@@ -49,6 +49,7 @@ def test_weights_and_photographs_are_small():
     assert len(photographs()) == 4
 
 
+@pytest.mark.slow
 def test_what_is_stated_of_the_demo_network_is_heard_or_refused():
     assert Network.load("demo:target", input_range=255).input_range == 255
     assert Network.load("demo:target").input_range == 1

@@ -179,6 +179,7 @@ def test_a_damaged_result_is_computed_again(tmp_path):
     assert np.array_equal(place.cache.get(key).attribution, before)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_answered_is_refused_before_anything_is_computed(tmp_path):
     with pytest.raises(WindowError, match=r"network tiny 4: image photo_0: .*leaves the output"):
         run_grid(small(tmp_path, windows="44,0,8"), tmp_path / "out")

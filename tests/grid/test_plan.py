@@ -60,6 +60,7 @@ def test_any_error_of_a_network_s_own_code_is_its_own(tmp_path, monkeypatch):
     assert [cell.network for cell in plan.cells] == [0, 0, 1, 1]
 
 
+@pytest.mark.slow
 def test_one_network_is_in_memory_at_a_time_and_planning_is_counted(tmp_path, monkeypatch):
     loaded, states = [], []
 

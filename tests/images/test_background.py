@@ -37,6 +37,7 @@ def test_a_watched_block_states_it(logo):
         images(background=["white"])
 
 
+@pytest.mark.slow
 def test_compare_takes_it_and_options_of_its_figure(logo, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     flags = ["compare", "demo:baseline", "demo:target", "--image", str(logo), "--window", "8,8,8", "--overwrite"]

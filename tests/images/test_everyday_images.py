@@ -328,6 +328,7 @@ def test_a_grid_composes_transparent_pixels_on_its_background(tmp_path: Path, mo
     assert [image.background for image in images] == ["black", "white"]
 
 
+@pytest.mark.slow
 def test_the_command_line_reads_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):

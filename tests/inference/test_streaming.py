@@ -60,6 +60,7 @@ def test_streaming_refuses_what_it_cannot_see(network, small_lr):
         list(stream(network, small_lr, ["heda"]))
 
 
+@pytest.mark.slow
 def test_out_of_memory_halves_the_batch_and_repeats_nothing():
     sizes, done = [], []
 

@@ -135,6 +135,7 @@ def test_film(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert "no watched run" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_run_is_shown_as_a_table(run: Path, capsys: pytest.CaptureFixture) -> None:
     assert main(["show", str(run)]) == 0
     printed = capsys.readouterr().out.splitlines()

@@ -142,6 +142,7 @@ def test_a_saved_mask_has_the_layout_of_the_targets_file(tmp_path, layout, piece
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
 
 
+@pytest.mark.slow
 def test_saving_where_one_cannot_is_said(result, tmp_path):
     with pytest.raises(CheckpointError, match="cannot write"):
         result.mask("blur").save(tmp_path / "none/masked.pth")

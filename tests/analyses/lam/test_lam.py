@@ -152,6 +152,7 @@ def test_batching_does_not_change_the_answer(baseline, small_lr, monkeypatch):
         assert np.linalg.norm(other - found[0]) < 1e-4 * np.linalg.norm(found[0])
 
 
+@pytest.mark.slow
 def test_out_of_memory_halves_the_batch(baseline, small_lr, monkeypatch):
     from sr_hooks.inference.calibration import ExecutionPlan
     from sr_hooks.networks.network import Network
@@ -169,6 +170,7 @@ def test_out_of_memory_halves_the_batch(baseline, small_lr, monkeypatch):
     assert result.provenance["execution"]["batch"] == 2 and result.steps == 9
 
 
+@pytest.mark.slow
 def test_out_of_memory_halves_the_cones_batch(baseline, small_lr, monkeypatch):
     from sr_hooks.attribution.receptive_field.cone import Cone
     from sr_hooks.inference.calibration import ExecutionPlan

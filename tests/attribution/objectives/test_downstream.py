@@ -136,6 +136,7 @@ def weights(tmp_path_factory) -> Path:
 
 
 class TestFeatures:
+    @pytest.mark.slow
     def test_equals_the_layers_run_by_hand(self, lr, weights):
         from torchvision import models
 
@@ -175,6 +176,7 @@ class TestFeatures:
             make_objective("feature:" + argument.format(weights))
 
 
+@pytest.mark.slow
 def test_the_detection_loss_of_the_page(tmp_path, monkeypatch):
     """The page's two blocks, as they stand: the loss is explained, and is not that of the pixels."""
     page = (REPOSITORY / "docs/lam.md").read_text(encoding="utf-8")

@@ -104,6 +104,7 @@ def test_what_pools_globally_says_so(case):
         assert reason in (cone["stops_at"] or "") and cone["input"] == {"top": 0, "left": 0, "height": 48, "width": 64}
 
 
+@pytest.mark.slow
 def test_a_window_at_the_border_costs_no_more_than_one_inside():
     """Shifted windows continue on the opposite side, of which a few rows are taken."""
     name, arguments, _ = FINITE["SwinIR, windows of 8"]

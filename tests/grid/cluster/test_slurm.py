@@ -77,6 +77,7 @@ def test_the_script_runs_ordinary_workers(tmp_path, capsys):
 
 
 def test_without_slurm_the_remedy_is_named(tmp_path, monkeypatch):
+    pytest.importorskip("submitit", reason="submitit is not installed here: pip install 'sr_hooks[cluster]'")
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(OptionError, match="no srun on this machine"):
         slurm_executor(parse_slurm("time=5"), tmp_path)

@@ -95,6 +95,7 @@ def test_pictures_are_the_results_own_pixels(grid):
         assert any(array.shape == values.shape and np.allclose(array, values) for array in shown)
 
 
+@pytest.mark.slow
 def test_the_pdf_has_text_as_text_and_no_date(grid):
     _, place = grid
     data = (place.path / "figure.pdf").read_bytes()

@@ -28,6 +28,7 @@ def moved(image: torch.Tensor, down: float, right: float) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("shift", [(0.5, 0.25), (-0.3, 1.7), (1.0, -2.0), (0.0, 0.4), (-1.9, -1.9)])
+@pytest.mark.slow
 def test_a_shifted_copy_scores_as_the_unshifted(pair, shift):
     output, target = pair
     copy = moved(output, *shift)
@@ -40,6 +41,7 @@ def test_a_shifted_copy_scores_as_the_unshifted(pair, shift):
     assert best_shift(copy, target, 2) == pytest.approx(shift, abs=0.03)
 
 
+@pytest.mark.slow
 def test_blur_and_noise_cost_what_they_cost(pair):
     output, target = pair
     for worse in (blur(output, [2.0]), output + 0.1 * torch.randn(output.shape)):
@@ -47,6 +49,7 @@ def test_blur_and_noise_cost_what_they_cost(pair):
         assert psnr_shift(worse, target, 2) < psnr_shift(output, target, 2) - 0.5
 
 
+@pytest.mark.slow
 def test_a_shift_beyond_the_largest_is_not_undone(pair):
     output, target = pair
     copy = moved(output, 0.0, 4.0)
@@ -56,6 +59,7 @@ def test_a_shift_beyond_the_largest_is_not_undone(pair):
     )
 
 
+@pytest.mark.slow
 def test_it_is_never_below_psnr_and_equal_images_are_equal(pair):
     output, target = pair
     batch = torch.cat([output, moved(output, 0.4, 0.4), target, torch.zeros_like(target)])

@@ -54,6 +54,7 @@ def test_an_attempt_gives_back_what_it_allocated():
         attempt(lambda: 1 / 0)
 
 
+@pytest.mark.slow
 def test_batches_are_halved_until_they_fit():
     with SmallCard(1e6) as card:
         sizes = []
@@ -117,6 +118,7 @@ def test_then_activations_are_computed_twice(baseline, lr48, caplog):
     assert card.live == 0
 
 
+@pytest.mark.slow
 def test_then_one_line_says_what_was_needed(baseline, lr48):
     with SmallCard(1e6) as card:
         with pytest.raises(ResourceError) as refusal:
@@ -246,6 +248,7 @@ def test_a_watched_run_goes_on_without_the_analysis_bit_for_bit(caplog):
     assert card.live < 1e6
 
 
+@pytest.mark.slow
 def test_the_command_line_says_it_in_one_line(tmp_path, lr48, capsys):
     from sr_hooks.images.image import write_image
 

@@ -135,6 +135,7 @@ class Hooked(torch.nn.Module):
             state[key.replace("old", "conv")] = state.pop(key)
 
 
+@pytest.mark.slow
 def test_a_class_that_transforms_names_is_asked(tmp_path):
     one, two = torch.nn.Conv2d(3, 3, 3), torch.nn.Conv2d(3, 3, 3)
     both = {f"{n}.{k}": v for n, part in (("one", one), ("two", two)) for k, v in part.state_dict().items()}

@@ -22,6 +22,8 @@ import sr_hooks
 from sr_hooks.analyses.lam import integration
 from sr_hooks.inference.calibration import ExecutionPlan
 
+pytestmark = pytest.mark.slow
+
 SIDE, FEATURES, BLOCKS, SCALE = 48, 8, 3, 4
 OBSERVED, OBSERVED_SIDE = 5, 6  # images of the observation, and their side
 

@@ -22,6 +22,8 @@ from sr_hooks.results.result import read_result
 from sr_hooks.statistics import measures
 from tests.support.networks import Tiny
 
+pytestmark = pytest.mark.slow
+
 THIRDS = (1, 2, 4)
 
 

@@ -16,6 +16,8 @@ from sr_hooks.attribution.wide_rounds import WideRounds
 from tests.support.architectures import ARCHITECTURES
 from tests.support.waits import Waits
 
+pytestmark = pytest.mark.slow
+
 WINDOWS = [(16, 20, 16), (24, 8, 12)]
 
 

@@ -22,6 +22,8 @@ from sr_hooks.networks.unwrap import fold_weights
 from tests.conftest import hooks_on
 from tests.support.networks import Tiny
 
+pytestmark = pytest.mark.slow
+
 WINDOW = (20, 20, 8)
 
 

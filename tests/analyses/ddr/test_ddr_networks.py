@@ -13,6 +13,8 @@ from sr_hooks.analyses.ddr.result import DdrResult
 from sr_hooks.demo.assets import photographs
 from tests.support.architectures import ARCHITECTURES
 
+pytestmark = pytest.mark.slow
+
 MSRRESNET = {"num_in_ch": 3, "num_out_ch": 3, "num_feat": 64, "num_block": 16, "upscale": 2}
 LIGHT = {"patch": 32, "patches": 12, "tsne": 0, "permutations": 199, "subsamples": 20}
 

@@ -16,6 +16,8 @@ from tests.support.architectures import ARCHITECTURES
 from tests.support.cones import Shaped, conv, gradients, plainly, through
 from tests.support.networks import Circular, Tiny
 
+pytestmark = pytest.mark.slow
+
 OPERATIONS = {
     "dilated": through(conv(dilation=2, padding=2)),
     "not padded as much as it takes": through(conv(k=5, padding=1), nn.ReflectionPad2d(1)),

@@ -17,6 +17,8 @@ from sr_hooks.errors import CheckpointError, NetworkError
 from tests.conftest import REPOSITORY
 from tests.support.networks import Answering, Tiny
 
+pytestmark = pytest.mark.slow
+
 CONV = "torch.nn.Conv2d(3, 3, 3, padding=1)"
 
 

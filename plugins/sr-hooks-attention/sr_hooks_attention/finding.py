@@ -19,11 +19,11 @@ from math import prod
 from typing import Any
 
 import torch
-from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 import sr_hooks
 from sr_hooks.errors import NetworkError
+from sr_hooks_attention.fused import multi_head_attention, weights_of
 from sr_hooks_attention.marks import Marks, name_of
 
 __all__ = ["Act", "Event", "Site", "acting", "find"]
@@ -85,6 +85,8 @@ class _Follow(TorchFunctionMode):
         if self.inside:
             if name == "scaled_dot_product_attention":
                 return self._fused(function, args, kwargs)
+            if name == "multi_head_attention_forward":
+                return self._multi_head(function, args, kwargs)
             if name == "mul":
                 args = self._multiplied(args)
             elif name in ("matmul", "bmm", "einsum"):
@@ -151,16 +153,22 @@ class _Follow(TorchFunctionMode):
 
     def _fused(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The fused kernel keeps its weights to itself, so they are computed beside it."""
-        named = dict(zip(("query", "key", "value", "attn_mask", "dropout_p", "is_causal"), args, strict=False)) | kwargs
+        names = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")
+        named = dict(zip(names, args, strict=False)) | kwargs
         query, key, value, mask = named["query"], named["key"], named["value"], named.get("attn_mask")
-        if named.get("is_causal") or named.get("enable_gqa"):
-            return function(*args, **kwargs)
-        scores = query @ key.transpose(-2, -1) * (named.get("scale") or query.shape[-1] ** -0.5)
-        if mask is not None:
-            scores = scores.masked_fill(~mask, float("-inf")) if mask.dtype == torch.bool else scores + mask
-        weights = F.softmax(scores, dim=-1)
+        if named.get("enable_gqa"):  # each head of keys serves several heads of queries
+            several = query.shape[-3] // key.shape[-3]
+            key, value = (part.repeat_interleave(several, -3) for part in (key, value))
+        causal = bool(named.get("is_causal"))
+        weights = weights_of(query, key, mask, scale=named.get("scale"), is_causal=causal)
         changed = self._event("mixture", weights, value, True)
         return function(*args, **kwargs) if changed is weights else changed @ value
+
+    def _multi_head(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """`nn.MultiheadAttention` is one function to torch; written out, its operations are followed."""
+        with self:
+            written_out = multi_head_attention(*args, **kwargs)
+        return function(*args, **kwargs) if written_out is None else written_out
 
 
 @contextmanager

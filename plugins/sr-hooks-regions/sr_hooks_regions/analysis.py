@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ import sr_hooks
 from sr_hooks.analyses import make_inputs, other_network
 from sr_hooks.core import generator, progress_bar
 from sr_hooks.errors import NetworkError, OptionError
+from sr_hooks.figures import MAP_OPTIONS, FigureOptions
 from sr_hooks.images import luma, quantise
 from sr_hooks_regions.attribution import attribution_by_region
 from sr_hooks_regions.labels import labels_of
@@ -66,6 +67,21 @@ class Regions(sr_hooks.Analysis[RegionsOptions]):
     options_type = RegionsOptions
     takes = "hr"
     watch_images = 4
+    figure_options = MAP_OPTIONS
+    better: ClassVar = {"psnr/edges": "higher", "psnr/texture": "higher", "psnr/flat": "higher"}
+    explains: ClassVar = {
+        f"{key}/{name}": f"{words} {name}{end}"
+        for name in ("edges", "texture", "flat", "rest", "degraded", "mask")
+        for key, words, end in (
+            ("psnr", "PSNR in dB of the pixels of the region", ", all images together."),
+            ("share_of_error", "Share of the squared error that lies in the region", "; compare with its area."),
+            (
+                "p",
+                "How often a displaced copy of the region",
+                " holds as much of the error; above 0.05 cannot be told.",
+            ),
+        )
+    }
 
     @torch.no_grad()
     def run(self, network: sr_hooks.Network, images: Any, options: RegionsOptions) -> sr_hooks.Result:
@@ -104,10 +120,10 @@ class Regions(sr_hooks.Analysis[RegionsOptions]):
         return _result(network, networks, sums, names, kept, (squares, labels), inputs, options)
 
     @classmethod
-    def figure(cls, result: sr_hooks.Result) -> Any:
+    def figure(cls, result: sr_hooks.Result, *, options: FigureOptions | None = None) -> Any:
         from sr_hooks_regions.figure import regions_figure
 
-        return regions_figure(result)
+        return regions_figure(result, options)
 
 
 def _middle(image: torch.Tensor) -> torch.Tensor:
@@ -154,6 +170,7 @@ def _result(
             rows[name]["p"] = (1 + above * count) / (1 + count)
     scalars: dict[str, Any] = {f"psnr/{name}": row["psnr"] for name, row in rows.items()}
     scalars |= {f"share_of_error/{name}": row["share_of_error"] for name, row in rows.items()}
+    scalars |= {f"p/{name}": row["p"] for name, row in rows.items() if "p" in row}
     errors = [np.abs(kept[key]) for key in kept if key.startswith("error_")]
     scalars |= {
         "regions": rows,

@@ -1,4 +1,4 @@
-"""What can go wrong because of what was asked, each with a name. Anything else is a fault of ours."""
+"""The classes of errors that users cause. Any other error is a fault of sr_hooks. docs/errors.md has a section for each."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import signal
 from collections.abc import Iterable
 from functools import partial
 from traceback import walk_tb
+from typing import Any, ClassVar
 
 __all__ = [
     "CheckpointError",
@@ -29,63 +30,84 @@ __all__ = [
 
 
 _LONGEST = 900  # characters of a message
+_PAGE = "https://github.com/sr-hooks/sr_hooks/blob/main/docs/errors.md"
 
 
 class SRHooksError(Exception):
-    """Base of all: the message says what is wrong, where, and what to do. The middle of a very long one is left out."""
+    """The base class of all errors that users cause. A message says what is wrong, where, and what to do, in one line.
+
+    The middle of a very long message is left out.
+
+    Attributes:
+        page: the address of the section of docs/errors.md that explains the class. A message does not repeat this
+            address, since messages are one line. A class outside of sr_hooks has the address of its base class.
+
+    Examples:
+        >>> import sr_hooks
+        >>> sr_hooks.Network.load("MSRResNets")
+        Traceback (most recent call last):
+        sr_hooks.errors.NetworkError: BasicSR has no architecture 'MSRResNets'; did you mean MSRResNet or ...?
+    """
+
+    page: ClassVar[str] = f"{_PAGE}#srhookserror"
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        if cls.__module__.partition(".")[0] == __package__ and not cls.__name__.startswith("_"):
+            cls.page = f"{_PAGE}#{cls.__name__.lower()}"
 
     def __init__(self, message: object = "", *more: object) -> None:
         super().__init__(shortened(str(message)), *more)
 
 
 class ImageError(SRHooksError):
-    """An image that cannot be read, or of a kind, range or size that the network does not take."""
+    """An image cannot be read, or the network does not take its kind, range or size."""
 
 
 class WindowError(SRHooksError):
-    """A window that is empty or leaves the output."""
+    """A window is empty or leaves the output."""
 
 
 class NetworkError(SRHooksError):
-    """A module that cannot be run or analysed as it stands."""
+    """A module cannot be loaded, run or analysed as it stands."""
 
 
 class ForwardError(NetworkError, RuntimeError):
-    """A network's own code failed on an input; a RuntimeError too, as what torch raises there is."""
+    """The network's own code failed on an input. The class is a RuntimeError too, as torch's own errors there are."""
 
 
 class NoImage(NetworkError):
-    """A network that runs and returns no image, or not one alone, whatever the size of its input."""
+    """A network runs and returns no image, or not one alone, at every size of its input."""
 
 
 class CheckpointError(SRHooksError):
-    """A weights file that is missing, damaged, unsafe, or of another network."""
+    """A weights file is missing, damaged, unsafe to load, or of another network."""
 
 
 class TapError(SRHooksError):
-    """A tap that names no layer, or not exactly one call of it."""
+    """A tap names no layer, or not exactly one call of the layer."""
 
 
 class OptionError(SRHooksError):
-    """An unknown option or a value of the wrong kind."""
+    """An option is unknown, or its value is of the wrong kind."""
 
 
 class PluginError(SRHooksError):
-    """A plugin that fails to import, register or run."""
+    """A plugin failed when it was imported, registered or run."""
 
 
 class ResultError(SRHooksError):
-    """A result that cannot be written or read."""
+    """A result cannot be written or read."""
 
 
 class ResourceError(SRHooksError, MemoryError):
-    """Memory that is too small for a computation, whichever way it is computed; a MemoryError too."""
+    """The memory is too small for a computation, in every way that was tried. The class is a MemoryError too."""
 
 
 class RunStopped(SRHooksError, SystemExit):
-    """A training run was stopped before its first step: what it was asked to watch cannot be watched.
+    """A training run was stopped before its first step, because its `sr_hooks` block cannot be carried out.
 
-    Uncaught it ends the program with its message alone and no traceback; it can be caught as an SRHooksError.
+    If nobody catches the error, the program ends with the message alone and no traceback.
     """
 
     def __init__(self, message: str, *, quiet: bool = False) -> None:

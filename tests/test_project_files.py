@@ -69,7 +69,8 @@ def test_one_version_everywhere():
     setup.read(REPOSITORY / "setup.cfg", encoding="utf-8")
     citation = yaml.safe_load((REPOSITORY / "CITATION.cff").read_text(encoding="utf-8"))
     first = re.search(r"^## (\S+)", CHANGELOG, re.MULTILINE)[1]
-    assert {setup["metadata"]["version"], citation["version"], first} == {sr_hooks.__version__}
+    page = re.search(r"version = \{(\S+)\}", (REPOSITORY / "docs/citing.md").read_text(encoding="utf-8"))[1]
+    assert {setup["metadata"]["version"], citation["version"], first, page} == {sr_hooks.__version__}
 
 
 def test_the_citation_has_what_the_format_asks_for():

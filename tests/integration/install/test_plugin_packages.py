@@ -334,7 +334,7 @@ def blocks(kind: str) -> list[str]:
 
 def test_the_page_followed_as_a_new_author_would(tmp_path):
     """Its commands are typed, its code is put where it says, and its promises are looked at."""
-    module, test, _ = blocks("python")
+    module, test = blocks("python")[:2]
     (begin, ask) = blocks("sh")
     assert len([line for line in (module + test).splitlines() if line.strip()]) < 40
     environment = Environment(tmp_path / "environment")
@@ -354,30 +354,6 @@ def test_the_page_followed_as_a_new_author_would(tmp_path):
     answer = json.loads((tmp_path / "answer/result.json").read_text())
     assert answer["provenance"]["options"] == {"pixels": 2, "margin": 8} and answer["verdict"] == "sound: it commutes."
     assert answer["provenance"]["network"]["sha256"] and (tmp_path / "answer/figure.png").is_file()
-
-
-def test_the_pages_analysis_with_a_window_and_layers(tmp_path, photo):
-    """The third block runs as it stands, takes a rectangle, a mask and auto, and is under forty lines."""
-    code = blocks("python")[2]
-    assert len([line for line in code.splitlines() if line.strip()]) < 40
-    file = tmp_path / "contrast.py"
-    file.write_text(code)
-    spec = importlib.util.spec_from_file_location("contrast", file)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["contrast"] = module
-    spec.loader.exec_module(module)
-    mask = np.zeros([4 * side for side in photo.shape[-2:]], bool)
-    mask[40:60, 50:90] = True
-    with registered(module, name="contrast"):
-        network = demo_network("baseline")
-        numbers = [
-            sr_hooks.run("contrast", network, photo, window=window, layers=["conv_first", "auto"]).scalars
-            for window in ((40, 50, 20, 40), mask, "auto")
-        ]
-        with pytest.raises(sr_hooks.SRHooksError, match="larger than the output"):
-            sr_hooks.run("contrast", network, photo, window=(0, 0, 100_000))
-    assert numbers[0] == numbers[1] and numbers[2]["contrast"] > numbers[0]["contrast"]
-    assert len(numbers[0]["layers"]) == 2 and not private_names(file)
 
 
 def test_a_new_package_passes_its_tests_as_written(tmp_path):

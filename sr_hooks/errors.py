@@ -1,4 +1,4 @@
-"""The classes of errors that users cause. Any other error is a fault of sr_hooks. docs/errors.md has a section for each."""
+"""The classes of errors that users cause, all others being faults of sr_hooks. docs/errors.md explains each class."""
 
 from __future__ import annotations
 

@@ -8,7 +8,6 @@ import json
 import pkgutil
 import re
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -19,8 +18,7 @@ import pytest
 
 import sr_hooks
 from sr_hooks.cli.plugins import new_plugin
-from sr_hooks.core.registry import registered
-from sr_hooks.demo.assets import demo_network, photographs
+from sr_hooks.demo.assets import photographs
 from sr_hooks.errors import OptionError
 from tests.integration.basicsr import runs
 from tests.support.environments import REPOSITORY, Environment, source_of

@@ -1,4 +1,4 @@
-"""The analyses of docs/write_your_own.md with a window, with layers, and watching: typed, short, and their answers right."""
+"""The analyses of docs/write_your_own.md with a window, with layers, and watching: typed, short, and right."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from sr_hooks.errors import TapError, nearest
 from sr_hooks.hooks.firing import check_reachable, firing, root_of
-from sr_hooks.hooks.taps import Tap, module_named, parse_tap, tensor_of
+from sr_hooks.hooks.taps import Tap, count_tensors, module_named, parse_tap, tensor_of, with_tensor
 
 __all__ = ["Captured", "capture", "features", "intervene"]
 
@@ -77,17 +77,24 @@ def _hook(
             new = fire(args if args else kwargs)
             if new is None:
                 return None
-            if not args or not isinstance(args[0], torch.Tensor):
-                raise TapError(f"{tap}: only a first positional tensor can be replaced")
-            return (new, *args[1:]), kwargs
+            if args and isinstance(args[0], torch.Tensor):
+                return (new, *args[1:]), kwargs
+            first = next((name for name, value in kwargs.items() if tensor_of(value) is not None), "")
+            if args or not isinstance(kwargs[first], torch.Tensor):
+                raise TapError(f"{tap}: only a tensor that is the first argument can be replaced")
+            return args, {**kwargs, first: new}
 
         return module.register_forward_pre_hook(before, with_kwargs=True)
 
     def after(_: nn.Module, args: Any, out: Any) -> Any:
         new = fire(out)
-        if new is not None and not isinstance(out, torch.Tensor):
-            raise TapError(f"{tap}: the layer returns a {type(out).__name__}; only a tensor can be replaced")
-        return new
+        changed = None if new is None else with_tensor(out, new)
+        if new is not None and changed is None:
+            raise TapError(
+                f"{tap}: the layer returns a {type(out).__name__} of {count_tensors(out)} tensors; one can be replaced "
+                "only where there are no others: name a layer inside"
+            )
+        return changed
 
     return module.register_forward_hook(after)
 

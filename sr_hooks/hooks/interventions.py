@@ -18,7 +18,7 @@ from torch import nn
 from sr_hooks.errors import OptionError, TapError
 from sr_hooks.hooks.activations import intervene
 from sr_hooks.hooks.firing import check_reachable, firing, root_of
-from sr_hooks.hooks.taps import Tap, module_named, tensor_of
+from sr_hooks.hooks.taps import Tap, module_named, tensor_of, with_tensor
 
 __all__ = ["Change", "Stand", "bypass", "cloning_outputs", "drop", "drop_each", "intervene", "replace", "scale"]
 
@@ -121,9 +121,14 @@ def bypass(module: Any, names: Iterable[str], *, stand: Stand = "input") -> Iter
 
 
 def _bypass_hook(name: str, stand: Stand) -> Callable[..., Any]:
-    def hook(part: nn.Module, args: Any, kwargs: Any, out: Any) -> torch.Tensor:
-        if not isinstance(out, torch.Tensor):
+    def hook(part: nn.Module, args: Any, kwargs: Any, out: Any) -> Any:
+        tensor = tensor_of(out)
+        changed = None if tensor is None else with_tensor(out, instead_of(tensor, args, kwargs))
+        if changed is None:
             raise TapError(f"{name} returns a {type(out).__name__}; only a module that returns a tensor is bypassed")
+        return changed
+
+    def instead_of(out: torch.Tensor, args: Any, kwargs: Any) -> torch.Tensor:
         if stand == "zero":
             return torch.zeros_like(out)
         if stand == "one":

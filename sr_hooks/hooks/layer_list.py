@@ -5,21 +5,24 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import nn
 
 from sr_hooks.errors import NetworkError, TapError, nearest
-from sr_hooks.hooks.taps import Tap, module_named, parse_tap, tensor_of
+from sr_hooks.hooks.taps import Tap, count_tensors, module_named, parse_tap, tensor_of
 
 __all__ = ["Layer", "convolutions", "deep_feature", "layers", "resolve"]
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A module that ran in one forward: how often (`calls`), and the shapes of its first run."""
+    """A module that ran in one forward: how often (`calls`), and the shapes of the first tensors of its first run.
+
+    `outputs` is the number of tensors that the module returns: one can be replaced by `intervene` only where it is 1.
+    """
 
     name: str
     kind: str
@@ -27,6 +30,7 @@ class Layer:
     input_shape: tuple[int, ...] | None
     output_shape: tuple[int, ...] | None
     order: int
+    outputs: int = 1
 
 
 def layers(module: nn.Module, forward: Callable[[], Any]) -> list[Layer]:
@@ -38,13 +42,13 @@ def layers(module: nn.Module, forward: Callable[[], Any]) -> list[Layer]:
         ran.clear()  # a tap counts within a call of the network, of which there may be several
 
     def note(name: str) -> Callable[..., None]:
-        def hook(part: nn.Module, args: Any, out: Any) -> None:
+        def hook(part: nn.Module, args: Any, kwargs: Any, out: Any) -> None:
             before = seen.get(name)
-            shapes = [None if t is None else tuple(t.shape) for t in (tensor_of(args), tensor_of(out))]
-            first = before or Layer(name, type(part).__name__, 0, shapes[0], shapes[1], len(seen))
+            tensors = tensor_of(args if args else kwargs), tensor_of(out)
+            shapes = [None if t is None else tuple(t.shape) for t in tensors]
+            first = before or Layer(name, type(part).__name__, 0, *shapes, len(seen), count_tensors(out))
             ran[name] = ran.get(name, 0) + 1
-            calls = max(first.calls, ran[name])
-            seen[name] = Layer(name, first.kind, calls, first.input_shape, first.output_shape, first.order)
+            seen[name] = replace(first, calls=max(first.calls, ran[name]))
 
         return hook
 
@@ -52,7 +56,7 @@ def layers(module: nn.Module, forward: Callable[[], Any]) -> list[Layer]:
         stack.callback(module.register_forward_pre_hook(begin).remove)
         for name, part in module.named_modules():
             if name:
-                stack.callback(part.register_forward_hook(note(name)).remove)
+                stack.callback(part.register_forward_hook(note(name), with_kwargs=True).remove)
         with torch.no_grad():
             forward()
     return sorted(seen.values(), key=lambda layer: layer.order)

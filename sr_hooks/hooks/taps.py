@@ -6,6 +6,7 @@ and with `:in` for the input: `body.15`, `lrelu#2`, `conv_last:in`.
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from torch import nn
 
 from sr_hooks.errors import TapError, nearest
 
-__all__ = ["Tap", "module_named", "parse_layers", "parse_tap", "tensor_of"]
+__all__ = ["Tap", "count_tensors", "module_named", "parse_layers", "parse_tap", "tensor_of", "with_tensor"]
 
 _FORM = re.compile(r"(?P<name>[^#:]*)(?:#(?P<call>\d+))?(?P<side>:in)?")
 
@@ -72,3 +73,32 @@ def tensor_of(value: Any) -> torch.Tensor | None:
     if isinstance(value, (tuple, list)):
         return next((t for t in map(tensor_of, value) if t is not None), None)
     return None
+
+
+def count_tensors(value: Any) -> int:
+    """How many tensors a layer's output holds, in tuples, lists and dicts."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, (tuple, list)):
+        return sum(map(count_tensors, value))
+    return int(isinstance(value, torch.Tensor))
+
+
+def with_tensor(value: Any, new: torch.Tensor) -> Any:
+    """A copy of a tuple, list or dict with its only tensor replaced; None where there is no such one at its top."""
+    if isinstance(value, torch.Tensor):
+        return new
+    if count_tensors(value) != 1:
+        return None
+    if isinstance(value, Mapping):
+        key = next((key for key, each in value.items() if isinstance(each, torch.Tensor)), None)
+        return None if key is None else _with_item(value, key, new)
+    if type(value) in (tuple, list):
+        return type(value)(new if isinstance(each, torch.Tensor) else each for each in value)
+    return None
+
+
+def _with_item(value: Mapping[Any, Any], key: Any, new: torch.Tensor) -> Any:
+    changed: Any = copy.copy(value)
+    changed[key] = new
+    return changed

@@ -9,6 +9,7 @@ from torch import nn
 from sr_hooks.errors import OptionError, TapError
 from sr_hooks.hooks.activations import features
 from sr_hooks.hooks.interventions import bypass, drop, drop_each, intervene, replace, scale
+from sr_hooks.hooks.layer_list import layers
 from tests.conftest import hooks_on
 from tests.support.networks import Tiny
 
@@ -99,3 +100,52 @@ def test_mistakes_are_named_and_leave_nothing(tiny, small_lr):
     with pytest.raises(OptionError, match="input, zero, one, mean"), bypass(tiny, ["head"], stand="none"):  # type: ignore[arg-type]
         pass
     assert hooks_on(tiny) == 0
+
+
+class Wrapped(nn.Module):
+    """A block that takes its input by name and returns a tuple, a dict, or a tuple of two tensors."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.conv, self.kind = nn.Conv2d(3, 3, 1), kind
+
+    def forward(self, *, hidden: torch.Tensor, number: float = 1.0):
+        y = self.conv(hidden) * number
+        return {"tuple": (y,), "dict": {"note": "", "sample": y}, "two": (y, (hidden,))}[self.kind]
+
+
+class Outside(nn.Module):
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.block = Wrapped(kind)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out = self.block(hidden=x, number=2.0)
+        return out["sample"] if isinstance(out, dict) else out[0]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", ["tuple", "dict"])
+def test_the_only_tensor_of_a_tuple_and_an_input_by_name_are_replaced(kind, small_lr):
+    network = Outside(kind)
+    whole = network(small_lr)
+    with intervene(network, {"block": scale(0.5)}):
+        assert torch.equal(network(small_lr), whole * 0.5)
+    with intervene(network, {"block:in": torch.zeros_like}):
+        assert torch.equal(network(small_lr), network(small_lr * 0))
+    with bypass(network, ["block"]):
+        assert torch.equal(network(small_lr), small_lr)
+    assert torch.equal(network(small_lr), whole) and hooks_on(network) == 0
+
+
+@torch.no_grad()
+def test_one_of_several_tensors_is_not_replaced(small_lr):
+    network = Outside("two")
+    with (
+        pytest.raises(TapError, match="a tuple of 2 tensors; one can be replaced only where"),
+        intervene(network, {"block": scale(0.5)}),
+    ):
+        network(small_lr)
+    with pytest.raises(TapError, match="block returns a tuple; only"), bypass(network, ["block"]):
+        network(small_lr)
+    assert [layer.outputs for layer in layers(network, lambda: network(small_lr)) if layer.name == "block"] == [2]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -55,7 +55,7 @@ def units_of(network: sr_hooks.Network, x: torch.Tensor, names: Any) -> list[Uni
     if requested != ["blocks"]:
         return [Unit(str(tap), (tap,), added=False) for tap in resolve(network.module, requested, lambda: network(x))]
     ran = {layer.name: layer for layer in layers(network.module, lambda: network(x))}
-    blocks = [name for name in _deep_enough(network.module) if name in ran and _passes_tensor(ran[name])]
+    blocks = [name for name in _deep_enough(network.module, ran) if name in ran and _passes_tensor(ran[name])]
     if not blocks:
         return [Unit(str(tap), (tap,), added=False) for tap in resolve(network.module, ["all"], lambda: network(x))]
     blocks.sort(key=lambda name: ran[name].order)
@@ -65,20 +65,23 @@ def units_of(network: sr_hooks.Network, x: torch.Tensor, names: Any) -> list[Uni
 
 
 def _passes_tensor(layer: Any) -> bool:
-    return layer.output_shape is not None and layer.input_shape is not None
+    return layer.outputs == 1 and layer.input_shape is not None
 
 
 def _taps(name: str, calls: int) -> tuple[Tap, ...]:
     return (Tap(name),) if calls == 1 else tuple(Tap(name, call) for call in range(calls))
 
 
-def _deep_enough(module: nn.Module) -> list[str]:
-    """The repeated blocks; of few, those within them, where there are any."""
+def _deep_enough(module: nn.Module, ran: Mapping[str, Any]) -> list[str]:
+    """The repeated blocks; of few, and of those that return several tensors, those within them, where there are any."""
     level = repeated_blocks(module)
-    while level and len(level) < _ENOUGH:
+    while level and (len(level) < _ENOUGH or any(name in ran and ran[name].outputs > 1 for name in level)):
+        few = len(level) < _ENOUGH
         inner: dict[str, nn.Module] = {}
         for name, block in level.items():
-            within = {f"{name}.{key}": part for key, part in repeated_blocks(block).items()}
+            within: dict[str, nn.Module] = {}
+            if few or (name in ran and ran[name].outputs > 1):
+                within = {f"{name}.{key}": part for key, part in repeated_blocks(block).items()}
             inner |= within or {name: block}
         if inner.keys() == level.keys():
             break

@@ -45,8 +45,10 @@ def layers(module: nn.Module, forward: Callable[[], Any]) -> list[Layer]:
         def hook(part: nn.Module, args: Any, kwargs: Any, out: Any) -> None:
             before = seen.get(name)
             tensors = tensor_of(args if args else kwargs), tensor_of(out)
-            shapes = [None if t is None else tuple(t.shape) for t in tensors]
-            first = before or Layer(name, type(part).__name__, 0, *shapes, len(seen), count_tensors(out))
+            before_shape, after_shape = (None if t is None else tuple(t.shape) for t in tensors)
+            first = before or Layer(
+                name, type(part).__name__, 0, before_shape, after_shape, len(seen), count_tensors(out)
+            )
             ran[name] = ran.get(name, 0) + 1
             seen[name] = replace(first, calls=max(first.calls, ran[name]))
 

@@ -18,6 +18,7 @@ from sr_hooks.attribution.input_gradients import Gradients
 from sr_hooks.attribution.path_integrals import Integrand, Key, PathIntegral, mean_of
 from sr_hooks.attribution.receptive_field.own_output import OwnOutput, apart, own_output
 from sr_hooks.attribution.receptive_field.proved_cones import WindowCone, WindowCones
+from sr_hooks.attribution.receptive_field.trace import Untraceable
 from sr_hooks.errors import OptionError
 from sr_hooks.images.image import as_batch, sha256_of
 from sr_hooks.images.regions import Region, region_psnr_of_part
@@ -89,20 +90,28 @@ class Explanation:
         self, group: WindowCone | None, plan: ExecutionPlan, reason: str, outputs: list[OwnOutput]
     ) -> dict[Key, _WindowIntegral]:
         """The integrals of a group's windows; of the whole network where the cone's output is not the network's."""
-        answers, at_images = self._integrate(group, plan, reason)
+        try:
+            answers, at_images = self._integrate(group, plan, reason)
+        except Untraceable as error:  # only the recording for one image succeeded
+            self._show_all(outputs)
+            return self._compared(None, plan, f"its operations on a batch are not known: {error}", outputs)
         bar = _SAME if self.precision == "float32" else _SAME_REDUCED
         off = _apart(at_images, outputs, group)
         if off <= bar:
             return answers
         if group is None:
             return {key: replace(answer, unrepeatable=off) for key, answer in answers.items()}
-        for row, image in enumerate(self.images):
-            outputs[row] = own_output(self.network, image)
+        self._show_all(outputs)
         off = _apart(at_images, outputs, group)
         if off <= bar:  # windows of attention begin elsewhere in a part of the image than in the image
             return answers
         reason = f"on this image the cone's output and the network's own differ by {off:.1e} of its spread"
         return self._compared(None, plan, reason, outputs)
+
+    def _show_all(self, outputs: list[OwnOutput]) -> None:
+        """Exchange outputs of a part for those of the whole image."""
+        for row, image in enumerate(self.images):
+            outputs[row] = own_output(self.network, image)
 
     def _gradients(self, plan: ExecutionPlan, group: WindowCone | None, precision: str) -> Gradients:
         return Gradients(self.network, self.question.objective, self.windows, plan, precision, group)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import sys
+import time
 from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any
@@ -20,6 +22,7 @@ from sr_hooks.networks.network import Network
 __all__ = ["recorded"]
 
 _DEEP = 4  # containers in containers that are looked through
+_PATIENCE = 5.0  # seconds that another thread has to let go of the frames of a recording
 
 
 def recorded(network: Network, shape: Sequence[int], precision: str, taps: Sequence[Tap] = ()) -> Trace | Untraceable:
@@ -68,10 +71,12 @@ def _capture(tap: Tap, features: dict[Tap, torch.Tensor]) -> Callable[[torch.Ten
 
 
 def _taken_out(stand_ins: Sequence[ref[torch.Tensor]]) -> bool:
-    """Whether stand-ins outlived their recording; they are taken out of what holds them.
+    """Whether the network holds stand-ins beyond their recording; they are taken out of what holds them.
 
     A function with `functools.lru_cache` or a dict of the whole program keeps what it was given. The next forward on
     real images would take the stand-in, which holds no data. Such a cache is emptied, and such an entry is deleted.
+
+    A stand-in that a profiler holds, with a frame of the recording, says nothing about the network.
 
     Args:
         stand_ins: weak references to the tensors of a recording that has ended, and that nothing else should hold.
@@ -83,11 +88,33 @@ def _taken_out(stand_ins: Sequence[ref[torch.Tensor]]) -> bool:
     gc.collect()  # a copy of the module may hold them in a circle
     if all(reference() is None for reference in stand_ins):
         return False
+    end = time.monotonic() + _PATIENCE
+    while _held_calls() and time.monotonic() < end:
+        time.sleep(0.005)
+        gc.collect()
+        if all(reference() is None for reference in stand_ins):
+            return False
     known = {id(tensor) for reference in stand_ins if (tensor := reference()) is not None}
     held = [value for value in gc.get_objects() if type(value) in (torch.Tensor, FakeTensor) and _core(value) in known]
     for value in held:
         _take_out(value, _DEEP, {id(held)})
     return True
+
+
+def _held_calls() -> bool:
+    """Whether somebody holds the frame of a call of the recording that has ended, and its variables with it.
+
+    A profiler, such as the one of each Dask worker, holds the frames of all threads for a moment, many times a second.
+    """
+    check = sys._getframe(1)
+    frames = [value for value in gc.get_objects() if type(value) is FrameType]
+    return any(_is_below(frame, check.f_back) and not _is_below(frame, check) for frame in frames if frame is not check)
+
+
+def _is_below(frame: FrameType | None, caller: FrameType | None) -> bool:
+    while frame is not None and frame is not caller:
+        frame = frame.f_back
+    return frame is not None
 
 
 def _core(tensor: torch.Tensor) -> int:

@@ -21,6 +21,7 @@ PLUGINS = {  # analysis: package, options
     "erf": ("sr_hooks_erf", {"size": 32}),
     "cem": ("sr_hooks_cem", {"window": (24, 24, 16), "fine": 4}),
     "csm": ("sr_hooks_csm", {}),
+    "importance": ("sr_hooks_csm", {"steps": 2, "layers": ["body.0", "auto"]}),
     "dropout": ("sr_hooks_csm", {"rates": (0.25, 0.5), "draws": 2}),
     "difficulty": ("sr_hooks_difficulty", {"patch": 16, "step": 16}),
     "srga": ("sr_hooks_srga", {"patch": 8, "patches": 60, "splits": 10, "degradations": ["blur:1", "noise:30"]}),
@@ -59,7 +60,9 @@ def test_panels_and_axes_are_followed_and_nonsense_is_refused(result):
         result.figure(panels=["nothing"])
     with pytest.raises(OptionError, match="columns is no option of the figure of"):
         result.figure(columns="networks")
-    first = {"erf": "map", "cem": "map", "csm": "map_1", "dropout": "psnr", "difficulty": "classes_1"}
+    first = {"erf": "map", "cem": "map", "csm": "map_1", "dropout": "psnr", "difficulty": "classes_1"} | {
+        "importance": "kept"
+    }
     name = first.get(result.analysis, "indices")
     own = new_figure(4, 4).subplots()
     assert result.figure(axes=own, panels=[name]) is own.get_figure() and own.has_data()

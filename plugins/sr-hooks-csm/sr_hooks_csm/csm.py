@@ -20,7 +20,7 @@ from sr_hooks_csm.published import FAULTS, PublishedGradient, only_published
 from sr_hooks_csm.saliency import Saliency, saliencies
 from sr_hooks_csm.verdict import judge, summarise
 
-__all__ = ["Csm", "CsmOptions"]
+__all__ = ["Csm", "CsmOptions", "padded"]
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ class _Measured:
         }
         if any(self.psnr):
             kinds["psnr"] = self.psnr
-        arrays = {name: _padded(values, widest) for name, values in kinds.items()}
+        arrays = {name: padded(values, widest) for name, values in kinds.items()}
         arrays["base_psnr"] = np.array(self.base)
         for index, found in enumerate(self.rows[0]):
             if len(found.shown):
@@ -154,7 +154,7 @@ class _Measured:
         return arrays
 
 
-def _padded(rows: list[list[np.ndarray]], widest: int) -> np.ndarray:
+def padded(rows: list[list[np.ndarray]], widest: int) -> np.ndarray:
     """(N,T,widest) of N lists of T rows, NaN where a row is shorter."""
     out = np.full((len(rows), len(rows[0]), widest), np.nan)
     for i, row in enumerate(rows):

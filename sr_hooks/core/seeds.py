@@ -9,7 +9,7 @@ import random
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -63,7 +63,7 @@ def own_streams(seed: int | None = None, device: torch.device | None = None) -> 
     streams = [torch.default_generator]
     if device is not None and device.type == "cuda":
         streams.append(torch.cuda.default_generators[device.index or 0])
-    if other_threads_may_draw():
+    if _is_redirected() or other_threads_may_draw():
         with _Redirection(streams, seed):
             yield
         return
@@ -87,7 +87,7 @@ def guard_streams() -> Callable[[], list[str]]:
     streams = [torch.default_generator]
     if torch.cuda.is_initialized():
         streams += torch.cuda.default_generators
-    if other_threads_may_draw():
+    if _is_redirected() or other_threads_may_draw():
         return _Redirection(streams, libraries=True).start()
     python, arrays, states = random.getstate(), np.random.get_state(), [stream.get_state() for stream in streams]
 
@@ -130,75 +130,52 @@ def _may_draw(thread: threading.Thread) -> bool:
     return not any(f"{module}.".startswith(f"{quiet}.") for quiet in _QUIET)
 
 
-_METHODS = [
-    "uniform_",
-    "normal_",
-    "random_",
-    "bernoulli",
-    "bernoulli_",
-    "exponential_",
-    "cauchy_",
-    "geometric_",
-    "log_normal_",
-    "multinomial",
-    "rand",
-    "randn",
-    "randint",
-    "randperm",
-    "rand_like",
-    "randn_like",
-    "randint_like",
-    "normal",
-    "poisson",
-    "binomial",
-    "dropout",
-    "dropout_",
-    "dropout1d",
-    "dropout2d",
-    "dropout3d",
-    "alpha_dropout",
-    "alpha_dropout_",
-    "feature_dropout",
-    "feature_dropout_",
-    "feature_alpha_dropout",
-    "feature_alpha_dropout_",
-    "rrelu",
-    "rrelu_",
-    "native_dropout",
-    "gumbel_softmax",
-    "fractional_max_pool2d",
-    "fractional_max_pool2d_with_indices",
-    "fractional_max_pool3d",
-    "fractional_max_pool3d_with_indices",
-    "scaled_dot_product_attention",
-    "multi_head_attention_forward",
-    "rnn_tanh",
-    "rnn_relu",
-    "lstm",
-    "gru",
-]
+_METHODS = """
+uniform_ normal_ random_ bernoulli bernoulli_ exponential_ cauchy_ geometric_ log_normal_ multinomial rand randn
+randint randperm rand_like randn_like randint_like normal poisson binomial dropout dropout_ dropout1d dropout2d
+dropout3d alpha_dropout alpha_dropout_ feature_dropout feature_dropout_ feature_alpha_dropout
+feature_alpha_dropout_ rrelu rrelu_ native_dropout gumbel_softmax fractional_max_pool2d
+fractional_max_pool2d_with_indices fractional_max_pool3d fractional_max_pool3d_with_indices
+scaled_dot_product_attention multi_head_attention_forward rnn_tanh rnn_relu lstm gru
+"""
 _DRAWS = {
     getattr(owner, name)
     for owner in (torch, torch.Tensor, torch.nn.functional, torch._VF)
-    for name in _METHODS
+    for name in _METHODS.split()
     if hasattr(owner, name)
 }
 _DRAWS |= {function for function in vars(torch.nn.init).values() if inspect.isfunction(function)}
 """torch's functions that may draw from its global streams."""
 _SETTING = ("manual_seed", "seed", "initial_seed", "get_rng_state", "set_rng_state")
+_SETTING += tuple(f"{name}_all" for name in ("manual_seed", "seed", "get_rng_state", "set_rng_state"))
+_ON_THIS_THREAD = threading.local()
+"""`redirections`: those that this thread is inside of, the innermost last. `is_swapped`: whether own states are in."""
+
+
+def _redirections() -> list[_Redirection]:
+    if not hasattr(_ON_THIS_THREAD, "redirections"):
+        _ON_THIS_THREAD.redirections, _ON_THIS_THREAD.is_swapped = [], False
+    redirections: list[_Redirection] = _ON_THIS_THREAD.redirections
+    return redirections
+
+
+def _is_redirected() -> bool:
+    return bool(_redirections())
 
 
 class _Redirection(TorchFunctionMode):
     """This thread draws from streams of its own, while other threads go on with the global ones.
 
     Around each call of this thread that draws from torch, the global state is exchanged for the own one and back. The
-    functions of the modules `random` and `numpy.random` are exchanged for ones that look who calls them.
+    functions of the modules `random` and `numpy.random` are exchanged for ones that look who calls them. Where one
+    stands inside of another, the inner one's streams start where the outer one's stand, and the outer one rests.
     """
 
     def __init__(self, streams: Sequence[torch.Generator], seed: int | None = None, *, libraries: bool = False) -> None:
         super().__init__()
         self._streams, self._libraries = list(streams), libraries
-        self._states = [stream.get_state() for stream in self._streams]
+        with _redirections()[-1]._swapped() if _is_redirected() else nullcontext():
+            self._states = [stream.get_state() for stream in self._streams]
         self._thread = threading.get_ident()
         self._exchanged: list[tuple[Any, str, Any]] = []
         self._is_on = False
@@ -215,6 +192,11 @@ class _Redirection(TorchFunctionMode):
 
     @contextmanager
     def _swapped(self) -> Iterator[None]:
+        _redirections()
+        if _ON_THIS_THREAD.is_swapped:
+            yield
+            return
+        _ON_THIS_THREAD.is_swapped = True
         outside = [stream.get_state() for stream in self._streams]
         for stream, state in zip(self._streams, self._states, strict=True):
             stream.set_state(state)
@@ -224,13 +206,15 @@ class _Redirection(TorchFunctionMode):
             self._states = [stream.get_state() for stream in self._streams]
             for stream, state in zip(self._streams, outside, strict=True):
                 stream.set_state(state)
+            _ON_THIS_THREAD.is_swapped = False
 
     def __enter__(self) -> Any:
         self._is_on = True
-        for owner in (torch, torch.random):
+        _redirections().append(self)
+        for owner in (torch, torch.random, torch.cuda, torch.cuda.random):
             for name in _SETTING:
-                original = getattr(owner, name)
-                self._exchange(owner, name, original, self._in_own_state(original))
+                if original := getattr(owner, name, None):
+                    self._exchange(owner, name, original, self._in_own_state(original))
         if self._libraries:
             self._exchange_libraries()
         return super().__enter__()  # type: ignore[no-untyped-call]
@@ -238,6 +222,7 @@ class _Redirection(TorchFunctionMode):
     def __exit__(self, *error: Any) -> None:
         super().__exit__(*error)  # type: ignore[no-untyped-call]
         self._is_on = False
+        _redirections().remove(self)
         while self._exchanged:
             owner, name, original = self._exchanged.pop()
             setattr(owner, name, original)

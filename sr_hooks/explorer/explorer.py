@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -109,7 +110,9 @@ class Explorer:
 
     def mouse(self, page: str, scene: Scene, fields: Fields, event: Mapping[str, Any]) -> View | None:
         """The answer about a clicked or dragged window; None where a newer event came before the end."""
-        return self._view(page, scene, fields, lambda: of_mouse(event, fields.size, *scene.size))
+        at = event.get("at") if isinstance(event, Mapping) else None
+        at = float(at) if isinstance(at, (int, float)) and math.isfinite(at) else None
+        return self._view(page, scene, fields, lambda: of_mouse(event, fields.size, *scene.size), at=at)
 
     def text(self, page: str, scene: Scene, fields: Fields) -> View | None:
         """The answer about the window that its field states; None where a newer event came before the end."""
@@ -121,7 +124,9 @@ class Explorer:
             page, scene, fields, lambda: resized(of_text(fields.window, *scene.size), fields.size, *scene.size)
         )
 
-    def _view(self, page: str, scene: Scene, fields: Fields, make_window: Any) -> View | None:
+    def _view(
+        self, page: str, scene: Scene, fields: Fields, make_window: Any, *, at: float | None = None
+    ) -> View | None:
         def compute() -> View:
             window = make_window()
             question = Question(window, fields.objective.strip(), fields.path.strip())
@@ -131,7 +136,7 @@ class Explorer:
             return View(answer_html(scene, question, answers, figure, key), window)
 
         try:
-            return self.latest(page, compute)
+            return self.latest(page, compute, at=at)
         except Exception as error:  # the page stays, and says what is wrong
             return View(message=line_html(message_of(error), is_error=True))
 

@@ -28,16 +28,24 @@ class LatestOnly:
     def __init__(self) -> None:
         self._condition = threading.Condition()
         self._newest: dict[str, int] = {}
+        self._times: dict[str, float] = {}
         self._busy = False
         self.computed = self.dropped = 0
 
-    def __call__(self, page: str, compute: Callable[[], T]) -> T | None:
+    def __call__(self, page: str, compute: Callable[[], T], *, at: float | None = None) -> T | None:
         """What `compute` returns; None where a newer request of the page came before the end.
 
         Args:
             page: names who asks; requests of other pages wait for each other, and replace none.
+            at: when the user asked, by the clock of the page. Requests that are sent side by side may arrive in
+                another order: one that was asked earlier than the newest is dropped. None: it is asked now.
         """
         with self._condition:
+            if at is not None:
+                if at < self._times.get(page, at):
+                    self.dropped += 1
+                    return None
+                self._times[page] = at
             number = self._newest[page] = self._newest.get(page, 0) + 1
             self._condition.notify_all()  # older requests of the page need not wait any more
         answer = None
@@ -73,6 +81,7 @@ class LatestOnly:
         """Drop what a page that was closed asked for."""
         with self._condition:
             self._newest.pop(page, None)
+            self._times.pop(page, None)
             self._condition.notify_all()
 
     def _is_old(self, page: str, number: int) -> bool:

@@ -101,3 +101,14 @@ def test_progress_stops_only_inside_the_block_and_its_thread():
             other.start(), other.join()
         progress.update()
         assert progress.n == 2
+
+
+def test_requests_that_arrive_in_another_order_than_they_were_made():
+    latest = LatestOnly()
+    assert latest("page", lambda: "second", at=2.0) == "second"
+    assert latest("page", lambda: "first", at=1.0) is None, "asked before the one that was answered"
+    assert latest("other page", lambda: "first", at=1.0) == "first"
+    assert latest("page", lambda: "a field") == "a field" and latest("page", lambda: "third", at=3.0) == "third"
+    assert (latest.computed, latest.dropped) == (4, 1)
+    latest.forget("page")
+    assert latest("page", lambda: "anew", at=0.0) == "anew"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -187,6 +188,18 @@ def test_randomness_of_the_global_streams_is_frozen_by_a_seed(small_lr, name):
         assert one.verdict.startswith("random: the network draws random numbers") and "sound" not in one.verdict
         for array in one.arrays:
             np.testing.assert_array_equal(one.arrays[array], other.arrays[array])
+
+
+def test_randomness_is_frozen_beside_another_thread(small_lr):
+    stop = threading.Event()
+    thread = threading.Thread(target=stop.wait)
+    thread.start()
+    try:
+        behaviour = behaviour_of(RANDOM["dropout left on"])
+    finally:
+        stop.set()
+        thread.join()
+    assert behaviour.frozen and behaviour.repeats
 
 
 @pytest.mark.parametrize("name", CUT)

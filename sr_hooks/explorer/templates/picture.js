@@ -1,7 +1,7 @@
 // Click or drag on the picture: the two corners go to Python as shares of the picture's sides.
 // The handlers stand on the element itself, since its content is replaced.
 const DRAG = 5;  // pixels of the screen from which a press is a drag
-let start = null;
+let start = null, count = 0;
 
 function position(event) {
   const box = element.querySelector('.canvas').getBoundingClientRect();
@@ -41,7 +41,8 @@ element.addEventListener('pointerup', (event) => {
   if (!start) return;
   const begin = start, end = position(event), corner = isDrag(end) ? end : begin;
   finish();
-  trigger('chosen', {top: begin.y, left: begin.x, bottom: corner.y, right: corner.x});
+  trigger('chosen', {top: begin.y, left: begin.x, bottom: corner.y, right: corner.x,
+                     at: Date.now() + (count++ % 1000) / 1000});  // events of one millisecond in their order
 });
 
 element.addEventListener('pointercancel', finish);

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import random
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -147,15 +148,48 @@ class TMonitor(threading.Thread):
     __module__ = "tqdm._monitor"
 
 
-def test_threads_that_draw_nothing_change_nothing() -> None:
+def test_threads_that_draw_nothing_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     stop = threading.Event()
-    thread = TMonitor(target=stop.wait)
-    thread.start()
+    threads = [TMonitor(target=stop.wait), threading.Thread(target=stop.wait)]
+    frames = sys._current_frames
+    for thread in threads:
+        thread.start()
     try:
-        assert not other_threads_may_draw()
+        for thread, may_draw in zip(threads, (False, True), strict=True):
+            alone = threading.get_ident(), thread.ident  # whatever threads earlier tests have left
+            monkeypatch.setattr(sys, "_current_frames", lambda: {i: frames()[i] for i in alone})  # noqa: B023
+            assert other_threads_may_draw() == may_draw
     finally:
         stop.set()
-        thread.join()
+        for thread in threads:
+            thread.join()
+
+
+def test_own_streams_inside_of_own_streams_beside_another_thread() -> None:
+    def numbers() -> list[torch.Tensor]:
+        return [torch.rand(3), F.dropout(torch.ones(8)), torch.get_rng_state()]
+
+    def inside(seed: int | None) -> list[torch.Tensor]:
+        with own_streams(seed):
+            return numbers()
+
+    with another_thread(lambda: 0.0, 2):
+        seed()
+        state = torch.get_rng_state()
+        with own_streams(3):
+            outer = numbers()
+        with own_streams(3):
+            first, second = inside(7), inside(7)
+            stands, unseeded, after = torch.get_rng_state(), inside(None), numbers()
+        assert torch.equal(torch.get_rng_state(), state)
+    wanted = inside(7)
+    for value, other, own in zip(first, second, wanted, strict=True):
+        assert torch.equal(value, other) and torch.equal(value, own), "the inner seed alone decides"
+    assert all(torch.equal(value, other) for value, other in zip(unseeded, after, strict=True)), "from where they stand"
+    assert not torch.equal(stands, after[-1])
+    assert all(torch.equal(value, other) for value, other in zip(outer, after, strict=True)), (
+        "no trace on the outer ones"
+    )
 
 
 class Prefetcher:

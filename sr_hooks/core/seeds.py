@@ -146,7 +146,7 @@ _DRAWS = {
 }
 _DRAWS |= {function for function in vars(torch.nn.init).values() if inspect.isfunction(function)}
 """torch's functions that may draw from its global streams."""
-_SETTING = ("manual_seed", "seed", "initial_seed", "get_rng_state", "set_rng_state")
+_SETTING: tuple[str, ...] = ("manual_seed", "seed", "initial_seed", "get_rng_state", "set_rng_state")
 _SETTING += tuple(f"{name}_all" for name in ("manual_seed", "seed", "get_rng_state", "set_rng_state"))
 _ON_THIS_THREAD = threading.local()
 """`redirections`: those that this thread is inside of, the innermost last. `is_swapped`: whether own states are in."""

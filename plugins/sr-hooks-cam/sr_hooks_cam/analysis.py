@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ import sr_hooks
 from sr_hooks import capture, intervene
 from sr_hooks.attribution import Objective, make_objective
 from sr_hooks.errors import NetworkError, TapError
+from sr_hooks.figures import MAP_OPTIONS, FigureOptions
 from sr_hooks.hooks import parse_layers, resolve
 from sr_hooks.images import Region, Window
 from sr_hooks.inference import prepare_input
@@ -41,6 +42,15 @@ class Cam(sr_hooks.Analysis[CamOptions]):
 
     name = "cam"
     options_type = CamOptions
+    figure_options = MAP_OPTIONS
+    better: ClassVar = {"completeness_gap": "lower"}
+    explains: ClassVar = {
+        "share_in_window": "The share of the map's positive weight in the window, at the last layer; `chance` is the "
+        "window's share of the output's area.",
+        "control_share_in_window": "The same of Grad-CAM, the control that says little about where.",
+        "completeness_gap": "How far the map's sum is from the objective's change when the layer passes zeros. Up to "
+        "10 % the map is an account; beyond, a picture.",
+    }
 
     def run(self, network: sr_hooks.Network, images: Any, options: CamOptions) -> sr_hooks.Result:
         prepared = prepare_input(network, images, window=options.window, clips=False, one_batch=True, regions=True)
@@ -70,6 +80,8 @@ class Cam(sr_hooks.Analysis[CamOptions]):
                 }
             )
         area = window.area if isinstance(window, Region) else window.height * window.width
+        if isinstance(window, Region):
+            arrays["region"] = np.asarray(window.on_canvas(*size), dtype=bool)
         scalars = {
             "layers": rows,
             "window": list(window.as_tuple()),
@@ -81,10 +93,10 @@ class Cam(sr_hooks.Analysis[CamOptions]):
         return sr_hooks.Result("cam", arrays, scalars, {"objective": objective.name}, _verdict(scalars))
 
     @classmethod
-    def figure(cls, result: sr_hooks.Result) -> Any:
+    def figure(cls, result: sr_hooks.Result, *, options: FigureOptions | None = None) -> Any:
         from sr_hooks_cam.figure import cam_figure
 
-        return cam_figure(result)
+        return cam_figure(result, options)
 
 
 def _gradients(
@@ -97,6 +109,8 @@ def _gradients(
         with torch.enable_grad(), capture(network.module, taps, keep_graph=True) as features:
             output = network(x).float()
             value = objective(output, x, window).sum()
+        if not bool(torch.isfinite(value)):
+            raise NetworkError(f"the objective of {network.name} is NaN or infinite")
         wanted = [features[tap] for tap in taps]
         unreached = [tap for tap, feature in zip(taps, wanted, strict=True) if not feature.requires_grad]
         if unreached or not value.requires_grad:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -14,9 +14,10 @@ from sr_hooks.analyses import Watcher
 from sr_hooks.attribution import make_objective, make_path
 from sr_hooks.core import progress_bar
 from sr_hooks.errors import ImageError
-from sr_hooks.images import Window, as_batch
+from sr_hooks.figures import MAP_OPTIONS, FigureOptions
+from sr_hooks.images import Region, Window, as_batch
 from sr_hooks.inference import prepare_input
-from sr_hooks_conductance.finetuning import as_python
+from sr_hooks_conductance.finetuning import ConductanceResult, as_python
 from sr_hooks_conductance.path_sums import OUTPUT, Integral, PathSums, Question, sums_along
 from sr_hooks_conductance.proof import Agreement, Proof, agreement, prove
 from sr_hooks_conductance.units import Unit, units_of
@@ -83,7 +84,16 @@ class Conductance(sr_hooks.Analysis[ConductanceOptions]):
 
     name = "conductance"
     options_type = ConductanceOptions
+    result_type = ConductanceResult
     watcher_type = ConductanceWatcher
+    figure_options = MAP_OPTIONS
+    better: ClassVar = {"agreement": "higher"}
+    explains: ClassVar = {
+        "agreement": "Spearman's rank correlation over layers of the conductance with the proof: what the output loses "
+        "without each layer. Near 1, the scores say which layers matter; below 0.5 they hardly do.",
+        "agreement_low": "The lower end of the 95 % interval of the agreement. At or below 0 nothing can be told.",
+        "completeness_gap": "How much of the objective's change the sum over the layers misses. Below 1 % is complete.",
+    }
 
     def run(self, network: sr_hooks.Network, images: Any, options: ConductanceOptions) -> Any:
         prepared = prepare_input(network, images, window=options.window, frame="middle", regions=True)
@@ -91,10 +101,10 @@ class Conductance(sr_hooks.Analysis[ConductanceOptions]):
         return results[0] if len(results) == 1 else results
 
     @classmethod
-    def figure(cls, result: sr_hooks.Result) -> Any:
+    def figure(cls, result: sr_hooks.Result, *, options: FigureOptions | None = None) -> Any:
         from sr_hooks_conductance.figure import conductance_figure
 
-        return conductance_figure(result)
+        return conductance_figure(result, options)
 
 
 def _explain(
@@ -168,7 +178,9 @@ def _result(question: Question, sums: PathSums, proof: Proof, options: Conductan
     image = question.image[0] if question.image.ndim == 4 else question.image[0, question.image.shape[1] // 2]
     arrays |= {"lr": image.cpu().numpy(), "output": proof.output} | _maps(sums, units, question.image)
     provenance = {"objective": question.objective.name, "path": question.path.name, "seed": options.seed}
-    return sr_hooks.Result("conductance", arrays, scalars, provenance, verdict_of(scalars))
+    if isinstance(question.window, Region):
+        arrays["region"] = np.asarray(question.window.on_canvas(*proof.output.shape[-2:]), dtype=bool)
+    return ConductanceResult("conductance", arrays, scalars, provenance, verdict_of(scalars))
 
 
 def _scalars(

@@ -1,15 +1,27 @@
-"""The blocks that score highest as a filter of parameters, for fine-tuning them alone."""
+"""The blocks that score highest as a filter of parameters, for fine-tuning them alone; a file beside the picture."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 from torch import nn
 
 import sr_hooks
 from sr_hooks.errors import NetworkError
 
-__all__ = ["as_python", "train_only"]
+__all__ = ["ConductanceResult", "as_python", "train_only"]
+
+_FILE = "finetune.py"
+
+
+class ConductanceResult(sr_hooks.Result):
+    """A result of conductance, saved with `finetune.py`: the list as a filter that needs no sr_hooks."""
+
+    def save(self, folder: str | Path, *, figure: bool = True) -> Path:
+        saved = super().save(folder, figure=figure)
+        (saved / _FILE).write_text(_as_file(self), encoding="utf-8")
+        return saved
 
 
 def train_only(module: nn.Module, result: sr_hooks.Result | Iterable[str]) -> list[str]:
@@ -22,7 +34,7 @@ def train_only(module: nn.Module, result: sr_hooks.Result | Iterable[str]) -> li
         NetworkError: the module has no parameter in these blocks.
     """
     blocks = result.scalars["finetune"] if isinstance(result, sr_hooks.Result) else list(result)
-    prefixes = tuple(f"{name.partition('#')[0].removesuffix(':in')}." for name in blocks)
+    prefixes = _prefixes(blocks)
     chosen = [name for name, _ in module.named_parameters() if name.startswith(prefixes)]
     if not chosen:
         raise NetworkError(f"{type(module).__name__} has no parameters in {', '.join(blocks) or 'no block'}")
@@ -33,5 +45,22 @@ def train_only(module: nn.Module, result: sr_hooks.Result | Iterable[str]) -> li
 
 def as_python(blocks: list[str]) -> str:
     """The same as a line for a training script without sr_hooks."""
-    prefixes = ", ".join(repr(f"{name.partition('#')[0].removesuffix(':in')}.") for name in blocks)
+    prefixes = ", ".join(map(repr, _prefixes(blocks)))
     return f"for name, p in network.named_parameters(): p.requires_grad_(name.startswith(({prefixes},)))"
+
+
+def _prefixes(blocks: Iterable[str]) -> tuple[str, ...]:
+    """What the names of the blocks' parameters begin with."""
+    return tuple(f"{name.partition('#')[0].removesuffix(':in')}." for name in blocks)
+
+
+def _as_file(result: sr_hooks.Result) -> str:
+    chosen = "".join(f"    {prefix!r},\n" for prefix in _prefixes(result.scalars["finetune"]))
+    return (
+        f"# {result.verdict}\n"
+        f"CHOSEN = (\n{chosen})\n\n\n"
+        "def train_only(network):\n"
+        '    """Let only the chosen layers require a gradient; call this before the optimizer is made."""\n'
+        "    for name, parameter in network.named_parameters():\n"
+        "        parameter.requires_grad_(name.startswith(CHOSEN))\n"
+    )

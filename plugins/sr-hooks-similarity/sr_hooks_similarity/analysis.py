@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -13,11 +13,12 @@ from sr_hooks.analyses import Watcher, other_network
 from sr_hooks.core import generator, progress_bar
 from sr_hooks.errors import NetworkError, OptionError
 from sr_hooks.faithfulness import shuffled
+from sr_hooks.figures import FigureOptions
 from sr_hooks.hooks import parse_layers, resolve
 from sr_hooks.images import cut_patches, sha256_of
 from sr_hooks.inference import prepare_input
 from sr_hooks_similarity.measures import AffinityMeasure, CkaMeasure, Matrices, Measure
-from sr_hooks_similarity.words import verdict_of
+from sr_hooks_similarity.words import compared, counts_of, verdict_of
 
 __all__ = ["Similarity", "SimilarityOptions", "SimilarityWatcher"]
 
@@ -41,7 +42,9 @@ class SimilarityOptions:
     patches: int = sr_hooks.option(64, "patches, at most; they do not overlap", at_least=_LEAST, at_most=100_000)
     halves: int = sr_hooks.option(50, "random halves of the patches, for the interval", at_least=10, at_most=100_000)
     batch: int = sr_hooks.option(8, "patches that go through at once, at most", at_least=1)
-    memory: float = sr_hooks.option(1.5, "gigabytes for held features; what does not fit is computed again")
+    memory: float = sr_hooks.option(
+        0.5, "gigabytes for held features; what does not fit is computed again", at_least=0.001
+    )
     seed: int = sr_hooks.option(0, "of patches, shuffled weights, orders and halves", at_least=0)
 
 
@@ -69,6 +72,16 @@ class Similarity(sr_hooks.Analysis[SimilarityOptions]):
     name = "similarity"
     options_type = SimilarityOptions
     together = True
+    figure_options = ("colormap",)
+    better: ClassVar = {"mean_excess": "higher"}
+    explains: ClassVar = {
+        "mean_excess": "The similarity of the compared layers less the largest control: shuffled weights, the pixels, "
+        "and chance. The mean over pairs. At or below 0 nothing learned is shared.",
+        "mean_similarity": "The similarity of the compared layers, the mean over pairs. Early layers are alike in any "
+        "two networks: read the excess.",
+        "alike": "How many pairs of layers are alike beyond all controls: the whole 95 % interval lies above 0.",
+        "pairs": "How many pairs of layers were compared.",
+    }
     watcher_type = SimilarityWatcher
     watch_images = 8
 
@@ -88,7 +101,8 @@ class Similarity(sr_hooks.Analysis[SimilarityOptions]):
         taps.append(_taps(other, options.layers if options.other_layers is None else options.other_layers, patches))
         networks = [network, other, shuffled(other, options.seed)]
         kind = CkaMeasure if options.measure == "cka" else AffinityMeasure
-        with other.prepared(), progress_bar("similarity", 3 * len(patches), unit="patches") as bar:
+        runs = 2 if other is network and taps[0] == taps[1] else 3
+        with other.prepared(), progress_bar("similarity", runs * len(patches), unit="patches") as bar:
             measure: Measure = kind(networks, [*taps, taps[1]], patches, options, bar)
         rng = generator(options.seed, "halves")
         whole = measure.on(np.arange(len(patches)), rng)
@@ -98,10 +112,10 @@ class Similarity(sr_hooks.Analysis[SimilarityOptions]):
         return _result(network, other, options.other is None, taps, whole, halves, patches, options)
 
     @classmethod
-    def figure(cls, result: sr_hooks.Result) -> Any:
+    def figure(cls, result: sr_hooks.Result, *, options: FigureOptions | None = None) -> Any:
         from sr_hooks_similarity.figure import similarity_figure
 
-        return similarity_figure(result)
+        return similarity_figure(result, options)
 
 
 def _taps(network: sr_hooks.Network, layers: Any, patches: torch.Tensor) -> list[str]:
@@ -120,6 +134,7 @@ def _result(
     options: SimilarityOptions,
 ) -> sr_hooks.Result:
     low, high = np.quantile(halves, [0.025, 0.975], axis=0)
+    pairs = compared((len(taps[0]), len(taps[1])), alone=alone, same_layers=taps[0] == taps[1])
     names = ("similarity", "random", "pixels", "permuted")
     arrays = {name: getattr(whole, name) for name in names}
     arrays |= {"excess": whole.excess, "excess_low": low, "excess_high": high}
@@ -129,17 +144,20 @@ def _result(
         "alone": alone,
         "measure": options.measure,
         "patches": len(patches),
+        **counts_of(arrays, pairs),
+        **{f"mean_{name}": _mean(arrays[name][pairs]) for name in ("excess", "similarity")},
     }
     if taps[0] == taps[1]:
         keys = ("similarity", "random", "pixels", "excess", "excess_low", "excess_high")
         scalars["same_layer"] = [
             {"layer": tap, **{key: float(arrays[key][i, i]) for key in keys}} for i, tap in enumerate(taps[0])
         ]
-        scalars["mean_excess"] = float(np.nanmean(np.diag(whole.excess)))
-        scalars["mean_similarity"] = float(np.nanmean(np.diag(whole.similarity)))
     provenance = {"seed": options.seed, "patches_sha256": sha256_of(patches)}
     if not alone:
         provenance["other"] = other.describe()
-    return sr_hooks.Result(
-        "similarity", arrays, scalars, provenance, verdict_of(scalars, arrays, network.name, other.name)
-    )
+    return sr_hooks.Result("similarity", arrays, scalars, provenance, verdict_of(scalars, network.name, other.name))
+
+
+def _mean(values: np.ndarray) -> float | None:
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if finite.size else None

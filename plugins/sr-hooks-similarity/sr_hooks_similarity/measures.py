@@ -51,8 +51,10 @@ class CkaMeasure:
         self, networks: list[sr_hooks.Network], taps: list[list[str]], patches: torch.Tensor, options: Any, bar: Any
     ) -> None:
         """`networks` and `taps`: the explained network, the other one, and the other one with shuffled weights."""
-        grams = [grams_of(*pair, options, bar) for pair in zip(networks, [patches] * 3, taps, strict=True)]
-        self.one, self.other, self.random = grams
+        self.one = grams_of(networks[0], patches, taps[0], options, bar)
+        alone = networks[1] is networks[0] and taps[1] == taps[0]
+        self.other = self.one if alone else grams_of(networks[1], patches, taps[1], options, bar)
+        self.random = grams_of(networks[2], patches, taps[2], options, bar)
         self.pixels = pixel_gram(patches)
 
     def on(self, chosen: np.ndarray, rng: np.random.Generator) -> Matrices:

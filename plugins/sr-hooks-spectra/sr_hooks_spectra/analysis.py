@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -12,14 +12,15 @@ import torch
 import sr_hooks
 from sr_hooks.analyses import one_input_each
 from sr_hooks.core import progress_bar
-from sr_hooks.errors import TapError
+from sr_hooks.errors import NetworkError, TapError
 from sr_hooks.faithfulness import shuffled
+from sr_hooks.figures import FigureOptions
 from sr_hooks.hooks import parse_layers, resolve
 from sr_hooks.inference import stream
 from sr_hooks.statistics import interval
 from sr_hooks_spectra.radial import RingSums, fsds
 from sr_hooks_spectra.response import Response, impulse_response, linear_part
-from sr_hooks_spectra.words import verdict_of
+from sr_hooks_spectra.words import learned_layers, verdict_of
 
 __all__ = ["Spectra", "SpectraOptions"]
 
@@ -55,6 +56,15 @@ class Spectra(sr_hooks.Analysis[SpectraOptions]):
     options_type = SpectraOptions
     takes = "hr"
     watch_images = 4
+    better: ClassVar = {"fsds": "higher"}
+    explains: ClassVar = {
+        "fsds": "FSDS in dB (arXiv 2405.07919): how alike the spectra of output and ground truth are. 120 is equal.",
+        "deepest_high_share": "The share of energy above pi/2 rad a pixel in the last layer looked at.",
+        "output_high_share": "The share of the output's energy above pi/2 rad a pixel.",
+        "target_high_share": "The share of the ground truth's energy above pi/2 rad a pixel.",
+        "learned_layers": "How many layers differ from shuffled weights by more than 0.05 in their share above pi/2.",
+        "linear_share": "The share of the output's variance that a linear filter, the impulse response, explains.",
+    }
 
     @torch.no_grad()
     def run(self, network: sr_hooks.Network, images: Any, options: SpectraOptions) -> sr_hooks.Result:
@@ -87,10 +97,10 @@ class Spectra(sr_hooks.Analysis[SpectraOptions]):
         return _result(layers, control, ends, similar, explained, response, options, inputs)
 
     @classmethod
-    def figure(cls, result: sr_hooks.Result) -> Any:
+    def figure(cls, result: sr_hooks.Result, *, options: FigureOptions | None = None) -> Any:
         from sr_hooks_spectra.figure import spectra_figure
 
-        return spectra_figure(result)
+        return spectra_figure(result, options)
 
 
 def _measure(
@@ -104,9 +114,15 @@ def _measure(
         (seen,) = stream(network, lr.clamp(0, 1), list(sums), batch=1, output=True)
         features, output = seen.features, seen.output
     for tap, each in sums.items():
-        each.add(_maps(features[tap], tap, lr), window)
+        each.add(_finite(network, tap, _maps(features[tap], tap, lr)), window)
     assert output is not None
-    return output.float()
+    return _finite(network, "the output", output.float())
+
+
+def _finite(network: sr_hooks.Network, name: str, values: torch.Tensor) -> torch.Tensor:
+    if not bool(torch.isfinite(values).all()):
+        raise NetworkError(f"{name} of {network.name} has values that are NaN or infinite: it has no spectrum")
+    return values
 
 
 def _maps(feature: torch.Tensor, tap: str, lr: torch.Tensor) -> torch.Tensor:
@@ -161,9 +177,8 @@ def _result(
     rows = []
     for tap, each in layers.items():
         row: dict[str, Any] = {"layer": tap, "high_share": _mean(each.shares)}
-        row["low"], row["high"] = (
-            interval(np.array(each.shares), options.seed) if len(each.shares) > 1 else (None, None)
-        )
+        finite = np.array([share for share in each.shares if math.isfinite(share)])
+        row["low"], row["high"] = interval(finite, options.seed) if len(finite) > 1 else (None, None)
         if control:
             row["control_high_share"] = _mean(control[tap].shares)
         rows.append(row)
@@ -174,6 +189,10 @@ def _result(
         "bands": _bands(ends),
         "images": len(inputs),
     }
+    if rows:
+        scalars["deepest_high_share"] = rows[-1]["high_share"]
+    if control:
+        scalars["learned_layers"] = learned_layers(rows)
     if explained:
         scalars["linear_share"] = _mean(explained)
     return sr_hooks.Result(

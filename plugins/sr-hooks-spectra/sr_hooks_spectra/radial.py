@@ -14,6 +14,7 @@ HALF_NYQUIST = math.pi / 2
 """Radians a pixel: stripes of period 4. `high_share` is the share of energy above."""
 
 _TINY = 1e-30
+_FLAT = 1e-7  # standard deviation of an image that is constant but for rounding
 
 
 def tapered(maps: torch.Tensor, window: str | None) -> torch.Tensor:
@@ -77,10 +78,14 @@ class RingSums:
 def fsds(output: torch.Tensor, target: torch.Tensor) -> float:
     """FSDS in dB (arXiv 2405.07919) of (1,C,H,W) images: high where spectra are distributed alike; 120 if equal.
 
+    NaN if one of the images is constant, since it cannot be standardised.
+
     Both images are standardised over all channels. The real FFT's rows are split into halves of positive and negative
     frequencies; each is summed up cumulatively from frequency 0 along both axes. FSDS is -10 log10 of the summed
     squared difference over the target's summed squares. An odd height is padded by a row of zeros, as published.
     """
+    if any(float(image.double().std()) < _FLAT for image in (output, target)):
+        return math.nan
     ours, theirs = (_cumulative(image[0].double()) for image in (output, target))
     error = sum(float((a - b).abs().square().sum()) for a, b in zip(ours, theirs, strict=True))
     size = sum(float(b.abs().square().sum()) for b in theirs)

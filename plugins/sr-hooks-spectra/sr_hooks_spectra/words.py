@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["verdict_of"]
+__all__ = ["learned_layers", "verdict_of"]
 
 _UNLIKE = 0.05  # share of energy by which a layer must differ from the network with shuffled weights
 _MISSING = -1.0  # dB in a band that counts as lost
@@ -14,6 +14,9 @@ _FEW = 4  # images
 
 def verdict_of(scalars: Mapping[str, Any]) -> str:
     """What the output lacks or adds by band, what was learned of it, and what the number of images allows."""
+    if scalars["fsds"] is None:
+        constant = "ground truth" if scalars["target_high_share"] is None else "output"
+        return "; ".join([f"cannot tell: the {constant} is constant, and has no spectrum", *_of_layers(scalars)]) + "."
     bands = scalars["bands"]
     lost = [f"{name} ({value:+.1f} dB)" for name, value in bands.items() if value < _MISSING]
     added = [f"{name} ({value:+.1f} dB)" for name, value in bands.items() if value > -_MISSING]
@@ -30,13 +33,19 @@ def verdict_of(scalars: Mapping[str, Any]) -> str:
     return "; ".join([*parts, *_of_layers(scalars)]) + "."
 
 
+def learned_layers(rows: Sequence[Mapping[str, Any]]) -> int:
+    """How many layers have another share above pi/2 than with shuffled weights."""
+    pairs = [(row["high_share"], row["control_high_share"]) for row in rows]
+    return sum(None not in pair and abs(pair[0] - pair[1]) > _UNLIKE for pair in pairs)
+
+
 def _of_layers(scalars: Mapping[str, Any]) -> list[str]:
     rows = [row for row in scalars["layers"] if row.get("high_share") is not None]
     parts = []
     if rows and rows[0].get("control_high_share") is not None:
-        unlike = [row for row in rows if abs(row["high_share"] - row["control_high_share"]) > _UNLIKE]
+        unlike = learned_layers(rows)
         parts.append(
-            f"{len(unlike)} of {len(rows)} layers differ from shuffled weights in their share above pi/2"
+            f"{unlike} of {len(rows)} layers differ from shuffled weights in their share above pi/2"
             if unlike
             else "cannot tell of any layer that its spectrum was learned: shuffled weights have the same"
         )

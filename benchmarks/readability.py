@@ -58,7 +58,7 @@ def sentences(paragraph: str) -> list[int]:
 
 
 def page_sentences(text: str) -> list[int]:
-    text = re.sub(r"^(\s*)(```|~~~).*?^\1\2\s*$", "", text, flags=re.S | re.M)
+    text = re.sub(r"^([ \t]*)(```|~~~).*?^\1\2\s*$", "", text, flags=re.S | re.M)
     text = re.sub(r"<!--.*?-->", "", text, flags=re.S)
     text = re.sub(r"!\[[^\]]*\]\([^)]*\)", "", text)
     text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", text)

@@ -45,6 +45,27 @@ def test_a_page_says_how_to_read_and_how_it_can_fool(name):
         assert heading in text, f"{name}.md has no {heading!r}"
 
 
+@pytest.mark.parametrize("name", [*sorted(set(ANALYSES) - {"gallery"}), "video", "attention_map"])
+def test_each_way_to_be_fooled_has_its_control_and_figure(name):
+    """A control that can show the answer wrong, and a number or a picture of what it shows."""
+    text = (pages.DOCS / f"{name}.md").read_text(encoding="utf-8")
+    section = text.partition("## How it can fool you\n")[2].partition("\n## ")[0]
+    ways = re.findall(r"^- \*\*(.*?)(?=^- \*\*|\Z)", section, re.MULTILINE | re.DOTALL)
+    controlled = [way for way in ways if "*Control:*" in way]
+    assert len(ways) >= 4 and len(controlled) >= 0.5 * len(ways), ways
+    assert len([way for way in controlled if re.search(r"\d", way)]) >= 2
+    assert name == "attention_map" or "![" in section
+
+
+@pytest.mark.parametrize(
+    "page", sorted((REPOSITORY / "plugins").glob("*/README.md")), ids=lambda path: path.parent.name
+)
+def test_the_page_of_a_package_says_how_it_can_fool_you(page):
+    text = page.read_text(encoding="utf-8")
+    if page.parent.name != "sr-hooks-example":  # it answers no question
+        assert "ow it can fool you" in text and re.search(r"[Cc]ontrol", text)
+
+
 def test_code_that_leaves_no_picture_is_an_error(tmp_path):
     page = tmp_path / "page.md"
     page.write_text("<!-- picture: none.png -->\n```python\nx = 1\n```\n", encoding="utf-8")

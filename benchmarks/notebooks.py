@@ -1,18 +1,27 @@
 """Execute the notebooks of the documentation, each in a fresh folder, and store their outputs.
 
 OMP_NUM_THREADS=1 python benchmarks/notebooks.py [NOTEBOOK ...]
+
+A notebook that needs a plugin of this repository says so in a comment, `# pip install ./plugins/NAME`. The plugin is
+installed into a folder that only the notebook's kernel sees.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
 
-TUTORIALS = Path(__file__).resolve().parents[1] / "docs/tutorials"
+REPOSITORY = Path(__file__).resolve().parents[1]
+TUTORIALS = REPOSITORY / "docs/tutorials"
 _SECONDS = 300  # that one cell may take
 _KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
@@ -20,12 +29,27 @@ _KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 def execute(path: Path) -> nbformat.NotebookNode:
     """The notebook with the outputs that it has now. Nothing but its cells and outputs is kept."""
     notebook = nbformat.read(path, as_version=4)
-    with tempfile.TemporaryDirectory() as folder:
-        NotebookClient(notebook, timeout=_SECONDS, resources={"metadata": {"path": folder}}).execute()
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as installed:
+        source = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
+        for name in re.findall(r"^# pip install \./plugins/([\w-]+)$", source, re.MULTILINE):
+            _install(name, Path(installed))
+        paths = [installed, *filter(None, [os.environ.get("PYTHONPATH")])]
+        client = NotebookClient(notebook, timeout=_SECONDS, resources={"metadata": {"path": folder}})
+        client.execute(env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)})
     notebook.metadata = nbformat.from_dict({"kernelspec": _KERNEL, "language_info": {"name": "python"}})
     for number, cell in enumerate(notebook.cells):
         cell.id, cell.metadata = f"cell-{number}", nbformat.from_dict({})
     return notebook
+
+
+def _install(name: str, folder: Path) -> None:
+    """Install a plugin of this repository into a folder; nothing is downloaded, and the repository stays as it is."""
+    with tempfile.TemporaryDirectory() as copy:
+        source = shutil.copytree(
+            REPOSITORY / "plugins" / name, Path(copy) / name, ignore=shutil.ignore_patterns("build", "*.egg-info")
+        )
+        options = ["--quiet", "--no-deps", "--no-index", "--no-build-isolation", "--target", str(folder)]
+        subprocess.run([sys.executable, "-m", "pip", "install", *options, str(source)], check=True)
 
 
 def main() -> None:

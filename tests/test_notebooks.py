@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import re
 
@@ -25,6 +26,12 @@ def outputs(notebook):
             shown = [output.get("text") or output.data.get("text/plain", "") for output in cell.outputs]
             texts.append(_SPACE.sub(" ", _NUMBER.sub("#", "".join(shown))))
     return kinds, texts
+
+
+def code_of(name):
+    """The code of a notebook, without comments."""
+    cells = json.loads((TUTORIALS / name).read_text(encoding="utf-8"))["cells"]
+    return [re.sub(r"\s+#\s.*", "", "".join(cell["source"])) for cell in cells if cell["cell_type"] == "code"]
 
 
 def _seconds_of_children():
@@ -51,11 +58,17 @@ def test_a_notebook_runs_and_holds_what_it_says_now(path, monkeypatch):
 
 
 def test_notebooks_are_small_and_name_no_path_of_a_machine():
-    assert {path.stem for path in NOTEBOOKS} == {"first_lam", "watch_training", "write_an_analysis"}
-    assert sum(path.stat().st_size for path in NOTEBOOKS) < 300_000
+    questions = {"compare_three_networks", "is_my_network_generalising", "which_filters"}
+    lessons = {"first_lam", "first_lam.zh-CN", "watch_training", "write_an_analysis"}
+    assert {path.stem for path in NOTEBOOKS} == questions | lessons
     for path in NOTEBOOKS:
+        assert path.stat().st_size < 100_000, path.name
         text = re.sub(r'"image/png": "[^"]*"', "", path.read_text(encoding="utf-8"))
         assert not re.findall(r"/(?:home|root|tmp|usr|work|Users|opt|mnt)/|site-packages|[A-Z]:\\\\", text), path.name
         assert '"output_type": "error"' not in text
         for target in re.findall(r"\]\(([^)\s]+)\)", text):
             assert target.startswith("http") or (path.parent / target).is_file(), f"{path.name}: {target}"
+
+
+def test_the_first_tutorial_is_the_same_in_chinese():
+    assert code_of("first_lam.ipynb") == code_of("first_lam.zh-CN.ipynb") and len(code_of("first_lam.ipynb")) == 6

@@ -14,6 +14,7 @@ from urllib.request import urlopen
 
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file
 
 import sr_hooks
@@ -67,17 +68,17 @@ def test_the_picture_is_shown_from_everywhere_and_is_in_the_repository(page):
 
 
 def test_the_entry_for_bibtex_is_that_of_the_citation_file():
-    import yaml
-
     citation = yaml.safe_load((REPOSITORY / "CITATION.cff").read_text(encoding="utf-8"))
-    entry = dict(re.findall(r"^  (\w+) += \{+([^{}]*)\}+,?$", marked("cite"), re.MULTILINE))
-    assert entry == {
+    entry = dict(re.findall(r"^  (\w+) += \{(.*)\},?$", marked("cite"), re.MULTILINE))
+    assert {key: re.sub(r"[{}\\]", "", value) for key, value in entry.items()} == {
         "title": citation["title"],
         "author": citation["authors"][0]["name"],
         "version": citation["version"],
         "year": str(citation["date-released"].year),
         "url": citation["repository-code"],
+        "license": citation["license"],
     }
+    assert marked("cite") in (REPOSITORY / "docs/citing.md").read_text(encoding="utf-8")
     for reference in citation["references"]:
         number = reference["identifiers"][0]["value"].removeprefix("arXiv:")
         assert all(f"arxiv.org/abs/{number}" in page.read_text(encoding="utf-8") for page in (README, CHINESE))

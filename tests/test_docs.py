@@ -80,19 +80,26 @@ def test_links_lead_somewhere(page):
             assert (page.parent / target.partition("#")[0]).exists(), f"{page.name}: {target}"
 
 
-@pytest.mark.slow
-def test_site_builds_and_fetches_nothing(tmp_path):
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The folder of the built site."""
     pytest.importorskip("mkdocs", reason="mkdocs-material is not installed (the extra `test` has it)")
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")]
+    folder = tmp_path_factory.mktemp("built") / "site"
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    built = sorted((tmp_path / "site").rglob("*.html"))
+    return folder
+
+
+@pytest.mark.slow
+def test_site_builds_and_fetches_nothing(site):
+    built = sorted(site.rglob("*.html"))
     assert {page.stem for page in built} >= {"index", *ANALYSES}
     packages = [path.parent.name.removeprefix("sr-hooks-") for path in (REPOSITORY / "plugins").glob("*/README.md")]
     assert {page.stem for page in built} >= {f"plugin-{name}" for name in packages}
     notebooks = {path.stem for path in (REPOSITORY / "docs/tutorials").glob("*.ipynb")}
-    assert {page.stem for page in (tmp_path / "site/tutorials").glob("*.html")} == notebooks
-    assert len(list((tmp_path / "site/tutorials").rglob("*.png"))) == len(notebooks)  # a picture each
+    assert {page.stem for page in (site / "tutorials").glob("*.html")} == notebooks
+    assert len(list((site / "tutorials").rglob("*.png"))) == len(notebooks)  # a picture each
     for page in built:
         text = page.read_text(encoding="utf-8")
         fetched = re.findall(r"<(?:script|img|iframe|source)[^>]+src=[\"']?(?:https?:)?//[^>]+>", text)
@@ -102,15 +109,13 @@ def test_site_builds_and_fetches_nothing(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.browser
-def test_the_site_is_searched_from_disk(tmp_path):
+def test_the_site_is_searched_from_disk(site):
     """As a reader does who opens the built pages without a server: words that are on a page find that page."""
     from selenium.webdriver.common.by import By
     from selenium.webdriver.support.wait import WebDriverWait
 
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")]
-    subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True)
     with chromium() as page:
-        page.get((tmp_path / "site" / "index.html").as_uri())
+        page.get((site / "index.html").as_uri())
         page.execute_script("document.querySelector('#__search').click()")
         field = page.find_element(By.CSS_SELECTOR, "input.md-search__input")
         for words, expected in (("imprecise", "Cautions"), ("psnr_shift", "sr_hooks.images"), ("EMA", "training")):
@@ -122,3 +127,29 @@ def test_the_site_is_searched_from_disk(tmp_path):
 
 def _answers(page):
     return " ".join(link.text for link in page.find_elements("css selector", "a.md-search-result__link"))
+
+
+WIDER = """
+return [...document.querySelectorAll('.md-content pre > code')].filter(code => code.scrollWidth > code.clientWidth + 1)
+  .map(code => code.innerText)
+"""
+"""The text of blocks of code that are wider than the page's room for them."""
+UNWRAPPED = """
+const style = document.createElement('style');
+style.textContent = '.md-typeset pre > code { white-space: pre }';
+document.head.append(style);
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_no_code_is_cut_at_1280_pixels(site):
+    """Lines of up to 120 characters have room. Longer ones, such as a verdict in an output, are broken."""
+    with chromium() as page:
+        page.set_window_size(1280, 1000)
+        for file in sorted(site.rglob("*.html")):
+            page.get(file.as_uri())
+            assert not page.execute_script(WIDER), file.name
+            page.execute_script(UNWRAPPED)
+            for text in page.execute_script(WIDER):
+                assert max(map(len, text.splitlines())) > 120, f"{file.name}: {text}"

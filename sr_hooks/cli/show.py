@@ -27,7 +27,7 @@ def add_show_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "folder", type=Path, help="a result's folder, a folder of several, a watched run's, or the experiment's"
     )
-    command.add_argument("--gif", type=Path, metavar="FILE", help="of a watched run: write its pictures as a GIF")
+    command.add_argument("--gif", type=Path, metavar="FILE", help="of a watched run or a clip: write a GIF")
     command.add_argument("--analysis", metavar="NAME", help="of a watched run: which of its analyses")
     add_figure_flag(command)
     add_answer_flags(command)

@@ -13,6 +13,7 @@ from sr_hooks.errors import ImageError, NetworkError
 from sr_hooks.files.regular_files import is_folder
 from sr_hooks.images.image import as_batch, from_array, read_image
 from sr_hooks.images.image_sets import image_files
+from sr_hooks.images.video_files import is_video, read_video
 
 __all__ = [
     "FrameChoice",
@@ -33,11 +34,13 @@ FrameChoice = int | Literal["middle", "all"]
 
 
 def read_clip(folder: str | Path, *, background: str | None = None) -> torch.Tensor:
-    """The image files of a folder, by name, as one clip (1,T,C,h,w) float32 in [0, 1].
+    """The image files of a folder, by name, as one clip (1,T,C,h,w) float32 in [0, 1]; or a video file, decoded whole.
 
     Raises:
         ImageError: no such folder, no image in it, an unreadable one, or frames of different sizes or channels.
     """
+    if is_video(folder) and not is_folder(folder):
+        return read_video(folder)
     files = image_files(folder)
     frames = [read_image(file, background=background) for file in files]
     for file, frame in zip(files, frames, strict=True):
@@ -51,8 +54,9 @@ def read_clip(folder: str | Path, *, background: str | None = None) -> torch.Ten
 def as_clips(source: Any, frames: int, what: str = "the clip") -> list[torch.Tensor]:
     """Clips (1,T,C,h,w) float32 in [0, 1].
 
-    A tensor (T,C,h,w), or a folder of frames, is one clip; (N,T,C,h,w) are N, and so are the folders in a folder that
-    holds no images. What has one frame only, (1,C,h,w), (C,h,w) or an image file, stands still for `frames` frames.
+    A tensor (T,C,h,w), a folder of frames, or a video file is one clip; (N,T,C,h,w) are N, and so are the folders in a
+    folder that holds no images. What has one frame only, (1,C,h,w), (C,h,w) or an image file, stands still for as many
+    frames as `frames` says.
 
     Args:
         source: one of these, or a sequence of them.
@@ -64,6 +68,8 @@ def as_clips(source: Any, frames: int, what: str = "the clip") -> list[torch.Ten
         inside = sorted(path for path in Path(source).iterdir() if path.is_dir())
         holds_images = any(path.is_file() for path in Path(source).iterdir())
         clips = [read_clip(folder) for folder in inside] if inside and not holds_images else [read_clip(source)]
+    elif isinstance(source, (str, Path)) and is_video(source):
+        clips = [read_clip(source)]
     elif isinstance(source, Sequence) and not isinstance(source, str):
         if not source:
             raise ImageError(f"{what}: none given")
@@ -86,8 +92,11 @@ def as_input(source: Any, what: str = "the image") -> torch.Tensor:
 
 
 def read_input(path: str | Path, background: str | None = None) -> torch.Tensor:
-    """An image file (1,C,h,w), or a folder of frames as a clip (1,T,C,h,w); `background` as in `read_image`."""
-    read = read_clip if is_folder(path) else read_image
+    """An image file (1,C,h,w); a folder of frames, or a video file, as a clip (1,T,C,h,w).
+
+    `background` is as in `read_image`.
+    """
+    read = read_clip if is_folder(path) or is_video(path) else read_image
     return read(path, background=background)
 
 

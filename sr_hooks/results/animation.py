@@ -13,7 +13,8 @@ import numpy as np
 
 from sr_hooks.core import registry as plugins
 from sr_hooks.errors import OptionError, ResultError, nearest
-from sr_hooks.results.result import read_result
+from sr_hooks.files.regular_files import is_file
+from sr_hooks.results.result import RESULT_FILE, read_result
 from sr_hooks.results.run_index import read_index
 from sr_hooks.results.writing import write_file
 
@@ -23,7 +24,7 @@ _MILLISECONDS = 700
 
 
 def film(run: str | Path, out: str | Path, *, analysis: str | None = None) -> int:
-    """Write a GIF of a watched run, and return its number of pictures.
+    """Write a GIF of a watched run, or of one result over a clip, and return its number of pictures.
 
     An analysis may define a classmethod `film(results) -> list of (H,W,3) uint8`, as DDR does to show all iterations
     on the same axes; of any other, the figures that were saved are shown one after the other. A film that is a mapping
@@ -31,7 +32,7 @@ def film(run: str | Path, out: str | Path, *, analysis: str | None = None) -> in
     `film_body.3.gif` for the name body.3; where there is one name only, the file is `film.gif`.
 
     Args:
-        run: folder of a watched run, with its index.
+        run: folder of a watched run, with its index, or of one result whose analysis has a `film`.
         out: the file to write; it appears whole or not at all.
         analysis: which; may be left out where the run has one only.
 
@@ -39,6 +40,8 @@ def film(run: str | Path, out: str | Path, *, analysis: str | None = None) -> in
         ResultError: no watched run, or nothing of that analysis to show, or the file cannot be written.
         OptionError: the run has several analyses and none was named, or not this one; Pillow is missing.
     """
+    if is_file(Path(run) / RESULT_FILE):
+        return _film_of_one(Path(run), Path(out))
     entries = sorted(read_index(run), key=lambda entry: entry["iteration"])
     names = list(dict.fromkeys(entry["analysis"] for entry in entries))
     if not names:
@@ -50,11 +53,29 @@ def film(run: str | Path, out: str | Path, *, analysis: str | None = None) -> in
     folders = [Path(run) / entry["folder"] for entry in entries if entry["analysis"] == analysis]
     draw = getattr(plugins.contributions("register_analyses").get(analysis), "film", None)
     pictures = draw([read_result(folder) for folder in folders]) if draw else _saved(folders)
+    return _write_all(pictures, Path(out), f"the results of {analysis} in {run} hold no figures")
+
+
+def _film_of_one(folder: Path, out: Path) -> int:
+    """The film of one result, whose analysis defines one."""
+    result = read_result(folder)
+    draw = getattr(plugins.contributions("register_analyses").get(result.analysis), "film", None)
+    if draw is None:
+        raise ResultError(f"{folder} holds one result of {result.analysis}, which has no film: name a watched run")
+    return _write_all(draw([result]), out, f"the result of {result.analysis} in {folder} has nothing to film")
+
+
+def _write_all(pictures: Any, out: Path, nothing: str) -> int:
+    """Write the pictures, one file for each name; their number.
+
+    Raises:
+        ResultError: there are none; the message is `nothing`.
+    """
     several: Mapping[str, Sequence[np.ndarray]] = pictures if isinstance(pictures, Mapping) else {"": pictures}
     if not any(several.values()):
-        raise ResultError(f"the results of {analysis} in {run} hold no figures")
+        raise ResultError(nothing)
     for name, film_pictures in several.items():
-        _write(film_pictures, _file_of(Path(out), name if len(several) > 1 else ""))
+        _write(film_pictures, _file_of(out, name if len(several) > 1 else ""))
     return sum(map(len, several.values()))
 
 

@@ -24,6 +24,7 @@ PLUGINS = {  # analysis: package, options
     "importance": ("sr_hooks_csm", {"steps": 2, "layers": ["body.0", "auto"]}),
     "dropout": ("sr_hooks_csm", {"rates": (0.25, 0.5), "draws": 2}),
     "difficulty": ("sr_hooks_difficulty", {"patch": 16, "step": 16}),
+    "chunks": ("sr_hooks_difficulty", {"patch": 8}),
     "srga": ("sr_hooks_srga", {"patch": 8, "patches": 60, "splits": 10, "degradations": ["blur:1", "noise:30"]}),
 }
 
@@ -61,7 +62,8 @@ def test_panels_and_axes_are_followed_and_nonsense_is_refused(result):
     with pytest.raises(OptionError, match="columns is no option of the figure of"):
         result.figure(columns="networks")
     first = {"erf": "map", "cem": "map", "csm": "map_1", "dropout": "psnr", "difficulty": "classes_1"} | {
-        "importance": "kept"
+        "importance": "kept",
+        "chunks": "psnr",
     }
     name = first.get(result.analysis, "indices")
     own = new_figure(4, 4).subplots()

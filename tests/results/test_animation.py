@@ -55,3 +55,16 @@ def test_a_film_for_each_layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert files == {"film_body.3.gif", "film_head-..-x.gif", "one.gif"}
     with image.open(tmp_path / "film_body.3.gif") as pictures:
         assert pictures.n_frames == 3 and pictures.size == (30, 20)
+
+
+def test_one_result_is_filmed_where_its_analysis_has_a_film(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
+    Result("filmed", {}, {"value": 4}, {}, "").save(tmp_path / "one", figure=False)
+    Result("other", {}, {"value": 1}, {}, "").save(tmp_path / "other", figure=False)
+    with registered(Plugin(), name="third_party"):
+        monkeypatch.setattr(Filmed, "layers", ("body.3",))
+        assert film(tmp_path / "one", tmp_path / "one.gif") == 1
+        with pytest.raises(ResultError, match="one result of other, which has no film"):
+            film(tmp_path / "other", tmp_path / "other.gif")
+    with image.open(tmp_path / "one.gif") as picture:
+        assert picture.size == (30, 20)

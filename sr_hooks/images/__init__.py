@@ -14,7 +14,7 @@ from sr_hooks.images.image import (
     upsample,
     write_image,
 )
-from sr_hooks.images.image_sets import cut_patches, image_files, parse_folders, single_images
+from sr_hooks.images.image_sets import cut_patches, draw_corners, image_files, parse_folders, single_images
 from sr_hooks.images.masks import label_map, parse_regions
 from sr_hooks.images.metrics import (
     Metric,
@@ -29,12 +29,16 @@ from sr_hooks.images.metrics import (
     ssim_map,
     ssim_shift,
 )
+from sr_hooks.images.patch_sets import ImageSource, Inputs, PatchSet, digest_of_inputs, image_sources
 from sr_hooks.images.regions import Region, inside, outline, region_psnr
 from sr_hooks.images.windows import Box, Window, parse_window, parse_windows, window_with_most_edges
 
 __all__ = [
     "Box",
+    "ImageSource",
+    "Inputs",
     "Metric",
+    "PatchSet",
     "Region",
     "Window",
     "as_batch",
@@ -45,9 +49,12 @@ __all__ = [
     "camera_pan",
     "check_range",
     "cut_patches",
+    "digest_of_inputs",
     "downsample",
+    "draw_corners",
     "gaussian_kernel",
     "image_files",
+    "image_sources",
     "inside",
     "label_map",
     "luma",

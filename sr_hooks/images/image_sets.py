@@ -14,7 +14,7 @@ from sr_hooks.files.regular_files import is_folder
 from sr_hooks.images.decoding import IMAGE_SUFFIXES, READ_FORMATS
 from sr_hooks.images.image import as_batch, read_image
 
-__all__ = ["cut_patches", "image_files", "parse_folders", "single_images"]
+__all__ = ["cut_patches", "draw_corners", "image_files", "parse_folders", "single_images"]
 
 
 def image_files(folder: str | Path) -> list[Path]:
@@ -55,29 +55,39 @@ def cut_patches(images: Sequence[torch.Tensor], size: int, count: int, seed: int
     Raises:
         ImageError: an image smaller than a patch, or images of different channel counts.
     """
+    corners = draw_corners([tuple(image.shape[-3:]) for image in images], size, count, seed, what)
+    return torch.cat([images[i][..., y : y + size, x : x + size] for i, y, x in corners])
+
+
+def draw_corners(
+    shapes: Sequence[tuple[int, ...]], size: int, count: int, seed: int, what: str
+) -> list[tuple[int, int, int]]:
+    """(image, top, left) of each patch that `cut_patches` cuts from images of these shapes (C,H,W).
+
+    Raises:
+        ImageError: an image smaller than a patch, or images of different channel counts.
+    """
     rng = np.random.default_rng([seed, 0])
     squares = []
-    for index, image in enumerate(images):
-        height, width = image.shape[-2:]
+    for index, (channels, height, width) in enumerate(shapes):
         if min(height, width) < size:
             raise ImageError(
                 f"{what} {index} is {height}x{width} pixels, smaller than a patch of {size}x{size}: "
                 "give a smaller patch or leave the image out"
             )
-        if image.shape[-3] != images[0].shape[-3]:
-            raise ImageError(f"{what} {index} has {image.shape[-3]} channels and the first has {images[0].shape[-3]}")
+        if channels != shapes[0][0]:
+            raise ImageError(f"{what} {index} has {channels} channels and the first has {shapes[0][0]}")
         top, left = int(rng.integers(height % size + 1)), int(rng.integers(width % size + 1))
         corners = [(y, x) for y in range(top, height - size + 1, size) for x in range(left, width - size + 1, size)]
         squares.append([corners[i] for i in rng.permutation(len(corners))])
-    order = rng.permutation(len(images))
+    order = rng.permutation(len(shapes))
     turns = [
-        (index, corners_of_image[turn])
+        (int(index), *corners_of_image[turn])
         for turn in range(max(map(len, squares)))
         for index in order
         if turn < len(corners_of_image := squares[index])
     ]
-    chosen = turns[:count]
-    return torch.cat([images[i][..., y : y + size, x : x + size] for i, (y, x) in chosen])
+    return turns[:count]
 
 
 def parse_folders(folders: Any) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from sr_hooks.inference.batches import groups, in_batches
 from sr_hooks.inference.calibration import ExecutionPlan, calibrate
-from sr_hooks.inference.inputs import PreparedInput, check_input, prepare_input
+from sr_hooks.inference.inputs import PreparedInput, check_input, fit_channels, prepare_input
 from sr_hooks.inference.memory import Attempt, attempt, available_memory, samples_that_fit, with_less_memory
 from sr_hooks.inference.perturbation import blocks_of, replace_blocks, run_perturbed
 from sr_hooks.inference.streaming import Seen, stream
@@ -19,6 +19,7 @@ __all__ = [
     "blocks_of",
     "calibrate",
     "check_input",
+    "fit_channels",
     "groups",
     "in_batches",
     "prepare_input",

@@ -14,17 +14,27 @@ from sr_hooks.statistics.measures import (
     rank_correlation_interval,
     ranks,
 )
-from sr_hooks.statistics.separability import Separability, calinski_harabasz, permutation_null, separability
+from sr_hooks.statistics.separability import (
+    Separability,
+    calinski_harabasz,
+    permutation_null,
+    separability,
+)
+from sr_hooks.statistics.sketched_pca import FeatureTable, Sketcher, are_many, checked_rows, sketch_size
 from sr_hooks.statistics.tsne import tsne
 
 __all__ = [
     "Components",
+    "FeatureTable",
     "Gram",
     "Identification",
     "Separability",
+    "Sketcher",
     "accumulate",
+    "are_many",
     "attribution_map",
     "calinski_harabasz",
+    "checked_rows",
     "cka",
     "cka_of_grams",
     "diffusion_index",
@@ -40,5 +50,6 @@ __all__ = [
     "rank_correlation_interval",
     "ranks",
     "separability",
+    "sketch_size",
     "tsne",
 ]

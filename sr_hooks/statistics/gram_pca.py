@@ -10,6 +10,7 @@ summed in float32 over some thousand columns, and in float64 beyond.
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -19,13 +20,14 @@ import torch
 
 from sr_hooks.errors import OptionError
 
-__all__ = ["Components", "Gram", "Store", "accumulate", "principal_components"]
+__all__ = ["Components", "Gram", "Store", "accumulate", "leading_eigenvectors", "principal_components"]
 
 Store = Literal["auto", "int16", "float32"]
 Produce = Callable[[int, int], Mapping[str, torch.Tensor]]
 _BLOCK = 1024  # values that share one step
 _TOP = 2.0**15 - 1
 _CHUNK = 2**18  # values in one float32 chunk of columns: few, since their products are summed in float32
+_LARGE = 2000  # rows of a matrix whose eigenvectors are found one by one
 _LITTLE = 256e6  # bytes of all vectors as float32; above, vectors are stored as 16-bit integers
 
 
@@ -92,15 +94,13 @@ class _StoredVectors:
         values = self.values[:, start:stop].float()
         return (values if self.steps is None else values.mul_(self.steps[:, start:stop])).flatten(1)
 
-    def products(self, other: _StoredVectors) -> torch.Tensor:
-        """(rows, other's rows) float64."""
-        products = torch.zeros(len(self.values), len(other.values), dtype=torch.float64)
+    def products(self, other: _StoredVectors, products: torch.Tensor) -> None:
+        """Add the inner products to (rows, other's rows) float64."""
         step = max(_CHUNK // (max(len(self.values), len(other.values)) * _BLOCK), 1)
         for start in range(0, self.values.shape[1], step):
             own_columns = self.columns(start, start + step)
             other_columns = own_columns if other is self else other.columns(start, start + step)
             products += own_columns @ other_columns.T
-        return products
 
 
 def accumulate(
@@ -144,14 +144,14 @@ def accumulate(
                 stored[name].put(low - start, value[: high - low])
         first = {}
         for name, part in stored.items():
-            matrices[name][start:stop, start:stop] = part.products(part)
+            part.products(part, matrices[name][start:stop, start:stop])
             energy[name] += part.energy
         for low, high, vectors in _batches(produce, stop, count, batch, {}):
             for name, value in vectors.items():
                 passed = _StoredVectors(high - low, centres[name], dtype)
                 passed.put(0, value)
-                products = stored[name].products(passed)
-                matrices[name][start:stop, low:high], matrices[name][low:high, start:stop] = products, products.T
+                stored[name].products(passed, matrices[name][start:stop, low:high])
+                matrices[name][low:high, start:stop] = matrices[name][start:stop, low:high].T
     return {
         name: Gram(_centred(matrix.numpy()), centres[name].numel(), energy[name]) for name, matrix in matrices.items()
     }
@@ -173,10 +173,17 @@ def _flat(value: torch.Tensor) -> torch.Tensor:
 
 
 def _centred(matrix: np.ndarray) -> np.ndarray:
-    matrix = (matrix + matrix.T) / 2
-    mean = matrix.mean(axis=0)
-    centred: np.ndarray = matrix - mean[None, :] - mean[:, None] + mean.mean()
-    return centred
+    """The matrix made symmetric and centred in its own memory."""
+    for start in range(0, len(matrix), _BLOCK):
+        rows = matrix[start : start + _BLOCK, start:]
+        mean = (rows + matrix[start:, start : start + _BLOCK].T) / 2
+        matrix[start : start + _BLOCK, start:] = mean
+        matrix[start:, start : start + _BLOCK] = mean.T
+    means = matrix.mean(axis=0)
+    matrix -= means[None, :]
+    matrix -= means[:, None]
+    matrix += means.mean()
+    return matrix
 
 
 def principal_components(gram: Gram, count: int = 50) -> Components | None:
@@ -188,10 +195,22 @@ def principal_components(gram: Gram, count: int = 50) -> Components | None:
     variance = float(np.trace(gram.matrix))
     if not variance > 1e-12 * gram.energy:
         return None
-    values, vectors = np.linalg.eigh(gram.matrix)
-    values, vectors = values[::-1], vectors[:, ::-1]
-    keep = min(count, len(values) - 1, int((values > 1e-9 * values[0]).sum()))
+    values, vectors = leading_eigenvectors(gram.matrix, count)
+    keep = min(count, len(gram.matrix) - 1, int((values > 1e-9 * values[0]).sum()))
     values, vectors = values[:keep], vectors[:, :keep]
     scores = vectors * np.sqrt(values)
     largest = scores[np.abs(scores).argmax(axis=0), np.arange(keep)]
     return Components(scores * np.where(largest < 0, -1.0, 1.0), values / variance)
+
+
+def leading_eigenvectors(matrix: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Eigenvalues, descending, and eigenvectors: all, or of a large matrix the first `count` if scipy is installed."""
+    if len(matrix) > max(_LARGE, 4 * count) and importlib.util.find_spec("scipy") is not None:
+        from scipy.sparse.linalg import eigsh
+
+        start = np.random.default_rng(0).standard_normal(len(matrix))  # a fixed start gives equal bits in every run
+        values, vectors = eigsh(matrix, k=count, v0=start)
+        order = np.argsort(values)[::-1]
+        return values[order], vectors[:, order]
+    values, vectors = np.linalg.eigh(matrix)
+    return values[::-1], vectors[:, ::-1]

@@ -1,4 +1,4 @@
-"""A fixed random projection (count sketch) from features of any length to 512 numbers, determined by the seed."""
+"""A fixed random projection (count sketch) from features of any length to few numbers, determined by the seed."""
 
 from __future__ import annotations
 
@@ -14,22 +14,20 @@ class Sketch:
     """Count sketch (Charikar, Chen and Farach-Colton, 2002): each entry is added, with a random sign, to a random bin.
 
     The sketch is linear, so features of different iterations lie in one space. It depends only on the seed and the
-    length, so a resumed run needs no stored projection. Inner products have an error of about 1 / sqrt(512) of the
-    vectors' norms: precise enough for a picture, not for an index.
+    length, so a resumed run needs no stored projection. Inner products have an error of about 1 / sqrt(size) of the
+    vectors' norms: 512 numbers are precise enough for a picture, not for an index.
     """
 
-    def __init__(self, length: int, seed: int) -> None:
+    def __init__(self, length: int, seed: int, *, size: int = SIZE) -> None:
         generator = torch.Generator().manual_seed(seed * 1_000_003 + length)
-        self.bins = torch.randint(SIZE, (length,), generator=generator)
+        self.size = size
+        self.bins = torch.randint(size, (length,), generator=generator)
         self.signs = torch.randint(2, (length,), generator=generator, dtype=torch.int8)
 
     def __call__(self, features: torch.Tensor) -> torch.Tensor:
-        """(n,d) float32 to (n,SIZE) float32."""
-        out = torch.zeros(len(features), SIZE)
+        """(n,d) float32 to (n,size) float32."""
         signs = self.signs.float().mul_(2).sub_(1)
-        for row, vector in zip(out, features, strict=True):
-            row.index_add_(0, self.bins, vector.mul(signs))
-        return out
+        return torch.zeros(len(features), self.size).index_add_(1, self.bins, features * signs)
 
 
 def principal_frame(sketches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Separability", "calinski_harabasz", "permutation_null", "separability", "subsampled"]
+from sr_hooks.core.seeds import generator
+
+__all__ = ["Separability", "calinski_harabasz", "permutation_null", "separability", "some_groups", "subsampled"]
 
 _AT_ONCE = 128
 
@@ -62,6 +64,15 @@ def _between(centred: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return scatter
 
 
+def _between_groups(centred: np.ndarray, groups: np.ndarray) -> float:
+    """`_between` of one labelling with very many labels."""
+    order = np.argsort(groups, kind="stable")
+    firsts = np.unique(groups[order], return_index=True)[1]
+    counts = np.diff([*firsts, len(groups)])
+    sums = np.add.reduceat(centred[order], firsts, axis=0)
+    return float((np.square(sums).sum(axis=1) / counts).sum())
+
+
 def _indices(centred: np.ndarray, labels: np.ndarray) -> np.ndarray:
     n, k = labels.shape[1], len(np.unique(labels[0]))
     total = np.square(centred).sum()
@@ -73,7 +84,10 @@ def _indices(centred: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 def permutation_null(points: np.ndarray, labels: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
     """(count,) indices of the same points under labels shuffled among all of them."""
-    return _indices(_centred(points), rng.permuted(np.tile(labels, (count, 1)), axis=1))
+    centred = _centred(points)
+    steps = [min(_AT_ONCE, count - done) for done in range(0, count, _AT_ONCE)]
+    parts = [_indices(centred, rng.permuted(np.tile(labels, (step, 1)), axis=1)) for step in steps]
+    return np.concatenate(parts) if parts else np.empty(0)
 
 
 def subsampled(
@@ -87,8 +101,10 @@ def subsampled(
     """
     n, k = len(labels), len(np.unique(labels))
     signatures: dict[tuple[int, ...], list[int]] = {}
-    for group in np.unique(groups):
-        signatures.setdefault(tuple(np.sort(labels[groups == group])), []).append(int(group))
+    order = np.lexsort((labels, groups))
+    names, firsts = np.unique(groups[order], return_index=True)
+    for group, own in zip(names, np.split(labels[order], firsts[1:]), strict=True):
+        signatures.setdefault(tuple(own.tolist()), []).append(int(group))
     paired = len(signatures) == 1 and len(next(iter(signatures))) == k
     floor = _without_effect(_centred(points), labels, groups) if paired else 1.0
     indices = []
@@ -109,7 +125,7 @@ def _without_effect(centred: np.ndarray, labels: np.ndarray, groups: np.ndarray)
     """
     n, k, g = len(labels), len(np.unique(labels)), len(np.unique(groups))
     total = np.square(centred).sum()
-    between, blocks = (_between(centred, each[None, :])[0] for each in (labels, groups))
+    between, blocks = _between(centred, labels[None, :])[0], _between_groups(centred, groups)
     within = (total - between) / (n - k)
     return float(max(total - between - blocks, 0) / ((k - 1) * (g - 1)) / within) if within > 0 else 0.0
 
@@ -150,3 +166,12 @@ def separability(
     if len(halves):
         low, high = (float(q) for q in np.quantile(halves, [0.025, 0.975]))
     return Separability(chi, low, high, p, median, upper, share)
+
+
+def some_groups(groups: np.ndarray, most: int, seed: int) -> np.ndarray:
+    """The numbers of at most `most` samples, ascending: all of each group that the seed draws; or of all samples."""
+    if len(groups) <= most:
+        return np.arange(len(groups))
+    names, sizes = np.unique(groups, return_counts=True)
+    order = generator(seed, "some groups").permutation(len(names))
+    return np.flatnonzero(np.isin(groups, names[order[np.cumsum(sizes[order]) <= most]]))

@@ -15,12 +15,16 @@ import numpy as np
 
 import sr_hooks
 from sr_hooks.analyses import Analysis, WatchContext, Watcher
+from sr_hooks.core import progress_bar
 from sr_hooks.figures import FigureOptions
 from sr_hooks.hooks import resolve
-from sr_hooks.images import parse_folders, sha256_of
-from sr_hooks_srga.measure import Measured, measure
+from sr_hooks.images import digest_of_inputs, parse_folders
+from sr_hooks_srga.measure import Measured
+from sr_hooks_srga.parts import SrgaParts
 from sr_hooks_srga.published import FAULTS, published_fits, published_index
 from sr_hooks_srga.sets import Set, draw_sets
+
+_LOOKED = 20_000  # inputs of the reference among which the example is chosen
 
 __all__ = ["Srga", "SrgaOptions", "SrgaWatchOptions", "SrgaWatcher"]
 
@@ -42,6 +46,13 @@ class SrgaOptions:
     splits: int = sr_hooks.option(50, "random halvings of the patches, for floor and intervals", at_most=1_000_000)
     batch: int = sr_hooks.option(8, "patches that go through at once, at most", at_most=1_000_000)
     memory: float = sr_hooks.option(1.5, "gigabytes for held features; what does not fit is computed again")
+    sketch: int | None = sr_hooks.option(
+        None,
+        "numbers that each feature is sketched to, 0 for never (default: never up to 20,000 patches a set, above up to "
+        "4096 as the memory allows); the error against exact features of 10,000 patches is stated",
+        at_least=0,
+        at_most=65_536,
+    )
     seed: int = sr_hooks.option(0, "of patches, degradations and halvings")
     compat: Literal["srga"] | None = sr_hooks.option(
         None, "srga: index and fits as the published code computes them, with its faults"
@@ -100,17 +111,29 @@ class Srga(Analysis[SrgaOptions]):
     watch_images = 8
 
     def run(self, network: sr_hooks.Network, images: Any, options: SrgaOptions) -> sr_hooks.Result:
+        with progress_bar("srga", unit="patches") as bar:
+            parts = self.divided(network, images, options, bar)
+            bar.total = parts.count * len(parts.sets)
+            return parts.combine(parts.compute)
+
+    @classmethod
+    def divided(cls, network: sr_hooks.Network, images: Any, options: SrgaOptions, bar: Any = None) -> SrgaParts:
+        """The work in parts that do not depend on each other."""
         sets = _sets(network, images, options)
         first = sets[0].inputs[:1].to(network.device)
         taps = resolve(network.module, options.layer, lambda: network(first))
         if len(taps) > 1:
             raise sr_hooks.SRHooksError(f"layer {options.layer!r} means {len(taps)} taps: give one")
-        published = published_fits(network, sets, str(taps[0]), options) if options.compat else None
-        measured = measure(network, sets, str(taps[0]), options)
-        if published is not None:
-            indices = [published_index(published[0], other) for other in published[1:]]
-            measured = replace(measured, fits=published, indices=indices, components=options.components)
-        return _result(sets, measured, str(taps[0]), options)
+        tap = str(taps[0])
+        published = published_fits(network, sets, tap, options) if options.compat else None
+
+        def conclude(measured: Measured) -> sr_hooks.Result:
+            if published is not None:
+                indices = [published_index(published[0], other) for other in published[1:]]
+                measured = replace(measured, fits=published, indices=indices, components=options.components)
+            return _result(sets, measured, tap, options)
+
+        return SrgaParts(network, sets, tap, options, conclude, bar)
 
     @classmethod
     def figure(cls, result: sr_hooks.Result, *, options: FigureOptions | None = None) -> Any:
@@ -157,13 +180,16 @@ def _result(sets: list[Set], measured: Measured, layer: str, options: SrgaOption
     if options.compat:
         scalars |= {"compat": options.compat, "faults": list(FAULTS)}
     arrays = {"floor": measured.floor, "halves": measured.halves, "edges": measured.edges, "counts": measured.counts}
-    arrays["examples"] = np.stack([each.inputs[_liveliest(sets[0])].cpu().numpy() for each in sets])
-    provenance = {"seed": options.seed, "inputs_sha256": {each.name: sha256_of(each.inputs) for each in sets}}
+    example = _liveliest(sets[0])
+    arrays["examples"] = np.concatenate([each.inputs[example : example + 1].cpu().numpy() for each in sets])
+    if measured.sketch:
+        scalars["sketch"] = dict(measured.sketch)
+    provenance = {"seed": options.seed, "inputs_sha256": {each.name: digest_of_inputs(each.inputs) for each in sets}}
     return sr_hooks.Result("srga", arrays, scalars, provenance, _verdict(scalars, options))
 
 
 def _liveliest(reference: Set) -> int:
-    return int(reference.inputs.flatten(1).std(dim=1).argmax())
+    return int(reference.inputs[:_LOOKED].flatten(1).std(dim=1).argmax())
 
 
 def _verdict(scalars: Mapping[str, Any], options: SrgaOptions) -> str:
@@ -183,12 +209,22 @@ def _verdict(scalars: Mapping[str, Any], options: SrgaOptions) -> str:
         text += f"; {scalars['patches']} patches where {options.patches} were asked, the images hold no more"
     if scalars["components"] < options.components:
         text += f"; {scalars['components']} components, so compare only with indices of as many patches"
+    if "sketch" in scalars:
+        text += _of_sketches(scalars["sketch"])
     if options.compat:
         index = (
             f"published procedure, {scalars['components']} components: {{}}; floor and halves are of our own procedure"
         )
         return index.format(text) + f"; faults that stay: {'; '.join(FAULTS)}."
     return text + "."
+
+
+def _of_sketches(sketch: Mapping[str, Any]) -> str:
+    worst, error = max(((name, abs(row["error"])) for name, row in sketch["sets"].items()), key=lambda pair: pair[1])
+    return (
+        f"; features are sketched to {sketch['size']} numbers: on {sketch['patches']} patches that changes SRGA by "
+        f"{error:.2g} at most ({worst})"
+    )
 
 
 def _numbers(row: Mapping[str, Any]) -> str:

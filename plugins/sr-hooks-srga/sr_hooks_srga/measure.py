@@ -1,29 +1,27 @@
-"""From sets of inputs to indices: each set's features streamed once to their Gram matrix, everything else from that."""
+"""From the features of sets to indices: fits of all patches, of halves, and the error that sketches make."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 
-import sr_hooks
-from sr_hooks.core import generator, progress_bar
-from sr_hooks.errors import NetworkError, TapError
-from sr_hooks.inference import stream
-from sr_hooks.statistics import Gram, accumulate, principal_components
+from sr_hooks.core import generator
+from sr_hooks.errors import NetworkError
+from sr_hooks.statistics import FeatureTable, Gram, principal_components
 from sr_hooks_srga.gaussian import GeneralisedGaussian, fit, index_of, kl_divergence
-from sr_hooks_srga.sets import Set
 
-__all__ = ["Measured", "measure"]
+__all__ = ["Measured", "components_of", "fit_of", "measure", "sketch_error"]
 
 _BINS = 160
+Features = Gram | FeatureTable
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What was found of T test sets.
+    """What was measured of T test sets.
 
     Attributes:
         fits: of the reference, then of each test set, all patches.
@@ -32,6 +30,7 @@ class Measured:
         halves: (T, splits) the index between one half of the reference and the other half of each test set.
         components: principal components taken.
         edges, counts: histogram of each set's coordinates, (bins + 1,) and (T + 1, bins).
+        sketch: of sketched features, their size and error; empty for exact ones.
     """
 
     fits: list[GeneralisedGaussian]
@@ -41,63 +40,72 @@ class Measured:
     components: int
     edges: np.ndarray
     counts: np.ndarray
+    sketch: Mapping[str, Any] = field(default_factory=dict)
 
 
-def measure(network: sr_hooks.Network, sets: list[Set], tap: str, options: Any) -> Measured:
-    """Indices, floor and halves for sets of equal size, at one tap; no set's features are ever held as a file.
+def components_of(count: int, options: Any) -> int:
+    """Principal components of sets of `count` patches: those of the options, at most half the patches less one."""
+    return int(min(options.components, count // 2 - 1))
+
+
+def measure(features: Sequence[Features], names: Sequence[str], count: int, tap: str, options: Any) -> Measured:
+    """Indices, floor and halves from the features of sets of `count` patches each, the reference first.
 
     Raises:
-        NetworkError: features that are constant, or not finite.
-        TapError: what passes the tap is not kept apart image by image.
+        NetworkError: features that are constant.
     """
-    count = len(sets[0].inputs)
-    components = min(options.components, count // 2 - 1)
-    with progress_bar("srga", count * len(sets), unit="patches") as bar:
-        grams = [_gram(network, each, tap, options, bar) for each in sets]
-    pooled = [_coordinates(gram, components, each.name, tap) for gram, each in zip(grams, sets, strict=True)]
-    fits = [fit(values, sigmas=options.sigmas) for values in pooled]
+    components = components_of(count, options)
+
+    def half_of(index: int, rows: np.ndarray) -> GeneralisedGaussian:
+        return fit_of(features[index], components, names[index], tap, options, rows)
+
+    fits = [fit_of(each, components, name, tap, options) for each, name in zip(features, names, strict=True)]
     indices = [index_of(kl_divergence(fits[0], other)) for other in fits[1:]]
     rng = generator(options.seed, "halves")
     table = []
     for _ in range(options.splits):
         order = rng.permutation(count)
         one, other = order[: count // 2], order[count // 2 : 2 * (count // 2)]
-        half = _fit_of(grams[0], one, components, sets[0].name, tap, options)
-        against = [_fit_of(g, other, components, s.name, tap, options) for g, s in zip(grams, sets, strict=True)]
-        table.append([index_of(kl_divergence(half, each)) for each in against])
-    found = np.array(table).T
+        half = half_of(0, one)
+        table.append([index_of(kl_divergence(half, half_of(index, other))) for index in range(len(features))])
+    by_set = np.array(table).T
     width = 4 * max(each.sigma for each in fits)
     edges = np.linspace(-width, width, _BINS + 1)
-    counts = np.stack([np.histogram(values, edges)[0] for values in pooled])
-    return Measured(fits, indices, found[0], found[1:], components, edges, counts)
+    coordinates = (_coordinates(each, components, name, tap) for each, name in zip(features, names, strict=True))
+    counts = np.stack([np.histogram(values, edges)[0] for values in coordinates])
+    return Measured(fits, indices, by_set[0], by_set[1:], components, edges, counts)
 
 
-def _gram(network: sr_hooks.Network, each: Set, tap: str, options: Any, bar: Any) -> Gram:
-    """The Gram matrix of a set's features, flattened whole, streamed."""
-
-    def produce(start: int, stop: int) -> dict[str, torch.Tensor]:
-        parts = []
-        for seen in stream(network, each.inputs[start:stop], [tap], batch=options.batch, bar=bar):
-            value = seen.features[tap]
-            if len(value) != len(seen.images):
-                raise TapError(
-                    f"{tap} passes a batch of {len(value)} for {len(seen.images)} images: take another layer"
-                )
-            if not bool(torch.isfinite(value).all()):
-                raise NetworkError(f"{tap} of {network.name} has values that are NaN or infinite for {each.name}")
-            parts.append(value.flatten(1).float().cpu())
-        return {tap: torch.cat(parts)}
-
-    return accumulate(produce, len(each.inputs), batch=options.batch, memory=options.memory)[tap]
+def fit_of(
+    features: Features, components: int, name: str, tap: str, options: Any, rows: np.ndarray | None = None
+) -> GeneralisedGaussian:
+    """The fit of all coordinates of a set, or of those of some patches on their own principal components."""
+    return fit(_coordinates(features, components, name, tap, rows), sigmas=options.sigmas)
 
 
-def _coordinates(gram: Gram, components: int, name: str, tap: str) -> np.ndarray:
+def sketch_error(
+    fits: Sequence[tuple[GeneralisedGaussian, GeneralisedGaussian]], names: Sequence[str]
+) -> dict[str, dict[str, float]]:
+    """Test set to the index from sketches, the exact one, and their difference, of the same patches.
+
+    Args:
+        fits: of each set, the reference first: from sketches, and exact.
+    """
+    rows = {}
+    for name, own in zip(names[1:], fits[1:], strict=True):
+        sketched, exact = (index_of(kl_divergence(fits[0][i], own[i])) for i in (0, 1))
+        rows[name] = {"srga": sketched, "exact": exact, "error": sketched - exact}
+    return rows
+
+
+def _coordinates(
+    features: Features, components: int, name: str, tap: str, rows: np.ndarray | None = None
+) -> np.ndarray:
     """All coordinates on the set's own principal components, together."""
-    found = principal_components(gram, components)
-    if found is None:
+    if isinstance(features, Gram):
+        projected = principal_components(features if rows is None else features.subset(rows), components)
+    else:
+        projected = features.components(components, rows)
+    if projected is None:
         raise NetworkError(f"the features at {tap} are constant over the patches of {name}: they have no distribution")
-    return found.scores.ravel()
-
-
-def _fit_of(gram: Gram, rows: np.ndarray, components: int, name: str, tap: str, options: Any) -> GeneralisedGaussian:
-    return fit(_coordinates(gram.subset(rows), components, name, tap), sigmas=options.sigmas)
+    return projected.scores.ravel()

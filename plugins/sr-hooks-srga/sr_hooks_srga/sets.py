@@ -1,8 +1,11 @@
-"""The sets that are compared: patches of one set of images, degraded each in its way, and folders of network inputs."""
+"""The sets that are compared: patches of one set of images, degraded each in its way, and folders of network inputs.
+
+Patches are cut and degraded when they are asked for, so that sets of any size take no memory.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,20 +13,21 @@ from typing import Any
 import torch
 
 import sr_hooks
-from sr_hooks.degradations import make_lr, parse_degradation, parse_degradations
+from sr_hooks.degradations import DegradedPatches, parse_degradation, parse_degradations
 from sr_hooks.errors import ImageError, OptionError
-from sr_hooks.images import cut_patches, image_files, single_images
+from sr_hooks.images import Inputs, PatchSet, draw_corners, image_files, image_sources
 from sr_hooks.inference import check_input
+from sr_hooks.statistics import are_many
 
 __all__ = ["Set", "draw_sets"]
 
 
 @dataclass(frozen=True)
 class Set:
-    """A set by name with its inputs, (n,C,h,w) float32 in [0, 1]."""
+    """A set by name with its inputs, (n,C,h,w) float32 in [0, 1]; of more than 20,000, made when asked for."""
 
     name: str
-    inputs: torch.Tensor
+    inputs: Inputs
 
 
 def draw_sets(
@@ -40,7 +44,7 @@ def draw_sets(
     """The reference, then every set to be told from it, all with the same number of inputs.
 
     Patches do not overlap. All degradations are of the same patches of `images`, which may be None where there are
-    only folders. Files of a folder are read one by one, and only their patches are kept.
+    only folders. Files are read one by one, and no more than their patches are held.
 
     Raises:
         OptionError: nothing to compare, the same set twice, or fewer than 8 patches.
@@ -55,28 +59,31 @@ def draw_sets(
     if len(set(names)) < len(names):
         twice = next(name for i, name in enumerate(names) if name in names[:i])
         raise OptionError(f"{twice} is there twice: the reference and every set need names of their own")
-    truths = None
+    truths: list[_Drawn] = []
     if images is not None and (chains or folder is None):
-        truths = _patches(_sources(images), round(patch * network.scale), patches, seed, "image")
+        truths = [_Drawn(images, round(patch * network.scale), patches, seed, "image")]
     elif folder is None:
         raise OptionError("the reference is a degradation, so images are needed; or give a folder as reference")
-    found = []
-    if folder is not None:
-        found.append(Set(first, _patches(_sources(folder), patch, patches, seed, "reference image")))
-    for chain in (parse_degradation(reference), *chains) if folder is None else chains:
-        assert truths is not None
-        found.append(Set(chain.name, make_lr(truths, chain, scale=network.scale, seed=seed)))
-    for name, images_of_it in folders.items():
-        found.append(Set(name, _patches(_sources(images_of_it), patch, patches, seed, f"image of {name}")))
-    count = min(len(each.inputs) for each in found)
+    own = [_Drawn(folder, patch, patches, seed, "reference image")] if folder is not None else []
+    own += [_Drawn(images_of_it, patch, patches, seed, f"image of {name}") for name, images_of_it in folders.items()]
+    count = min(len(each.corners) for each in [*truths, *own])
     if count < 8:
         raise OptionError(
             f"{count} patches are too few for a distribution and its floor: give more or larger images, or a smaller "
             f"patch than {patch} input pixels"
         )
-    for each in found:
-        check_input(network, each.inputs)
-    return [Set(each.name, each.inputs[:count]) for each in found]
+    degraded = chains if folder is not None else (parse_degradation(reference), *chains)
+    made: list[Inputs] = [
+        DegradedPatches(truth.patches(count), chain, scale=network.scale, seed=seed)
+        for truth in truths
+        for chain in degraded
+    ]
+    plain: list[Inputs] = [each.patches(count) for each in own]
+    inputs = [plain[0], *made, *plain[1:]] if folder is not None else [*made, *plain]
+    for each in inputs:
+        check_input(network, each[:1])
+    held = [each[:] if not are_many(count) else each for each in inputs]
+    return [Set(name, each) for name, each in zip(names, held, strict=True)]
 
 
 def _folder(reference: Any) -> Any:
@@ -86,24 +93,24 @@ def _folder(reference: Any) -> Any:
     return reference if isinstance(reference, (torch.Tensor, list, tuple)) else None
 
 
-def _sources(images: Any) -> Sequence[Any]:
-    """Files of a folder, unread; or single images."""
-    if isinstance(images, (str, Path)):
-        return image_files(images) if not Path(images).is_file() else [Path(images)]
-    return single_images(images, "image")
+class _Drawn:
+    """At most `count` patches, as evenly from the images as these allow."""
 
+    def __init__(self, images: Any, side: int, count: int, seed: int, what: str) -> None:
+        if isinstance(images, (str, Path)) and not Path(images).is_file():
+            images = image_files(images)
+        self.side, self.sources = side, image_sources(images, what)
+        self.corners: list[tuple[int, int, int]] = []
+        for index, source in enumerate(self.sources):
+            quota = -(-(count - len(self.corners)) // (len(self.sources) - index))
+            if quota > 0:
+                name = getattr(source.image, "name", index)
+                own = draw_corners([source.shape], side, quota, seed + index, f"{what} {name}: part")
+                if source.shape[0] != self.sources[0].shape[0]:
+                    channels = f"{source.shape[0]} channels and the first has {self.sources[0].shape[0]}"
+                    raise ImageError(f"{what} {index} has {channels}")
+                self.corners += [(index, top, left) for _, top, left in own]
 
-def _patches(sources: Sequence[Any], side: int, count: int, seed: int, what: str) -> torch.Tensor:
-    """At most `count` patches, as evenly from the images as these allow; one image in memory at a time."""
-    parts: list[torch.Tensor] = []
-    left = count
-    for index, source in enumerate(sources):
-        quota = -(-left // (len(sources) - index))
-        if quota > 0:
-            (image,) = single_images(source, what)
-            cut = cut_patches([image], side, quota, seed + index, f"{what} {getattr(source, 'name', index)}: part")
-            if parts and cut.shape[1] != parts[0].shape[1]:
-                raise ImageError(f"{what} {index} has {cut.shape[1]} channels and the first has {parts[0].shape[1]}")
-            parts.append(cut)
-            left -= len(cut)
-    return torch.cat(parts)
+    def patches(self, count: int) -> PatchSet:
+        """The first of them."""
+        return PatchSet(self.sources, self.corners[:count], self.side)

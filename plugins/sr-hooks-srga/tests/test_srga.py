@@ -17,6 +17,7 @@ from sr_hooks.demo import demo_network, photographs
 from sr_hooks.hooks import features
 from sr_hooks.images import read_image, write_image
 from sr_hooks.networks import import_basicsr
+from sr_hooks.statistics import sketched_pca
 
 
 @pytest.fixture(autouse=True)
@@ -265,3 +266,20 @@ def test_watched_in_a_basicsr_training(tmp_path: Path):
     content["sr_hooks"]["srga"] = {"every": 2}
     with pytest.raises(sr_hooks.SRHooksError, match="2 patches are too few"):
         runs.train(runs.write(content, tmp_path / "y.yml"), tmp_path / "refused", sr_hooks.analyze)
+
+
+def test_many_patches_are_sketched_and_the_error_is_stated(found, monkeypatch):
+    """As above 20,000 patches, with the threshold at 100: 120 patches of 2,048 values, in 700 numbers."""
+    monkeypatch.setattr(sketched_pca, "ABOVE", 100)
+    monkeypatch.setattr(sketched_pca, "CHECKED", 80)
+    options = {"patch": 8, "patches": 120, "splits": 20, "degradations": ["blur:1", "noise:30"]}
+    many = sr_hooks.run("srga", demo_network("baseline"), photographs(), **options, memory=700 * 4 * 120 / 1e9)
+    assert (many.scalars["sketch"]["size"], many.scalars["sketch"]["patches"]) == (700, 80)
+    for row, exact in zip(many.scalars["sets"], found.scalars["sets"], strict=True):
+        stated = many.scalars["sketch"]["sets"][row["set"]]
+        assert 0 < abs(stated["error"]) < 0.2 and row["srga"] == pytest.approx(exact["srga"], abs=0.3)
+        assert row["floor"] == exact["floor"]
+    assert "features are sketched to 700 numbers: on 80 patches that changes SRGA by" in many.verdict
+    whole = sr_hooks.run("srga", demo_network("baseline"), photographs(), **options)  # 2,048 values fit
+    for row, exact in zip(whole.scalars["sets"], found.scalars["sets"], strict=True):
+        assert row["srga"] == pytest.approx(exact["srga"], abs=2e-3)

@@ -88,12 +88,14 @@ def ddr(
     deterministic: bool = False,
     memory: float = DdrOptions.memory,
     store: Store = DdrOptions.store,
+    sketch: int | None = None,
     keep_features: str | Path | None = None,
 ) -> DdrResult:
     """Compute deep degradation representations (DDR): do features cluster by degradation, and how clearly?
 
     Patches of the images are degraded in each way and run through the network as far as the deepest layer asked for.
     The feature of each layer is flattened whole and projected to principal components, exactly, from the Gram matrix.
+    Above 20,000 samples each feature is first sketched to at most 4096 numbers, and the result states the error.
     Its separability is the Calinski-Harabasz index over the degradations (arXiv 2108.00406, section 3),
 
         CHI = B (N - K) / (W (K - 1)),

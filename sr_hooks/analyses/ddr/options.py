@@ -54,6 +54,13 @@ class DdrOptions:
     store: Store = option(
         "auto", "hold features as float32, as int16 in half the room, or (auto) as their size suggests"
     )
+    sketch: int | None = option(
+        None,
+        "numbers that each feature is sketched to, 0 for never (default: never up to 20,000 samples, and above up to "
+        "4096 as the memory allows); the error against exact features of 10,000 samples is stated",
+        at_least=0,
+        at_most=65_536,
+    )
     keep_features: str | Path | None = option(None, "folder to write the features themselves to")
 
     def __post_init__(self) -> None:

@@ -11,9 +11,11 @@ import numpy as np
 from sr_hooks.errors import OptionError, TapError, nearest
 from sr_hooks.results.result import Result
 from sr_hooks.statistics.linear_probe import Identification, identify
-from sr_hooks.statistics.separability import Separability
+from sr_hooks.statistics.separability import Separability, some_groups
 
 __all__ = ["DdrResult", "Generalisation", "LayerSeparability"]
+
+_PROBED = 10_000  # samples that the linear probe learns from and is tested on, at most
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,8 @@ class LayerSeparability(Separability):
         explained: share of variance of each principal component, descending.
         tsne: the index in t-SNE's plane, one for each seed; for comparison with papers only.
         pairs: how the classes look pair by pair: "a|b" to {"chi": ..., "p": ...}.
+        sketch: of sketched features: `size`, numbers of a sketch; and of `samples` of them `chi` and `share` of the
+            sketches, `exact_chi` and `exact_share`, and `error`, the relative error of the index. None for exact ones.
     """
 
     layer: str = ""
@@ -93,6 +97,7 @@ class LayerSeparability(Separability):
     explained: tuple[float, ...] = ()
     tsne: tuple[float, ...] = ()
     pairs: dict[str, dict[str, float | None]] | None = None
+    sketch: dict[str, Any] | None = None
 
     @property
     def tsne_median(self) -> float | None:
@@ -172,7 +177,8 @@ class DdrResult(Result):
     def identify(self, layer: str | None = None, *, folds: int = 5) -> Identification:
         """Distortion identification (the paper's application): type and level of degradation from a linear probe.
 
-        Needs scikit-learn. Folders count as types of their own, without a level.
+        Needs scikit-learn. Folders count as types of their own, without a level. Of more than 10,000 samples the seed
+        draws so many, since the probe takes minutes on 100,000.
 
         Raises:
             OptionError: constant features, or one type of degradation only.
@@ -180,15 +186,16 @@ class DdrResult(Result):
         index = self._index(layer)
         if f"scores_{index}" not in self.arrays:
             raise OptionError("constant features identify nothing")
-        labels = self.arrays["labels"]
+        labels, groups, seed = self.arrays["labels"], self.arrays["groups"], int(self.provenance["seed"])
+        rows = some_groups(groups, _PROBED, seed)
         kinds, levels = self.scalars["kinds"], self.scalars["levels"]
         return identify(
-            self.arrays[f"scores_{index}"],
-            [kinds[k] for k in labels],
-            [levels[k] for k in labels],
-            self.arrays["groups"],
+            self.arrays[f"scores_{index}"][rows],
+            [kinds[k] for k in labels[rows]],
+            [levels[k] for k in labels[rows]],
+            groups[rows],
             folds=folds,
-            seed=int(self.provenance["seed"]),
+            seed=seed,
         )
 
     def generalisation(self, label: str, layer: str | None = None) -> Generalisation:

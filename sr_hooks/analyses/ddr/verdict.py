@@ -29,6 +29,7 @@ def judge(
         notes.append(f"only {min(counts)} patches a class, so the interval is rough")
     if apart:
         notes.append("a folder shows other content than the rest, and content separates as degradation does")
+    notes += _of_sketches(layers)
     if len(layers) == 1:
         return _one(layers[0]) + _tail(notes)
     return _many(layers) + _tail(notes)
@@ -36,6 +37,24 @@ def judge(
 
 def _tail(notes: Sequence[str]) -> str:
     return "".join(f"; {note}" for note in notes) + "."
+
+
+def _of_sketches(layers: Sequence[LayerSeparability]) -> list[str]:
+    """A sentence on the layer whose index the sketches change most."""
+    checks = [layer.sketch for layer in layers if layer.sketch is not None]
+    if not checks:
+        return []
+    worst = max(checks, key=lambda check: check.get("error", 0.0))
+    dimensions = next(layer.dimensions for layer in layers if layer.sketch is worst)
+    if dimensions <= worst["size"]:
+        return [f"features have only {dimensions} values and are held whole, without a sketch"]
+    if "error" not in worst:
+        return [f"features are sketched to {worst['size']} numbers"]
+    return [
+        f"features are sketched to {worst['size']} numbers: on {worst['samples']} samples that changes CHI from "
+        f"{worst['exact_chi']:.4g} to {worst['chi']:.4g} ({worst['error']:.1%})"
+        + (" at most" if len(checks) > 1 else "")
+    ]
 
 
 def _one(layer: LayerSeparability) -> str:

@@ -145,6 +145,8 @@ class Analysis(Generic[Options]):
         result_type: Result or a subclass.
         takes: what the images are, for help texts and the command line: "lr" (inputs) or "hr" (ground truth).
         together: True if all images give one result, False if each gives its own; None means True for "hr".
+        joins_windows: whether a list of windows in the option `window` is explained in one call that costs less than
+            one call for each, with one result a window; a grid on a GPU then calls it so.
         watcher_type: the class for training runs; by default the analysis runs on the watched images.
         watch_options_type: a frozen dataclass of the keys of its block in an option file; None for options_type.
         watch_names: other names that options have in such a block, e.g. {"windows": "window"}.
@@ -174,6 +176,7 @@ class Analysis(Generic[Options]):
     result_type: ClassVar[type[Result]] = Result
     takes: ClassVar[str] = "lr"
     together: ClassVar[bool | None] = None
+    joins_windows: ClassVar[bool] = False
     watcher_type: ClassVar[type[Watcher]] = Watcher
     watch_options_type: ClassVar[type | None] = None
     watch_names: ClassVar[Mapping[str, str]] = {}

@@ -73,6 +73,12 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     add_figure_flag(command)
     how.add_argument("--jobs", type=int, metavar="N", help="processes (default: CPU cores or GPUs; 1 under torchrun)")
     how.add_argument("--threads", type=int, default=1, metavar="N", help="threads of each process (default: 1)")
+    how.add_argument(
+        "--together",
+        action=argparse.BooleanOptionalAction,
+        help="compute all windows of an image in one call (default: on a GPU); the last digits may differ",
+    )
+    how.add_argument("--dry-run", action="store_true", help="say how many cells, how long, how much disk; compute none")
     add_device_flag(how)
     add_answer_flags(command)
     command.set_defaults(command=_grid)
@@ -101,6 +107,8 @@ def _grid(arguments: argparse.Namespace) -> int:
     if arguments.scatter and arguments.file is None and not arguments.model:
         _scatter(arguments).show(arguments)
         return 0
+    if arguments.dry_run:
+        return _dry_run(arguments)
     if arguments.follow or arguments.slurm is not None or arguments.print_sbatch:
         return _on_cluster(arguments)
     is_first_process = int(os.environ.get("RANK", 0)) == 0
@@ -120,6 +128,7 @@ def _grid(arguments: argparse.Namespace) -> int:
             threads=arguments.threads,
             progress=show,
             earlier=arguments.earlier,
+            together=arguments.together,
         )
     if is_first_process:
         _answer(summary).show(arguments)  # before an error, since everything else is done
@@ -129,6 +138,24 @@ def _grid(arguments: argparse.Namespace) -> int:
         print(f"sr-hooks: {label} failed: {message}", file=sys.stderr)
     if summary.failures:
         raise SRHooksError(f"{len(summary.failures)} failed, as said above; everything else is done")
+    return 0
+
+
+def _dry_run(arguments: argparse.Namespace) -> int:
+    from sr_hooks.grid.sharing.costs import estimate
+    from sr_hooks.grid.workers import default_device, default_jobs
+
+    request = _request(arguments)
+    asked = arguments.device if arguments.device == "auto" else device_of(arguments.device)
+    device = request.device if asked == "auto" else asked
+    device = default_device() if device == "auto" else device
+    workers = arguments.workers if arguments.slurm is not None else arguments.jobs or default_jobs(device)
+    together = device.startswith("cuda") if arguments.together is None else arguments.together
+    answer = estimate(
+        request, arguments.out, workers=workers, device=device, threads=arguments.threads, together=together
+    )
+    record = {"command": "grid", "headline": {**dataclasses.asdict(answer), "time": answer.time}}
+    Answer(str(answer), record).show(arguments)
     return 0
 
 
@@ -153,7 +180,7 @@ def _on_cluster(arguments: argparse.Namespace) -> int:
         return 0
     else:
         request = _request(arguments)
-        how = {"device": arguments.device, "threads": arguments.threads, "earlier": arguments.earlier}
+        how = {name: getattr(arguments, name) for name in ("device", "threads", "earlier", "together")}
         state = submit_to_slurm(request, arguments.out, arguments.slurm, workers=arguments.workers, show=show, **how)
     missing = state.total - state.done
     files = ", ".join(_written(arguments.out))
@@ -170,6 +197,8 @@ def _worker_command(arguments: argparse.Namespace) -> list[str]:
         raise OptionError("--print-sbatch needs a grid file: each worker reads the request from there")
     device = [] if arguments.device == "auto" else ["--device", arguments.device]
     check = ["--check"] if arguments.check else []
+    if arguments.together is not None:
+        check.append("--together" if arguments.together else "--no-together")
     file, out, threads = str(arguments.file.absolute()), str(arguments.out.absolute()), str(arguments.threads)
     return ["grid", file, "--out", out, "--jobs", "1", "--threads", threads, *device, *check]
 

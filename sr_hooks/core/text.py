@@ -8,7 +8,7 @@ from typing import Any
 
 from sr_hooks.errors import shortened
 
-__all__ = ["cell", "for_csv", "for_latex", "for_markdown", "label", "one_line", "text_table", "value_text"]
+__all__ = ["cell", "duration", "for_csv", "for_latex", "for_markdown", "label", "one_line", "text_table", "value_text"]
 
 _LONGEST = 80
 _LONGEST_VALUE = 200  # characters
@@ -109,3 +109,11 @@ def value_text(value: Any) -> str:
         return shortened(repr(value), _LONGEST_VALUE)
     except ValueError:  # a whole number of more digits than Python prints
         return "a number of thousands of digits"
+
+
+def duration(seconds: float) -> str:
+    """Seconds below 90 as such, minutes below 90 as such, then hours and minutes."""
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{round(seconds)} s"
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

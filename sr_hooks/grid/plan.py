@@ -8,27 +8,25 @@ import hashlib
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from sr_hooks.analyses.base import find_analysis
 from sr_hooks.core import registry as plugins
 from sr_hooks.core.options import from_mapping
 from sr_hooks.core.progress import progress_bar
-from sr_hooks.errors import ImageError, NetworkError, OptionError, SRHooksError, shortened
+from sr_hooks.errors import NetworkError, OptionError, SRHooksError, shortened
 from sr_hooks.files.regular_files import is_file, is_folder, read_bytes
-from sr_hooks.grid.request import GridRequest, ImageRequest, NetworkRequest
-from sr_hooks.images.image import downsample, read_image, sha256_of, upsample
+from sr_hooks.grid.loading import load_network, network_input, read_cached_image, seconds_of_forward
+from sr_hooks.grid.request import GridRequest
+from sr_hooks.images.image import sha256_of, upsample
 from sr_hooks.images.regions import Region
 from sr_hooks.images.windows import Window, window_with_most_edges
 from sr_hooks.inference.inputs import check_input
 from sr_hooks.networks.network import Network
 from sr_hooks.results.cache import key_of
 
-__all__ = ["Cell", "GridPlan", "load_network", "make_plan", "network_input", "read_cached_image"]
+__all__ = ["Cell", "GridPlan", "make_plan", "options_of_cell", "version_of"]
 
 
 @dataclass(frozen=True)
@@ -66,6 +64,9 @@ class GridPlan:
         threads: number of threads of each process.
         problems: index of each network that cannot be used, and why. Its cells stand for what the other networks have;
             they are never computed.
+        sizes: height and width of each image.
+        seconds: of each network's forward, a pixel of its input; 0 where that could not be measured.
+        together: whether the windows of an image are computed in one call.
     """
 
     request: GridRequest
@@ -75,6 +76,9 @@ class GridPlan:
     device: str
     threads: int
     problems: Mapping[int, str] = field(default_factory=dict)
+    sizes: tuple[tuple[int, int], ...] = ()
+    seconds: tuple[float, ...] = ()
+    together: bool = False
 
     def problems_sentence(self) -> str:
         """One line that names each network that cannot be used; "" if there is none."""
@@ -88,25 +92,32 @@ class GridPlan:
         return f"{cell.analysis} of {self.request.networks[cell.network].name}{image}{window}"
 
 
-def make_plan(request: GridRequest, *, device: str, threads: int) -> GridPlan:
+def make_plan(request: GridRequest, *, device: str, threads: int, together: bool = False) -> GridPlan:
     """Load every image, and every network, one at a time. A network that cannot be used stops no other network.
+
+    Args:
+        together: whether the windows of an image are computed in one call. That may change the last bits, so it is
+            part of a cell's key.
 
     Raises:
         SRHooksError: an image or option is wrong, or no network can be used; the message names each network.
     """
     images = [read_cached_image(image) for image in request.images]
-    hashes = tuple(map(sha256_of, images))
+    hashes, sizes = tuple(map(sha256_of, images)), tuple((image.shape[-2], image.shape[-1]) for image in images)
     cells: list[Cell] = []
     facts: list[Mapping[str, Any]] = []
+    seconds: list[float] = []
     errors: dict[int, SRHooksError] = {}
     with progress_bar("planning", total=len(request.networks), unit="networks") as progress:
         for row, entry in enumerate(request.networks):
             try:
-                description, own_cells = _plan_network(request, row, device, threads)
+                description, own_cells, cost = _plan_network(request, row, device, (threads, together))
             except SRHooksError as error:
                 errors[row] = error
                 description, own_cells = {"name": entry.name, "scale": 0.0, "weights": "", "sha256": ""}, []
+                cost = 0.0
             facts.append(description)
+            seconds.append(cost)
             cells += own_cells
             progress.update()
     problems = {row: str(error) for row, error in errors.items()}
@@ -116,15 +127,19 @@ def make_plan(request: GridRequest, *, device: str, threads: int) -> GridPlan:
     if not cells:
         raise OptionError("the grid has no cells: every analysis is left out for every network")
     cells = sorted([*cells, *_cells_not_computed(request, cells, errors)], key=lambda cell: cell.network)
-    return GridPlan(request, tuple(cells), tuple(facts), hashes, device, threads, problems)
+    return GridPlan(
+        request, tuple(cells), tuple(facts), hashes, device, threads, problems, sizes, tuple(seconds), together
+    )
 
 
-def _plan_network(request: GridRequest, row: int, device: str, threads: int) -> tuple[Mapping[str, Any], list[Cell]]:
-    """The network's description and cells. The network is freed before the next one is loaded."""
+def _plan_network(
+    request: GridRequest, row: int, device: str, how: tuple[int, bool]
+) -> tuple[Mapping[str, Any], list[Cell], float]:
+    """The network's description, cells and seconds of a forward. The network is freed before the next one is loaded."""
     network: Network | None = None
     try:
         network = load_network(request.networks[row], device)
-        return network.describe(), list(_cells_of(request, row, network, threads))
+        return network.describe(), list(_cells_of(request, row, network, how)), seconds_of_forward(network)
     except SRHooksError:
         raise
     except Exception as error:  # the code of a network may raise anything
@@ -156,19 +171,19 @@ def _cells_not_computed(request: GridRequest, cells: Sequence[Cell], rows: Itera
                     yield replace(cell, key=key, network=row, check=False)
 
 
-def _cells_of(request: GridRequest, row: int, network: Network, threads: int) -> Iterator[Cell]:
+def _cells_of(request: GridRequest, row: int, network: Network, how: tuple[int, bool]) -> Iterator[Cell]:
     for name in request.analyses:
         options = request.options_of(request.networks[row], name)
         if options is None:
             continue
         kind = find_analysis(name)
         if kind.joins_images():
-            yield _cell(request, row, network, name, None, None, options, threads)
+            yield _cell(request, row, network, name, None, None, options, how)
             continue
         windowed = any(field.name == "window" for field in dataclasses.fields(kind.options_type))
         for number in range(len(request.images)):
             for window in _windows_of(request, number, network) if windowed else [None]:
-                yield _cell(request, row, network, name, number, window, options, threads)
+                yield _cell(request, row, network, name, number, window, options, how)
 
 
 def _windows_of(request: GridRequest, number: int, network: Network) -> list[Window]:
@@ -197,26 +212,34 @@ def _cell(
     number: int | None,
     window: Window | None,
     stated: Mapping[str, Any],
-    threads: int,
+    how: tuple[int, bool],
 ) -> Cell:
     kind = find_analysis(name)
-    options = dict(stated)
-    if window:
-        options["window"] = window if isinstance(window, Region) else window.as_tuple()
-    if any(field.name == "picture" for field in dataclasses.fields(kind.options_type)):
-        options.setdefault("picture", "whole")  # figure and PSNR need the whole output
+    options = options_of_cell(name, stated, window)
     parsed: Any = from_mapping(kind.options_type, options, where=name)
     numbers = [number] if number is not None else range(len(request.images))
     images = [network_input(request, n, network, kind.takes) for n in numbers]
     for image in images:
         check_input(network, image)
-    content = {"options": parsed, "files": _files(stated), "threads": threads}
-    key = key_of(f"grid {name} {_version(name)}", network, images, content)
+    content = {"options": parsed, "files": _files(stated), "threads": how[0]}
+    if how[1] and window and kind.joins_windows:
+        content["together"] = request.images[numbers[0]].windows
+    key = key_of(f"grid {name} {version_of(name)}", network, images, content)
     box = window.as_tuple() if window else None
     return Cell(key, name, row, number, box, options, request.check and name == "lam")
 
 
-def _version(analysis: str) -> str:
+def options_of_cell(analysis: str, stated: Mapping[str, Any], window: Window | None) -> dict[str, Any]:
+    """A cell's options: those that are stated, its window, and the whole output, which figure and PSNR need."""
+    options = dict(stated)
+    if window:
+        options["window"] = window if isinstance(window, Region) else window.as_tuple()
+    if any(field.name == "picture" for field in dataclasses.fields(find_analysis(analysis).options_type)):
+        options.setdefault("picture", "whole")
+    return options
+
+
+def version_of(analysis: str) -> str:
     """The version of the distribution that an analysis comes from: a newer plugin gives its cells new keys."""
     owner = plugins.registry().owner("register_analyses", analysis)
     return next((entry["version"] for entry in plugins.registry().listing() if entry["plugin"] == owner), "")
@@ -236,38 +259,3 @@ def _files(value: Any) -> Any:
         return [[f.name, hashlib.sha256(read_bytes(f)).hexdigest()] for f in files]
     except OSError:  # the name is too long or the file is unreadable: the analysis will report that
         return None
-
-
-def load_network(entry: NetworkRequest, device: str) -> Network:
-    """Load the network of a request onto the device, under the name that the request gives it."""
-    network = Network.load(entry.model, entry.arguments, weights=entry.weights, **entry.facts)
-    network.name = entry.name
-    if network.frames:
-        raise NetworkError(f"{entry.name} takes clips, and a grid is of images: run sr-hooks lam on each clip")
-    return network.to(device)
-
-
-def read_cached_image(request: ImageRequest) -> torch.Tensor:
-    """Read an image of a request as (1,C,H,W) in [0, 1]. The last eight stay in memory while no file changes."""
-    file, background = request.file, request.background
-    try:
-        state = file.stat()
-    except (OSError, ValueError):
-        return read_image(file)  # its error names what is wrong
-    return _read(file, background, state.st_mtime_ns, state.st_size)
-
-
-@lru_cache(maxsize=8)
-def _read(file: Path, background: str | None, changed: int, size: int) -> torch.Tensor:
-    return read_image(file, background=background)
-
-
-def network_input(request: GridRequest, number: int, network: Network, takes: str = "lr") -> torch.Tensor:
-    """(1,C,h,w): the network's input for an image, or the ground truth itself if `takes` is "hr"."""
-    image = read_cached_image(request.images[number])
-    if takes == "hr":
-        return image
-    try:
-        return downsample(image, network.scale) if request.hr else image
-    except ImageError as error:
-        raise ImageError(f"image {request.images[number].name}: {error}") from None

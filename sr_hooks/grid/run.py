@@ -19,12 +19,13 @@ from sr_hooks.grid.cluster.executors import Executor, run_in
 from sr_hooks.grid.cluster.follow import GridState, state_of
 from sr_hooks.grid.compute import CellComputer
 from sr_hooks.grid.folder import MARKER, GridFolder
-from sr_hooks.grid.plan import GridPlan, make_plan
+from sr_hooks.grid.plan import GridPlan
 from sr_hooks.grid.report.formats import as_text
 from sr_hooks.grid.report.outputs import Outputs
 from sr_hooks.grid.report.tables import make_tables
 from sr_hooks.grid.request import GridRequest
-from sr_hooks.grid.tasks import Task, run_shared
+from sr_hooks.grid.sharing.stored_plans import shared_plan
+from sr_hooks.grid.sharing.tasks import Task, run_shared
 from sr_hooks.grid.workers import Workers, default_device, default_jobs, work_on_when_terminated
 from sr_hooks.results.writing import write_file
 from sr_hooks.version import __version__
@@ -67,6 +68,7 @@ def run_grid(
     progress: Callable[[int, int], None] = lambda settled, total: None,
     earlier: Sequence[str | Path] = (),
     executor: Executor | None = None,
+    together: bool | None = None,
 ) -> GridSummary:
     """Compute every missing cell of networks x images x windows x analyses, then write figure, tables and report.
 
@@ -88,6 +90,8 @@ def run_grid(
         executor: where workers run, instead of on this machine: a `concurrent.futures` executor, one of submitit, or
             Dask's `Client.get_executor()`. Each worker plans on its own device; files must have the same paths there.
             Workers that die are submitted again; if the executor is broken, this process computes what is left.
+        together: whether all windows of an image are computed in one call; by default on a GPU, where that is faster.
+            It is part of a cell's key, since it can change the last bits.
 
     Raises:
         SRHooksError: no network can be used or the request cannot be answered (raised before anything is computed), or
@@ -97,7 +101,7 @@ def run_grid(
     if threads < 1 or (jobs is not None and jobs < 1):
         raise OptionError(f"jobs and threads must be at least 1, not {jobs} and {threads}")
     folder = open_folder(request, out)
-    worker = GridWorker(request, folder.path.absolute(), device, threads, folder.now(), tuple(earlier))
+    worker = GridWorker(request, folder.path.absolute(), device, threads, folder.now(), tuple(earlier), together)
     if executor is None:
         return worker.run(jobs, progress)
     folder.log("submitted", "", "workers", workers=jobs)
@@ -148,6 +152,7 @@ class GridWorker:
     threads: int
     since: float
     earlier: tuple[str | Path, ...] = ()
+    together: bool | None = None
 
     def __call__(self, number: int) -> GridSummary:
         return self.run(1, lambda settled, total: None)
@@ -160,33 +165,27 @@ class GridWorker:
 
     def run(self, jobs: int | None, progress: Callable[[int, int], None]) -> GridSummary:
         """Plan, compute with `jobs` processes of this machine, and sum up."""
-        return _run_here(self.request, self.out, jobs, self.device, self.threads, progress, self.earlier, self.since)
+        return _run_here(self, jobs, progress)
 
 
-def _run_here(
-    request: GridRequest,
-    out: Path,
-    jobs: int | None,
-    device: str,
-    threads: int,
-    progress: Callable[[int, int], None],
-    earlier: Sequence[str | Path],
-    start: float,
-) -> GridSummary:
+def _run_here(worker: GridWorker, jobs: int | None, progress: Callable[[int, int], None]) -> GridSummary:
+    device, threads, start, out = worker.device, worker.threads, worker.since, worker.out
     clock, folder = time.monotonic(), GridFolder(out)
     work_on_when_terminated()
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        plan = make_plan(request, device=default_device() if device == "auto" else device, threads=threads)
+        own_device = default_device() if device == "auto" else device
+        together = own_device.startswith("cuda") if worker.together is None else worker.together
+        plan = shared_plan(worker.request, folder, device=own_device, threads=threads, since=start, together=together)
         if plan.problems:
             _log.warning("%s", plan.problems_sentence())
         _discard_damaged(plan, folder)
         computer = CellComputer(plan, folder)
-        _take_over(plan, folder, earlier)
+        _take_over(plan, folder, worker.earlier)
         tasks = computer.tasks()
         missing = [task for task in tasks if not task.done()]
-        folder.log("planned", "", "the grid", cells=len(tasks), present=len(tasks) - len(missing))
+        folder.log("planned", "", "the grid", cells=_cells(tasks), present=_cells(tasks) - _cells(missing))
         unchecked = computer.unchecked()
         count = min(jobs or default_jobs(plan.device), len(missing) + unchecked) - 1
         others = [default_device(number) if device == "auto" else device for number in range(1, count + 1)]
@@ -211,11 +210,12 @@ def run_worker(
     """Run one worker: compute its share of the cells, then of the checks, then of the outputs."""
     computer = CellComputer(plan, folder)
     cells = computer.tasks()
-    settled: list[Task] = []
+    settled, total = 0, _cells(cells)
 
     def settle(task: Task) -> None:
-        settled.append(task)
-        progress(len(settled), len(cells))
+        nonlocal settled
+        settled += len(task.cells)
+        progress(settled, total)
 
     run_shared(cells, folder, since=since, on_settled=settle)
     run_shared(computer.checks(), folder, since=since)
@@ -257,14 +257,19 @@ def _summary(
     computer, outputs = CellComputer(plan, folder), Outputs(plan, folder, start)
     failures = {f"network {plan.request.networks[row].name}": reason for row, reason in plan.problems.items()}
     for task in [*computer.tasks(), *computer.checks(), *outputs.tasks()]:
-        if not task.done():
-            failures[task.label] = folder.failure(task.key, start) or "not done"
+        for key, label in task.cells if not task.done() else ():
+            failures[label] = folder.failure(key, start) or "not done"
     return GridSummary(
         folder=folder.path,
-        cells=len(computer.tasks()),
-        computed=sum(task.done() for task in missing),
+        cells=_cells(computer.tasks()),
+        computed=_cells([task for task in missing if task.done()]),
         checked=unchecked - computer.unchecked(),
         tables="\n\n".join(map(as_text, make_tables(outputs.rows, outputs.warnings))),
         failures=tuple(failures.items()),
         seconds=seconds,
     )
+
+
+def _cells(tasks: Sequence[Task]) -> int:
+    """How many cells some tasks have."""
+    return sum(len(task.cells) for task in tasks)

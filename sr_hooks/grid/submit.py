@@ -25,6 +25,7 @@ def submit_to_slurm(
     device: str = "auto",
     threads: int = 1,
     earlier: Sequence[str | Path] = (),
+    together: bool | None = None,
     every: float = 10.0,
 ) -> GridState:
     """Submit an array of workers and show how far they are, until the grid is finished.
@@ -45,7 +46,7 @@ def submit_to_slurm(
     folder = open_folder(request, out)
     logs = folder.path.absolute() / "slurm"
     executor = slurm_executor(options, logs)
-    worker = GridWorker(request, folder.path.absolute(), device, threads, folder.now(), tuple(earlier))
+    worker = GridWorker(request, folder.path.absolute(), device, threads, folder.now(), tuple(earlier), together)
     folder.log("submitted", "", "workers", workers=workers)
     losses, before = 0, 0
     while True:

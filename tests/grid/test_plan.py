@@ -12,7 +12,8 @@ from sr_hooks.core import progress as progress_module
 from sr_hooks.errors import NetworkError, SRHooksError
 from sr_hooks.grid import plan as planning
 from sr_hooks.grid import run_grid
-from sr_hooks.grid.plan import load_network, make_plan
+from sr_hooks.grid.loading import load_network
+from sr_hooks.grid.plan import make_plan
 from sr_hooks.grid.request import parse_request
 from tests.conftest import REPOSITORY
 from tests.support.grids import content, write_grid

@@ -32,6 +32,7 @@ class Lam(Analysis[LamOptions]):
     name = "lam"
     options_type = LamOptions
     result_type = LamResult
+    joins_windows = True
     watch_names: ClassVar[Mapping[str, str]] = {"windows": "window"}
     better: ClassVar[Mapping[str, str]] = {"diffusion_index": "higher"}
     figure_options = MAP_OPTIONS

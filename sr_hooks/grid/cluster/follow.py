@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sr_hooks.core.text import duration
 from sr_hooks.errors import ResultError
 from sr_hooks.grid.folder import MARKER, GridFolder
 
@@ -46,7 +47,7 @@ class GridState:
         if self.failed:
             text += f", {self.failed} failed"
         if self.remaining is not None and self.done + self.failed < self.total:
-            text += f", some {_duration(self.remaining)} to the end"
+            text += f", some {duration(self.remaining)} to the end"
         return text
 
 
@@ -110,10 +111,3 @@ def follow(
         if state.is_over or until():
             return state
         time.sleep(every)
-
-
-def _duration(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    if seconds < 90:
-        return f"{round(seconds)} s"
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

@@ -60,7 +60,7 @@ class Page:
 
 def pages(plan: GridPlan) -> list[Page]:
     """Arrange the maps of a plan on pages; no page if the plan has no maps."""
-    from sr_hooks.grid.plan import read_cached_image
+    from sr_hooks.grid.loading import read_cached_image
 
     positions: dict[tuple[int, tuple[int, int, int, int]], list[int]] = {}
     for number, cell in enumerate(plan.cells):

@@ -16,7 +16,8 @@ from sr_hooks.analyses.faig.result import FaigResult
 from sr_hooks.analyses.lam.result import LamResult
 from sr_hooks.core.text import one_line
 from sr_hooks.grid.folder import GridFolder
-from sr_hooks.grid.plan import Cell, GridPlan, read_cached_image
+from sr_hooks.grid.loading import read_cached_image
+from sr_hooks.grid.plan import Cell, GridPlan
 from sr_hooks.grid.report.html_plots import histogram_of, scatters_of
 from sr_hooks.images.metrics.fidelity import SMALLEST_SSIM, luma, psnr, quantise, ssim
 from sr_hooks.images.regions import region_psnr

@@ -169,7 +169,7 @@ class MapView:
             low, high = how.get("ends") or (0, how.get("unit"))
             if high is not None:  # the values themselves, not their shares of the largest
                 bar.set_ticks(ticks, labels=[f"{low + tick * (high - low):.3g}" for tick in ticks])
-            if "after" in how:
+            if how.get("after") is not None:
                 how["after"](slot)
 
         region = self.zoom if enlarged else None

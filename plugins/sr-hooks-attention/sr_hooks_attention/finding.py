@@ -202,13 +202,13 @@ def find(network: sr_hooks.Network, x: torch.Tensor) -> list[Site]:
     Two passes: of x, and of x beside itself, which tells windows from all positions.
 
     Args:
-        x: (1,C,h,w) in [0, 1].
+        x: (1,C,h,w) in [0, 1], or a clip (1,T,C,h,w).
 
     Raises:
         NetworkError: there is none.
     """
     times = 1 + -(-network.multiple // x.shape[-1])  # so wide that padding does not hide it
-    here, wide = (_events(network, image) for image in (x, x.repeat(1, 1, 1, times)))
+    here, wide = (_events(network, image) for image in (x, x.repeat(*[1] * (x.ndim - 1), times)))
     if not here:
         raise NetworkError(
             f"{network.name} has no attention: in a forward pass nothing was multiplied by a gate that depends on the "

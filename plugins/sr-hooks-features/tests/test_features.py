@@ -16,27 +16,6 @@ from sr_hooks.demo import demo_network, photographs
 from sr_hooks.images import downsample, read_image
 from sr_hooks.networks import import_basicsr
 
-ARCHITECTURES = {
-    "MSRResNet": {"num_feat": 8, "num_block": 1, "upscale": 2},
-    "EDSR": {"num_in_ch": 3, "num_out_ch": 3, "num_feat": 8, "num_block": 1, "upscale": 2},
-    "RCAN": {
-        "num_in_ch": 3, "num_out_ch": 3, "num_feat": 8, "num_group": 1, "num_block": 1, "squeeze_factor": 4,
-        "upscale": 2,
-    },
-    "RRDBNet": {"num_in_ch": 3, "num_out_ch": 3, "num_feat": 8, "num_block": 1, "num_grow_ch": 4, "scale": 4},
-    "SwinIR": {
-        "upscale": 2, "img_size": 16, "window_size": 8, "depths": [2], "embed_dim": 12, "num_heads": [2],
-        "mlp_ratio": 2, "upsampler": "pixelshuffle",
-    },
-    "SRVGGNetCompact": {"num_feat": 8, "num_conv": 2, "upscale": 4},
-    "ECBSR": {
-        "num_in_ch": 3, "num_out_ch": 3, "num_block": 1, "num_channel": 8, "with_idt": False, "act_type": "prelu",
-        "scale": 2,
-    },
-    "RIDNet": {"in_channels": 3, "mid_channels": 16, "out_channels": 3, "num_block": 1},
-}  # fmt: skip
-
-
 @pytest.fixture(autouse=True)
 def _one_thread():
     torch.set_num_threads(1)
@@ -181,22 +160,6 @@ def test_entropy_and_kurtosis_of_known_features():
     lost = ChannelSums()
     lost.add(torch.stack([torch.full((4, 4), float("nan")), torch.zeros(4, 4), torch.rand(4, 4)])[None])
     assert lost.row()["dead_channels"] == [1] and not lost.constant.any(), "NaN is not silence"
-
-
-@pytest.mark.parametrize("name", ARCHITECTURES)
-def test_architectures_of_basicsr_at_odd_sizes(name, lr):
-    try:
-        import_basicsr()
-    except sr_hooks.SRHooksError as error:
-        pytest.skip(str(error))
-    net = sr_hooks.Network.from_basicsr(name, ARCHITECTURES[name])
-    image = lr[:1, :, :19, :15]
-    result = sr_hooks.run("features", net, image, layers=["auto", "all"], top=4, control=False)
-    rows = result.scalars["layers"]
-    assert all(result.arrays[f"maps_{i}"].shape == tuple(row["stored"]) for i, row in enumerate(rows))
-    assert len(rows) >= 3 and all(row["nonfinite"] == 0 for row in rows)
-    health = sr_hooks.run("health", net, image)
-    assert len(health.arrays["max"]) >= 3 and np.isfinite(health.arrays["max"]).all()
 
 
 def test_tokens_lie_on_the_padded_image(lr):

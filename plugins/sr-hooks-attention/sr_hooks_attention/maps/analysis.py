@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -13,16 +13,17 @@ import torch
 import sr_hooks
 from sr_hooks.analyses import WatchContext, Watcher
 from sr_hooks.errors import NetworkError, TapError, nearest
-from sr_hooks.figures import FigureOptions
+from sr_hooks.figures import MAP_OPTIONS, FigureOptions
 from sr_hooks.images import Window
 from sr_hooks.inference import prepare_input
 from sr_hooks_attention.finding import Event, Site, acting, find
-from sr_hooks_attention.maps.check import Agreement, agreement, used_pixels
+from sr_hooks_attention.maps.check import agreement, used_pixels
+from sr_hooks_attention.maps.layers import Seen, arrays_of, row_of, seen_of
 from sr_hooks_attention.maps.positions import Positions
 from sr_hooks_attention.maps.query import query_of
 from sr_hooks_attention.maps.rollout import rollout
-from sr_hooks_attention.maps.rows import Query, Reading, read_entries, read_rows, rows_of
-from sr_hooks_attention.maps.words import verdict
+from sr_hooks_attention.maps.rows import Query
+from sr_hooks_attention.maps.words import summary, verdict
 
 __all__ = ["AttentionMap", "AttentionMapOptions"]
 
@@ -50,6 +51,9 @@ class AttentionMapOptions:
     rollout: bool = sr_hooks.option(
         False, "also carry the weight back over all layers (attention rollout), and do so with shuffled weights"
     )
+    frame: Literal["middle"] | int = sr_hooks.option(
+        "middle", "of a network over clips: the output frame that the query makes, a number from 0, or middle"
+    )
     check: Literal["lam", "gradient", "none"] = sr_hooks.option(
         "lam", "what the weights are compared with: the LAM of the same pixel, its gradient, or nothing"
     )
@@ -74,7 +78,7 @@ class AttentionMapWatcher(Watcher):
     def check(self, network: sr_hooks.Network) -> None:
         super().check(network)
         for image in self.context.images:
-            lr, _, _ = _inputs(network, image, self.options.query)
+            _, lr, _, _ = _inputs(network, image, self.options)
             _chosen(network, find(network, lr), self.options.layers)
 
     def estimate(self, forward: float) -> float:
@@ -87,16 +91,24 @@ class AttentionMap(sr_hooks.Analysis[AttentionMapOptions]):
     """What does a pixel of the image read in each attention of the network?
 
     Arrays, for layer i of `scalars["layers"]`, on the input's grid: `weights_<i>` (h,w), or (heads,h,w) with heads
-    apart, where the layer `shows` pixels; `entries_<i>` (m,) of a dictionary; `channels_<i>` of attention among
-    channels, the gate (C,) or the mixture (...,C,C). `used` (h,w) is the check's map; `rollout` and `rollout_control`
-    (h,w); `lr`, `output`.
+    apart, where the layer `shows` pixels; of a clip (T,h,w) and (heads,T,h,w). `entries_<i>` (m,) of a dictionary;
+    `channels_<i>` of attention among channels, the gate (C,) or the mixture (...,C,C). `used` (h,w) is the check's map;
+    `rollout` and `rollout_control` (h,w); of a clip all three are (T,h,w). `lr`, `output`.
     """
 
     name = "attention-map"
     options_type = AttentionMapOptions
     watch_options_type = AttentionMapWatchOptions
     watcher_type = AttentionMapWatcher
-    figure_options = ("colormap", "scale", "overlay", "crop", "zoom")
+    figure_options = MAP_OPTIONS
+    better: ClassVar = {"agreeing": "higher"}
+    explains: ClassVar = {
+        "agreeing": "The share of the layers whose weights lie on the pixels that the output uses, more than shuffled "
+        "weights do; 0.05 is chance.",
+        "read_rank": "Mean over layers of the rank, by use, of the pixels that the query reads: 1 if all weight is at "
+        "the pixel used most, 0.5 if weights have nothing to do with use.",
+        "mean_distance": "Mean over layers of the distance from the query to what it reads, in input pixels.",
+    }
 
     def run(
         self, network: sr_hooks.Network, images: Any, options: AttentionMapOptions
@@ -104,7 +116,7 @@ class AttentionMap(sr_hooks.Analysis[AttentionMapOptions]):
         """A result for each image, one after the other; the query is in each."""
         results = []
         sites: dict[torch.Size, list[Site]] = {}
-        for image in prepare_input(network, images, clips=False).images:
+        for image in prepare_input(network, images, frame=options.frame).images:
             if image.shape not in sites:
                 sites[image.shape] = find(network, image.to(network.device))
             results.append(self._of_image(network, image, sites[image.shape], options))
@@ -113,9 +125,12 @@ class AttentionMap(sr_hooks.Analysis[AttentionMapOptions]):
     def _of_image(
         self, network: sr_hooks.Network, image: torch.Tensor, sites: Sequence[Site], options: AttentionMapOptions
     ) -> sr_hooks.Result:
-        lr, query, window = _inputs(network, image, options.query)
-        chosen = _chosen(network, sites, options.layers)
+        network, lr, query, window = _inputs(network, image, options)
+        by_itself = bool(query.frames) and options.layers == "auto"  # layers of other frames are left out below
+        chosen = _chosen(network, sites, "all" if by_itself else options.layers)
         output, seen = _read(network, lr, sites, {site.key for site in chosen}, query)
+        if by_itself:
+            chosen = _spaced([site for site in chosen if not seen[site.key].elsewhere] or chosen)
         arrays = {"lr": lr[0].float().cpu().numpy(), "output": output[0].float().cpu().numpy()}
         used = None
         if options.check != "none":
@@ -123,15 +138,18 @@ class AttentionMap(sr_hooks.Analysis[AttentionMapOptions]):
             arrays["used"] = used.astype(np.float32)
         rows = []
         for index, site in enumerate(chosen):
-            rows.append(_row(site, seen[site.key], query, used, options.seed))
-            arrays |= _arrays(index, seen[site.key], query, options.heads)
+            rows.append(row_of(site, seen[site.key], query, used, options.seed))
+            arrays |= arrays_of(index, seen[site.key], query, options.heads)
         scalars: dict[str, Any] = {
+            **summary(rows),
             "layers": rows,
             "query": [list(pixel) for pixel in query.pixels],
             "window": list(window.as_tuple()),
             "check": options.check,
             "sites": len(sites),
         }
+        if query.frames:
+            scalars |= {"frame": network.frame, "query_frame": query.frame}
         if options.rollout:
             placed = [(site, seen[site.key].size) for site in sites if seen[site.key].placed]
             scalars |= _rolled(network, lr, placed, query, used, options, arrays)
@@ -140,26 +158,28 @@ class AttentionMap(sr_hooks.Analysis[AttentionMapOptions]):
 
     @classmethod
     def figure(cls, result: sr_hooks.Result, *, options: FigureOptions | None = None) -> Any:
+        from sr_hooks_attention.maps.clip_figure import clip_figure
         from sr_hooks_attention.maps.figure import attention_map_figure
 
-        return attention_map_figure(result, options or FigureOptions())
+        draw = clip_figure if result.arrays["lr"].ndim == 4 else attention_map_figure
+        return draw(result, options or FigureOptions())
 
 
-@dataclass(frozen=True)
-class _Seen:
-    """Of a site in the forward pass: its weights' number, whether rows and values have pixels, and what was read."""
-
-    size: int
-    placed: bool = False
-    reading: Reading | None = None
-    channels: np.ndarray | None = None
-
-
-def _inputs(network: sr_hooks.Network, image: Any, query: Any) -> tuple[torch.Tensor, Query, Window]:
-    prepared = prepare_input(network, image, window="auto", clips=False, one_batch=True, regions=True)
+def _inputs(
+    network: sr_hooks.Network, image: Any, options: AttentionMapOptions
+) -> tuple[sr_hooks.Network, torch.Tensor, Query, Window]:
+    """The network, at the query's frame if it is over clips; its input; the query, and the output that it makes."""
+    prepared = prepare_input(network, image, window="auto", frame=options.frame, one_batch=True, regions=True)
     (lr,), (lively,) = prepared.images, prepared.windows
     lr = lr.to(network.device)
-    return (lr, *query_of(network, query, (lr.shape[-2], lr.shape[-1]), lively))
+    frames = frame = 0
+    if network.frames:
+        frames = lr.shape[1]
+        index = network.frame_index(frames, options.frame)
+        frame = min(max(round(network.returned_frames(frames)[index]), 0), frames - 1)
+        network = network.at_frame(index)
+    query, window = query_of(network, options.query, (lr.shape[-2], lr.shape[-1]), lively, frames, frame)
+    return network, lr, query, window
 
 
 def _chosen(network: sr_hooks.Network, sites: Sequence[Site], layers: Any) -> list[Site]:
@@ -173,7 +193,7 @@ def _chosen(network: sr_hooks.Network, sites: Sequence[Site], layers: Any) -> li
     if layers == "all":
         return able
     if layers == "auto":
-        return [able[i] for i in sorted({round(v) for v in np.linspace(0, len(able) - 1, min(_AUTO, len(able)))})]
+        return _spaced(able)
     patterns = [part.strip() for part in layers.split(",")] if isinstance(layers, str) else [str(p) for p in layers]
     for pattern in patterns:
         if not any(_matches(site.name, pattern) for site in able):
@@ -182,87 +202,32 @@ def _chosen(network: sr_hooks.Network, sites: Sequence[Site], layers: Any) -> li
     return [site for site in able if any(_matches(site.name, pattern) for pattern in patterns)]
 
 
+def _spaced(sites: Sequence[Site]) -> list[Site]:
+    """At most eight, evenly spaced over depth."""
+    return [sites[i] for i in sorted({round(v) for v in np.linspace(0, len(sites) - 1, min(_AUTO, len(sites)))})]
+
+
 def _matches(name: str, pattern: str) -> bool:
     return name == pattern or fnmatchcase(name, pattern)  # a name with [1] is no pattern of itself
 
 
 def _read(
     network: sr_hooks.Network, lr: torch.Tensor, sites: Sequence[Site], keys: set[tuple[str, int, int]], query: Query
-) -> tuple[torch.Tensor, dict[tuple[str, int, int], _Seen]]:
+) -> tuple[torch.Tensor, dict[tuple[str, int, int], Seen]]:
     """One forward pass: the output, and of every site what was seen; weights are read where `keys` names them."""
     kinds = {site.key: site.kind for site in sites}
-    seen = {key: _Seen(0) for key in kinds}
+    seen = {key: Seen(0) for key in kinds}
 
     with torch.no_grad(), Positions(lr) as positions:
 
         def note(event: Event) -> None:
             if event.key in kinds:
                 with positions.resting():
-                    seen[event.key] = _of_event(event, kinds[event.key], positions, query, event.key in keys)
+                    seen[event.key] = seen_of(event, kinds[event.key], positions, query, event.key in keys)
 
         with acting(network, note):
             output = network(lr)
     return output, seen
-
-
-def _of_event(event: Event, kind: str, positions: Positions, query: Query, reads: bool) -> _Seen:
-    size = event.gate.numel()
-    if event.kind != "mixture":
-        return _Seen(size, channels=event.gate.flatten().float().cpu().numpy())
-    rows = rows_of(event, positions)
-    if rows is None:
-        is_square = event.gate.shape[-1] == event.gate.shape[-2]
-        channels = event.gate.float().cpu().numpy() if is_square and kind == "transposed" and reads else None
-        return _Seen(size, channels=channels)
-    reading = None
-    if reads:
-        reading = read_entries(rows, query) if kind == "cross" else read_rows(rows, query)
-    return _Seen(size, kind != "cross" and rows.keys is not None and bool(rows.keys.any()), reading)
-
-
-def _arrays(index: int, seen: _Seen, query: Query, heads: str) -> dict[str, np.ndarray]:
-    arrays: dict[str, np.ndarray] = {}
-    if seen.channels is not None:
-        arrays[f"channels_{index}"] = seen.channels
-    if seen.reading is None:
-        return arrays
-    maps = seen.reading.maps[:, 1:].reshape(-1, *query.size).float().cpu().numpy()
-    arrays[f"weights_{index}"] = maps if heads == "apart" else maps.mean(axis=0)
-    if seen.reading.entries is not None:
-        entries = seen.reading.entries.float().cpu().numpy()
-        arrays[f"entries_{index}"] = entries if heads == "apart" else entries.mean(axis=0)
-    return arrays
-
-
-def _row(site: Site, seen: _Seen, query: Query, used: np.ndarray | None, seed: int) -> dict[str, Any]:
-    """The numbers of a layer; None where there are none."""
-    row: dict[str, Any] = {"layer": site.name, "kind": site.kind}
-    row |= dict.fromkeys(("heads", "entropy", "keys", "mean_distance", "offset", "outside", "reach"))
-    row |= asdict(Agreement())
-    if seen.channels is not None:
-        return row | {"shows": "channels"}
-    if seen.reading is None:
-        return row | {"shows": "nothing"}
-    reading = seen.reading
-    maps = reading.maps.cpu().numpy()
-    weights, reach = maps[:, 1:].mean(axis=0), reading.reach[1:].cpu().numpy()
-    y, x = (axis.ravel() for axis in np.mgrid[: query.size[0], : query.size[1]])
-    centre = np.array(query.pixels, float).mean(axis=0)
-    whole = max(float(weights.sum()), 1e-30)
-    row |= {
-        "shows": "pixels through a dictionary" if reading.entries is not None else "pixels",
-        "heads": len(maps),
-        "entropy": reading.entropy,
-        "keys": reading.keys,
-        "mean_distance": float((weights * np.hypot(y - centre[0], x - centre[1])).sum() / whole),
-        "offset": [float((weights * (axis - c)).sum() / whole) for axis, c in zip((y, x), centre, strict=True)],
-        "outside": float(maps[:, 0].mean()),
-        "reach": int(reach.sum()),
-    }
-    if used is not None:
-        others = reading.others[:, 1:].cpu().numpy()
-        row |= asdict(agreement(weights, used.ravel(), reach, others, seed))
-    return row
 
 
 def _rolled(
@@ -278,8 +243,8 @@ def _rolled(
     if not placed:
         raise NetworkError(f"{network.name} has no attention whose positions are known: set rollout to false")
     carried = rollout(network, lr, placed, query, draws=_DRAWS, seed=options.seed).cpu().numpy()
-    arrays["rollout"] = carried[0].reshape(query.size).astype(np.float32)
-    arrays["rollout_control"] = carried[1:].mean(axis=0).reshape(query.size).astype(np.float32)
+    arrays["rollout"] = carried[0].reshape(query.shape).astype(np.float32)
+    arrays["rollout_control"] = carried[1:].mean(axis=0).reshape(query.shape).astype(np.float32)
     numbers: dict[str, Any] = dict.fromkeys(("rollout_read_rank", "rollout_control", "rollout_p"))
     if used is not None:
         reach = carried.max(axis=0) > 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,15 +43,17 @@ class Agreement:
 
 
 def used_pixels(network: sr_hooks.Network, lr: torch.Tensor, window: Window, how: str) -> np.ndarray:
-    """(h,w): what the sum over an output window owes to each input pixel.
+    """(h,w), or (T,h,w) of a clip: what the sum over an output window owes to each input pixel.
 
     Args:
+        network: over clips, at the window's frame.
         how: "lam", the LAM of the sum of intensities along the blur path, or "gradient", |gradient| summed over
             channels.
     """
     if how == "lam":
         with torch.enable_grad():
-            lam = sr_hooks.lam(network, lr, window=window.as_tuple(), objective="intensity")
+            frame: Any = network.frame if network.frames else "middle"
+            lam = sr_hooks.lam(network, lr, window=window.as_tuple(), objective="intensity", frame=frame)
         return attribution_map(lam.attribution)
 
     def compute() -> torch.Tensor:
@@ -61,7 +64,7 @@ def used_pixels(network: sr_hooks.Network, lr: torch.Tensor, window: Window, how
                 raise NetworkError(f"no gradient reaches the input of {network.name}: somewhere inside it detaches")
             return torch.autograd.grad(window.crop(output).sum(), x)[0]
 
-    gradient: np.ndarray = network.differentiate(compute)[0].abs().sum(dim=0).double().cpu().numpy()
+    gradient: np.ndarray = network.differentiate(compute)[0].abs().sum(dim=-3).double().cpu().numpy()
     return gradient
 
 

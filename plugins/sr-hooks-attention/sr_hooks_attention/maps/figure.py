@@ -13,7 +13,7 @@ from sr_hooks.figures import FigureOptions, MapView, Panel, Slot, compose, open_
 from sr_hooks.figures.style import COLOURS, INK, plain
 from sr_hooks.images import Window
 
-__all__ = ["attention_map_figure"]
+__all__ = ["attention_map_figure", "heading", "ring_of", "shortened"]
 
 _PANELS = 12  # of weights
 _ACROSS = 4  # panels in a row
@@ -30,7 +30,7 @@ def attention_map_figure(result: sr_hooks.Result, options: FigureOptions) -> Any
     one = len(scalars["query"]) == 1
     window = None if one else Window(*scalars["window"])
     view = MapView(result.arrays["output"].shape[-2:], options, image=image, window=window)
-    ring = partial(_ring, query=scalars["query"]) if one else None
+    ring = partial(ring_of, query=scalars["query"]) if one else None
     panels = [view.image_panel("input", image, "input and query", after=ring, extra=0.35)]
     if "used" in result.arrays:
         title = {"lam": "LAM of the query", "gradient": "gradient of the query"}[scalars["check"]]
@@ -64,7 +64,7 @@ def _weight_panels(result: sr_hooks.Result, view: MapView, ring: Any) -> list[Pa
         if values.ndim == 3:
             several = [(f"weights_{index}_{h}", f", head {h + 1}", part) for h, part in enumerate(values)]
         for name, head, part in several:
-            title = f"{_shortened(row['layer'])}{head}\n{row['kind']}, {_numbers(row)}"
+            title = f"{shortened(row['layer'])}{head}\n{row['kind']}, {heading(row)}"
             panels += view.map_panels(
                 name, part, title, "weight / largest", after=ring, zoomed=not panels and "used" not in result.arrays
             )
@@ -76,7 +76,7 @@ def _channel_panels(result: sr_hooks.Result) -> list[Panel]:
     for index, row in enumerate(result.scalars["layers"]):
         values = result.arrays.get(f"channels_{index}")
         if values is not None:
-            draw = partial(_channels, values=values, title=_shortened(row["layer"]))
+            draw = partial(_channels, values=values, title=shortened(row["layer"]))
             panels.append(Panel(f"channels_{index}", draw, least=1.6, aspect=0.8, extra=0.35))
     return panels[:4]
 
@@ -98,7 +98,8 @@ def _channels(slot: Slot, values: np.ndarray, title: str) -> None:
     open_axes(axes, slot.look)
 
 
-def _numbers(row: dict[str, Any]) -> str:
+def heading(row: dict[str, Any]) -> str:
+    """The mean distance and the mean rank of use of a layer, that of other windows in brackets."""
     text = f"{row['mean_distance']:.1f} px away"
     if row["read_rank"] is not None:
         text += f", use {row['read_rank']:.2f}"
@@ -106,11 +107,12 @@ def _numbers(row: dict[str, Any]) -> str:
     return text
 
 
-def _shortened(name: str) -> str:
+def shortened(name: str) -> str:
     """Begin and end of a long one: both tell sites apart."""
     return plain(name if len(name) <= 26 else f"{name[:9]}...{name[-14:]}")
 
 
-def _ring(slot: Slot, query: list[list[int]]) -> None:
+def ring_of(slot: Slot, query: list[list[int]]) -> None:
+    """Draw a ring around the query."""
     (y, x), *_ = query
     slot.axes.plot(x, y, "o", markersize=9, markerfacecolor="none", markeredgecolor=_RING, markeredgewidth=1.3)

@@ -42,8 +42,8 @@ class Numbers:
     """Pixel numbers beside a tensor.
 
     Attributes:
-        values: as the tensor's shape: 1 + y * w + x of the input pixel; 0 for none (padding with zeros); the number
-            negative where the value is a mirrored copy of a pixel's.
+        values: as the tensor's shape: 1 + (t * h + y) * w + x of the input pixel; 0 for none (padding with zeros); the
+            number negative where the value is a mirrored copy of a pixel's.
         cell: the side of the square of input pixels that a position stands for; its number is that of the first pixel.
     """
 
@@ -52,7 +52,7 @@ class Numbers:
 
 
 class Positions(TorchFunctionMode):
-    """Follows the positions of the pixels of `image` (1,C,h,w) while the mode is active.
+    """Follows the positions of the pixels of `image` (1,C,h,w), or clip (1,T,C,h,w), while the mode is active.
 
     with Positions(lr) as positions:
         output = network(lr)
@@ -62,9 +62,10 @@ class Positions(TorchFunctionMode):
     def __init__(self, image: torch.Tensor) -> None:
         super().__init__()
         height, width = image.shape[-2:]
-        self.size = (height, width)
-        dtype = torch.float32 if height * width < _EXACT else torch.float64
-        numbers = torch.arange(1, height * width + 1, device=image.device, dtype=dtype).view(1, 1, height, width)
+        self.size, self.frames = (height, width), image.shape[1] if image.ndim == 5 else 1
+        count = self.frames * height * width
+        dtype = torch.float32 if count < _EXACT else torch.float64
+        numbers = torch.arange(1, count + 1, device=image.device, dtype=dtype).view(-1, 1, height, width)
         self._numbers: Any = WeakTensorKeyDictionary()
         self._grids: dict[tuple[int, ...], Numbers] = {}
         self._resting = False
@@ -85,7 +86,7 @@ class Positions(TorchFunctionMode):
 
     def _put(self, tensor: torch.Tensor, numbers: Numbers) -> None:
         self._numbers[tensor] = numbers
-        if tensor.ndim == 4 and len(tensor) == 1 and tensor.shape[1] > 1:
+        if tensor.ndim == 4 and len(tensor) == self.frames and tensor.shape[1] > 1:
             flat = numbers.values[:, :1]
             if numbers.values.stride(1) == 0:  # one number for all channels: an image
                 self._grids.setdefault(tuple(tensor.shape[-2:]), Numbers(flat, numbers.cell))
@@ -218,6 +219,10 @@ class Positions(TorchFunctionMode):
                 resized = self._resized(numbers, out)
                 if resized is not None:
                     self._put(out, resized)
+            elif out.ndim == inputs[0].ndim == 5 and out.shape[2:] == inputs[0].shape[2:]:  # (N,C,T,h,w)
+                grid = constant(numbers.values, 1)
+                if grid is not None and len(out) == len(grid):
+                    self._put(out, Numbers(grid.expand(out.shape), numbers.cell))
             elif out.ndim == inputs[0].ndim and out.shape[:-1] == inputs[0].shape[:-1]:
                 self._rows(inputs[0], out)
 
@@ -235,17 +240,18 @@ class Positions(TorchFunctionMode):
             return None
         cell = numbers.cell // factor
         fine = grid.repeat_interleave(factor, -2).repeat_interleave(factor, -1)
-        index = (fine.abs() - 1).long()
-        y = index // self.size[1] + torch.arange(height, device=grid.device)[:, None] % factor * cell
+        index, pixels = (fine.abs() - 1).long(), self.size[0] * self.size[1]
+        y = index % pixels // self.size[1] + torch.arange(height, device=grid.device)[:, None] % factor * cell
         x = index % self.size[1] + torch.arange(width, device=grid.device) % factor * cell
         beyond = (y >= self.size[0]) | (x >= self.size[1]) | (fine == 0)  # in the padding of a cell at the border
-        fine = torch.where(beyond, -fine.abs(), fine.sign() * (1 + y * self.size[1] + x))
+        fine = torch.where(beyond, -fine.abs(), fine.sign() * (1 + index // pixels * pixels + y * self.size[1] + x))
         return Numbers(fine.expand(out.shape), cell)
 
     def _reseed(self, results: list[torch.Tensor]) -> None:
         """An image of a size that was seen before stands on the same grid, though its way there was not followed."""
         for out in results:
-            numbers = self._grids.get(tuple(out.shape[-2:])) if out.ndim == 4 and len(out) == 1 else None
+            whole = out.ndim == 4 and len(out) == self.frames
+            numbers = self._grids.get(tuple(out.shape[-2:])) if whole else None
             if numbers is not None and out.shape[1] > 3:
                 self._put(out, Numbers(numbers.values.expand(out.shape), numbers.cell))
 

@@ -15,13 +15,16 @@ __all__ = ["query_of"]
 _MOST = 4096  # pixels
 
 
-def query_of(network: sr_hooks.Network, value: Any, size: tuple[int, int], lively: Window) -> tuple[Query, Window]:
+def query_of(
+    network: sr_hooks.Network, value: Any, size: tuple[int, int], lively: Window, frames: int = 0, frame: int = 0
+) -> tuple[Query, Window]:
     """The query's input pixels, and the output window that they become.
 
     Args:
         value: (y, x) of an input pixel, "y,x", a window in output pixels as everywhere, or "auto".
         size: (h, w) of the input.
         lively: the output window in whose middle "auto" takes its pixel.
+        frames, frame: of a clip, the number of its frames, and that of the query.
 
     Raises:
         WindowError: it is none of these, or leaves the image.
@@ -35,7 +38,7 @@ def query_of(network: sr_hooks.Network, value: Any, size: tuple[int, int], livel
     if isinstance(value, Sequence) and len(value) == 2:
         y, x = _pixel(value, size)
         side = max(round(scale), 1)
-        return Query(((y, x),), size), Window(round(y * scale), round(x * scale), side, side)
+        return Query(((y, x),), size, frames, frame), Window(round(y * scale), round(x * scale), side, side)
     window = parse_window(value)
     window.check(*network.output_size(*size))
     rows, columns = (
@@ -45,7 +48,7 @@ def query_of(network: sr_hooks.Network, value: Any, size: tuple[int, int], livel
     pixels = tuple((y, x) for y in rows for x in columns)
     if len(pixels) > _MOST:
         raise WindowError(f"query {window} covers {len(pixels)} input pixels: at most {_MOST} are averaged")
-    return Query(pixels, size), window
+    return Query(pixels, size, frames, frame), window
 
 
 def _pixel(value: Sequence[Any], size: tuple[int, int]) -> tuple[int, int]:

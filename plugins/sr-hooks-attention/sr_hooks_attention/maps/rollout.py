@@ -37,8 +37,7 @@ def rollout(
             forward passes as hold at most 256 MB of weights each.
     """
     generator = torch_generator(seed, "rollout")
-    length = query.size[0] * query.size[1] + 1
-    carried = torch.zeros(1 + draws, length, dtype=torch.float64, device=lr.device)
+    carried = torch.zeros(1 + draws, query.length, dtype=torch.float64, device=lr.device)
     numbers = query.numbers(1)
     carried[:, numbers] = 1 / len(numbers)
     for group in _groups(sites):
@@ -83,7 +82,7 @@ def _rows(network: sr_hooks.Network, lr: torch.Tensor, sites: Sequence[Site]) ->
 def _through(carried: torch.Tensor, rows: Rows, query: Query, generator: torch.Generator) -> torch.Tensor:
     """Weight at the pixels that are written, moved to the pixels that are read; elsewhere it stays."""
     assert rows.keys is not None
-    first = first_of_cell(query.size, rows.cell, carried.device)
+    first = first_of_cell(query, rows.cell, carried.device)
     pooled = torch.zeros_like(carried).index_add_(1, first, carried)
     queries = rows.queries.clamp(min=0)
     counts = torch.bincount(queries.flatten(), minlength=carried.shape[1])

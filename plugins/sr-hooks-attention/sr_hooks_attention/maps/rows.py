@@ -18,15 +18,35 @@ _OTHERS = 199  # queries of other windows that are the control
 
 @dataclass(frozen=True)
 class Query:
-    """Pixels of the input (1,C,h,w) whose weights are read: `pixels` are (y, x), `size` is (h, w)."""
+    """Pixels whose weights are read, of an input (1,C,h,w), or of one frame of a clip (1,T,C,h,w).
+
+    Attributes:
+        pixels: (y, x) of each.
+        size: (h, w).
+        frames: T of a clip; 0 of an image.
+        frame: of a clip, the frame of the pixels.
+    """
 
     pixels: tuple[tuple[int, int], ...]
     size: tuple[int, int]
+    frames: int = 0
+    frame: int = 0
 
     def numbers(self, cell: int) -> list[int]:
         """The number of each pixel's cell, as `Numbers` has it, without repetition."""
-        width = self.size[1]
-        return list(dict.fromkeys(1 + y // cell * cell * width + x // cell * cell for y, x in self.pixels))
+        height, width = self.size
+        first = 1 + self.frame * height * width
+        return list(dict.fromkeys(first + y // cell * cell * width + x // cell * cell for y, x in self.pixels))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of a map: (h,w), or (T,h,w) of a clip."""
+        return (self.frames, *self.size) if self.frames else self.size
+
+    @property
+    def length(self) -> int:
+        """The count of pixel numbers, which begin with 0 for what is outside of the image."""
+        return max(self.frames, 1) * self.size[0] * self.size[1] + 1
 
 
 @dataclass(frozen=True)
@@ -101,7 +121,7 @@ def read_rows(rows: Rows, query: Query) -> Reading | None:
     if hits is None or rows.keys is None or not bool(rows.keys.any()):
         return None
     heads = len(hits) // max(len(query.numbers(rows.cell)), 1)
-    maps, reach, others = [], torch.zeros(_length(query), dtype=torch.bool, device=hits.device), []
+    maps, reach, others = [], torch.zeros(query.length, dtype=torch.bool, device=hits.device), []
     for lead, row in (part.unbind(1) for part in hits.split(heads)):
         keys, weights = rows.keys[lead], rows.weights[lead, row]
         maps.append(_painted(weights, keys, query))
@@ -110,7 +130,7 @@ def read_rows(rows: Rows, query: Query) -> Reading | None:
         others.append(
             torch.stack([_painted(rows.weights[other, row], keys, query).mean(0) for other in windows])
             if len(windows)
-            else torch.zeros(0, _length(query), device=hits.device)
+            else torch.zeros(0, query.length, device=hits.device)
         )
     spread = [_spread(part, query, rows.cell) for part in (torch.stack(maps).mean(0), torch.stack(others).mean(0))]
     spread_reach = _spread(reach.float()[None], query, rows.cell)[0] > 0
@@ -144,10 +164,6 @@ def read_entries(rows: Rows, query: Query) -> Reading | None:
     return Reading(spread[0], reach, spread[1], torch.stack(entries).mean(0), *_entropy(torch.cat(entries)))
 
 
-def _length(query: Query) -> int:
-    return query.size[0] * query.size[1] + 1
-
-
 def _hits(rows: Rows, query: Query) -> torch.Tensor | None:
     """(R,2) of the rows that write at the query's pixels, pixel by pixel, equally many (the heads) for each."""
     found = [(rows.queries == number).nonzero() for number in query.numbers(rows.cell)]
@@ -173,7 +189,7 @@ def _other_windows(lead: torch.Tensor, count: int) -> Sequence[torch.Tensor]:
 def _painted(weights: torch.Tensor, keys: torch.Tensor, query: Query) -> torch.Tensor:
     """(k,m) weights on (k,m,e) pixel numbers, as (k,h*w+1)."""
     shares = (weights[..., None] / keys.shape[-1]).expand(keys.shape)
-    blank = torch.zeros(len(weights), _length(query), device=weights.device, dtype=torch.float64)
+    blank = torch.zeros(len(weights), query.length, device=weights.device, dtype=torch.float64)
     return blank.scatter_add_(1, keys.flatten(1), shares.flatten(1).double())
 
 
@@ -181,15 +197,18 @@ def _spread(maps: torch.Tensor, query: Query, cell: int) -> torch.Tensor:
     """What the first pixel of a cell has, spread evenly over the cell."""
     if cell == 1 or not len(maps):
         return maps
-    first = first_of_cell(query.size, cell, maps.device)
+    first = first_of_cell(query, cell, maps.device)
     counts = torch.bincount(first, minlength=maps.shape[1]).to(maps)
     return (maps / counts.clamp(min=1))[:, first]
 
 
-def first_of_cell(size: tuple[int, int], cell: int, device: torch.device) -> torch.Tensor:
-    """(h*w+1,): the number of the first pixel in the cell of each pixel number; 0 stays 0."""
-    y, x = (torch.arange(side, device=device) // cell * cell for side in size)
-    return torch.cat([torch.zeros(1, dtype=torch.long, device=device), (1 + y[:, None] * size[1] + x).flatten()])
+def first_of_cell(query: Query, cell: int, device: torch.device) -> torch.Tensor:
+    """(length,): the number of the first pixel in the cell of each pixel number; 0 stays 0."""
+    height, width = query.size
+    y, x = (torch.arange(side, device=device) // cell * cell for side in query.size)
+    frames = torch.arange(max(query.frames, 1), device=device)[:, None, None] * height * width
+    numbers = (1 + frames + y[:, None] * width + x).flatten()
+    return torch.cat([torch.zeros(1, dtype=torch.long, device=device), numbers])
 
 
 def _entropy(rows: torch.Tensor) -> tuple[float, float]:

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import comb
 from typing import Any
 
-__all__ = ["verdict"]
+__all__ = ["summary", "verdict"]
 
 _LEVEL = 0.05
+
+
+def summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """The numbers over all layers: `agreeing`, `read_rank`, `control`, `mean_distance`; without a layer, left out."""
+    tested = [row for row in rows if row["p_shuffled"] is not None]
+    compared = [row for row in tested if row["control"] is not None]
+    shown = [row for row in rows if row["mean_distance"] is not None]
+    numbers: dict[str, float] = {}
+    if tested:
+        numbers["agreeing"] = sum(row["p_shuffled"] <= _LEVEL for row in tested) / len(tested)
+        numbers["read_rank"] = sum(row["read_rank"] for row in tested) / len(tested)
+    if compared:
+        numbers["control"] = sum(row["control"] for row in compared) / len(compared)
+    if shown:
+        numbers["mean_distance"] = sum(row["mean_distance"] for row in shown) / len(shown)
+    return numbers
 
 
 def verdict(name: str, scalars: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ from sr_hooks.analyses import WatchContext, Watcher
 from sr_hooks.core import progress_bar
 from sr_hooks.errors import OptionError
 from sr_hooks.faithfulness import shuffled
-from sr_hooks.figures import FigureOptions
+from sr_hooks.figures import MAP_OPTIONS, FigureOptions
 from sr_hooks.inference import prepare_input
 from sr_hooks_features.layout import maps_of, observe, shrunk, taps_of
 from sr_hooks_features.pictures import composite_of, saliency_of
@@ -101,7 +101,7 @@ class Features(sr_hooks.Analysis[FeaturesOptions]):
     watcher_type = FeaturesWatcher
     together = True
     watch_images = 5
-    figure_options = ("colormap",)
+    figure_options = MAP_OPTIONS
     better: ClassVar = {"dead_share": "lower"}
     explains: ClassVar = {
         "dead_share": "The share of channels that are 0 everywhere on all images, over all layers looked at."
@@ -142,6 +142,7 @@ class Features(sr_hooks.Analysis[FeaturesOptions]):
         for index, key in enumerate(order):
             arrays |= {f"{name}_{index}": value.cpu().numpy() for name, value in pages[key][1].items()}
         scalars = _totals(rows, len(inputs))
+        scalars["output_size"] = list(network.output_size(picture.shape[-2], picture.shape[-1]))
         return sr_hooks.Result(
             "features", arrays, scalars, {"seed": options.seed}, features_verdict(scalars, options.order)
         )

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 import sr_hooks
-from sr_hooks.figures import FigureOptions, Panel, Slot, compose, open_axes
-from sr_hooks.figures.style import COLOURS, INK, image_of, pixels, plain
+from sr_hooks.figures import FigureOptions, MapView, Panel, Slot, compose, open_axes
+from sr_hooks.figures.style import COLOURS, INK, pixels, plain
 
 __all__ = ["features_figure", "features_film"]
 
@@ -22,13 +22,13 @@ _COUNTS = (("dead", COLOURS[5], ""), ("constant", COLOURS[1], "///"), ("saturate
 def features_figure(result: sr_hooks.Result, options: FigureOptions | None) -> Any:
     """Input and counts; then a row for each layer: channels, composite, mean |activation|."""
     rows = result.scalars["layers"]
-    image = result.arrays["input"]
+    view = _view(result, options)
     panels = [
-        Panel("input", partial(_input, image), aspect=image.shape[-2] / image.shape[-1], least=2.0, most=2.6),
+        view.image_panel("input", result.arrays["input"], "input", least=2.0, most=2.6),
         Panel("counts", partial(_counts, rows), aspect=0.4, least=4.0, weight=2.0, most=2.6, extra=0.3),
     ]
     for index in _spaced(len(rows)):
-        panels += _layer(result, index, _limits(result.arrays[f"maps_{index}"]))
+        panels += _layer(result, view, index, _limits(result.arrays[f"maps_{index}"]), zoomed=not index)
     name = plain(result.provenance["network"]["name"])
     return compose(panels, options, title=f"{name}: what do the channels look like?", notes=result.verdict, width=10)
 
@@ -47,32 +47,53 @@ def features_film(results: Sequence[sr_hooks.Result]) -> dict[str, list[np.ndarr
         for result in usable:
             iteration = result.provenance.get("watch", {}).get("iteration", "?")
             title = f"{plain(_called(row))}, iteration {iteration}"
-            pictures.append(pixels(compose(_layer(result, index, limits), None, title=title, notes="", width=9)))
+            pictures.append(
+                pixels(compose(_layer(result, _view(result), index, limits), None, title=title, notes="", width=9))
+            )
         films[_called(row)] = _same_size(pictures)
     return films
 
 
-def _layer(result: sr_hooks.Result, index: int, limits: tuple[float, float]) -> list[Panel]:
+def _view(result: sr_hooks.Result, options: FigureOptions | None = None) -> MapView:
+    """`crop` and `zoom` are stated in output pixels; older results have no size of the output."""
+    image = result.arrays["input"]
+    size = result.scalars.get("output_size") or image.shape[-2:]
+    return MapView((int(size[0]), int(size[1])), options, image=image)
+
+
+def _layer(
+    result: sr_hooks.Result, view: MapView, index: int, limits: tuple[float, float], *, zoomed: bool = False
+) -> list[Panel]:
     row = result.scalars["layers"][index]
-    maps = result.arrays[f"maps_{index}"][:_TILES]
-    aspect = maps.shape[1] / maps.shape[2]
-    columns = max(round(np.sqrt(len(maps) * aspect * 2)), 1)
+    maps = _cropped(result.arrays[f"maps_{index}"][:_TILES], view)
+    columns = max(round(np.sqrt(len(maps) * maps.shape[1] / maps.shape[2] * 2)), 1)
     shape = -(-len(maps) // columns) * maps.shape[1] / (columns * maps.shape[2])
     composite, activation = (result.arrays[f"{name}_{index}"] for name in ("composite", "activation"))
-    words = {"least": 2.2, "aspect": aspect, "most": 3.2}
+    words: dict[str, Any] = {"least": 1.6, "most": 3.2}
+    largest = float(np.nanmax(activation)) or 1.0
     return [
         Panel(
-            f"channels_{index}", partial(_mosaic, row, maps, columns, limits), aspect=shape, least=4.4, weight=2.0,
+            f"channels_{index}", partial(_mosaic, row, maps, columns, limits), aspect=shape, least=3.3, weight=2.0,
             most=3.6, starts_row=True,
         ),
-        Panel(f"composite_{index}", partial(_composite, row, composite), **words),
-        Panel(f"activation_{index}", partial(_activation, activation), **words),
+        view.image_panel(
+            f"composite_{index}", composite, f"3 components: {row['composite_share']:.0%} of variance", **words
+        ),
+        *view.map_panels(
+            f"activation_{index}", activation, "mean |activation|", "mean over channels", largest=largest, unit=largest,
+            power=1.0, zoomed=zoomed, extra=0.0, **words,
+        ),
     ]  # fmt: skip
 
 
-def _input(image: np.ndarray, slot: Slot) -> None:
-    slot.axes.imshow(image_of(image), interpolation="nearest")
-    slot.title("input")
+def _cropped(maps: np.ndarray, view: MapView) -> np.ndarray:
+    """The part of (N,h,w) that the view's crop covers."""
+    region = view.scaled(view.crop, maps.shape[-1])
+    if region is None:
+        return maps
+    top, left = (min(int(start), side - 1) for start, side in zip(region[:2], maps.shape[1:], strict=True))
+    height, width = (max(round(side), 1) for side in region[2:])
+    return maps[:, top : top + height, left : left + width]
 
 
 def _mosaic(row: Mapping[str, Any], maps: np.ndarray, columns: int, limits: tuple[float, float], slot: Slot) -> None:
@@ -89,24 +110,16 @@ def _mosaic(row: Mapping[str, Any], maps: np.ndarray, columns: int, limits: tupl
             ends = ([left, left + width - 1], [top, top + height - 1], [top + height - 1, top])
             for down in ends[1:]:
                 slot.axes.plot(ends[0], down, color=COLOURS[5], linewidth=0.6)
-    colours = slot.look.signed_colormap if limits[0] < 0 else slot.look.colormap
-    shown = slot.axes.imshow(canvas, cmap=colours, vmin=limits[0], vmax=limits[1])
+    signed, largest = limits[0] < 0, limits[1]
+    shown = slot.axes.imshow(
+        canvas / largest, cmap=slot.look.signed_colormap if signed else slot.look.colormap,
+        norm=slot.look.norm(1.0, signed=signed),
+    )  # fmt: skip
     slot.axes.set_facecolor("white")
     slot.title(f"{plain(_called(row), 40)}: {len(maps)} of {row['channels']} channels")
-    ticks = sorted({_rounded(limits[0]), 0.0, _rounded(limits[1])})
-    slot.bar(shown, "feature", ticks)
-
-
-def _composite(row: Mapping[str, Any], picture: np.ndarray, slot: Slot) -> None:
-    slot.axes.imshow(image_of(picture))
-    slot.title(f"3 components: {row['composite_share']:.0%} of variance")
-
-
-def _activation(values: np.ndarray, slot: Slot) -> None:
-    limit = float(np.nanmax(values)) or 1.0
-    shown = slot.axes.imshow(values, cmap=slot.look.colormap, vmin=0, vmax=limit)
-    slot.title("mean |activation|")
-    slot.bar(shown, "mean over channels", [0.0, _rounded(limit)])
+    ticks = slot.look.ticks_of(1.0, signed=signed)
+    bar = slot.bar(shown, "feature", ticks)
+    bar.set_ticks(ticks, labels=[f"{tick * largest:.2g}" for tick in ticks])
 
 
 def _counts(rows: Sequence[Mapping[str, Any]], slot: Slot) -> None:
@@ -140,14 +153,6 @@ def _limits(maps: np.ndarray) -> tuple[float, float]:
         return 0.0, 1.0
     limit = float(np.quantile(np.abs(finite), 0.999)) or float(np.abs(finite).max()) or 1.0
     return (-limit if finite.min() < 0 else 0.0), limit
-
-
-def _rounded(value: float) -> float:
-    """Two digits, towards 0, so that a tick lies inside its colour bar."""
-    if value == 0:
-        return 0.0
-    unit = 10.0 ** (np.floor(np.log10(abs(value))) - 1)
-    return float(f"{np.trunc(value / unit) * unit:.2g}")
 
 
 def _called(row: Mapping[str, Any]) -> str:

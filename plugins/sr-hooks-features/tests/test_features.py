@@ -16,6 +16,7 @@ from sr_hooks.demo import demo_network, photographs
 from sr_hooks.images import downsample, read_image
 from sr_hooks.networks import import_basicsr
 
+
 @pytest.fixture(autouse=True)
 def _one_thread():
     torch.set_num_threads(1)

@@ -9,6 +9,7 @@ from typing import Any
 __all__ = ["summary", "verdict"]
 
 _LEVEL = 0.05
+_LEAST = 0.01  # of the mean rank of use above that of shuffled weights: less is no agreement, however sure
 
 
 def summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
@@ -18,7 +19,7 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     shown = [row for row in rows if row["mean_distance"] is not None]
     numbers: dict[str, float] = {}
     if tested:
-        numbers["agreeing"] = sum(row["p_shuffled"] <= _LEVEL for row in tested) / len(tested)
+        numbers["agreeing"] = sum(map(_agrees, tested)) / len(tested)
         numbers["read_rank"] = sum(row["read_rank"] for row in tested) / len(tested)
     if compared:
         numbers["control"] = sum(row["control"] for row in compared) / len(compared)
@@ -57,7 +58,7 @@ def _agreement(name: str, scalars: Mapping[str, Any], shown: list[dict[str, Any]
     tested = [row for row in shown if row["p_shuffled"] is not None]
     if not tested:
         return f"cannot tell: no layer has unlike weights on 8 or more pixels, which could agree with {check}"
-    agree = [row for row in tested if row["p_shuffled"] <= _LEVEL]
+    agree = [row for row in tested if _agrees(row)]
     counts = f"the weights of {len(agree)} of {len(tested)} layers agree with {check} more than shuffled ones do"
     if not agree or _by_chance(len(agree), len(tested)) > _LEVEL:
         return f"cannot tell: {counts}, no more than chance gives; the maps say where weights are, not what was used"
@@ -72,6 +73,11 @@ def _agreement(name: str, scalars: Mapping[str, Any], shown: list[dict[str, Any]
     return f"agrees: {counts} ({most}), in {len(own)} of {len(able)} also more than the weights of other windows do"
 
 
+def _agrees(row: Mapping[str, Any]) -> bool:
+    """Whether the weights are on the pixels used, surely and by more than a hundredth; shuffled ones have 0.5."""
+    return row["p_shuffled"] is not None and row["p_shuffled"] <= _LEVEL and row["read_rank"] >= 0.5 + _LEAST
+
+
 def _by_chance(hits: int, tests: int) -> float:
     """How probable so many of the tests, or more, are below the level if nothing agrees."""
     terms = (comb(tests, k) * _LEVEL**k * (1 - _LEVEL) ** (tests - k) for k in range(hits, tests + 1))
@@ -83,6 +89,6 @@ def _rollout(scalars: Mapping[str, Any]) -> str:
     if own is None or p is None:
         return f"rollout over {scalars['rollout_layers']} layers is unchecked"
     numbers = f"mean rank of use {own:.3f}, with shuffled weights {control:.3f}"
-    if p <= _LEVEL:
+    if p <= _LEVEL and own >= control + _LEAST:
         return f"rollout over {scalars['rollout_layers']} layers agrees more than with shuffled weights ({numbers})"
     return f"rollout over {scalars['rollout_layers']} layers shows its windows and no more ({numbers})"

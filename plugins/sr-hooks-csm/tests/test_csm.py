@@ -5,57 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from csm_networks import handle_of, msrresnet, swinir
 from sr_hooks_csm.ablation import Tails
 from torch import nn
 from torch.nn import functional as F
 
 import sr_hooks
-from sr_hooks.attribution import make_objective
 from sr_hooks.cli import main
 from sr_hooks.demo import demo_network, photographs
 from sr_hooks.hooks import parse_tap
 from sr_hooks.images import downsample, read_image
 from sr_hooks.inference import ExecutionPlan, Tail
-from sr_hooks.networks import import_basicsr
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread(tmp_path_factory):
-    torch.set_num_threads(1)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SR_HOOKS_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
-
-
-@pytest.fixture(scope="module")
-def hr() -> torch.Tensor:
-    """Corners of two photographs, (2,3,48,48)."""
-    return torch.cat([read_image(photographs()[i])[..., 96:144, 96:144] for i in (0, 1)])
-
-
-def msrresnet() -> nn.Module:
-    import_basicsr()
-    from basicsr.archs.srresnet_arch import MSRResNet
-
-    torch.manual_seed(0)
-    return MSRResNet(num_feat=8, num_block=2, upscale=2).eval()
-
-
-def swinir() -> nn.Module:
-    import_basicsr()
-    from basicsr.archs.swinir_arch import SwinIR
-
-    torch.manual_seed(0)
-    return SwinIR(
-        img_size=24,
-        window_size=8,
-        depths=[2],
-        embed_dim=12,
-        num_heads=[2],
-        mlp_ratio=2,
-        upscale=2,
-        upsampler="pixelshuffledirect",
-    ).eval()
 
 
 class Favourite(nn.Module):
@@ -78,22 +38,6 @@ TAPS = {
     "SwinIR": ["layers.0", "conv_after_body"],
 }
 NETWORKS = {"MSRResNet": msrresnet, "SwinIR": swinir}
-
-
-def handle_of(module: nn.Module, tap: str, change):
-    """A plain hook of torch's, independent of sr_hooks.hooks, for the taps above."""
-    name, at_input = tap.removesuffix(":in"), tap.endswith(":in")
-    name, _, call = name.partition("#")
-    runs = {"count": -1}
-    part = module.get_submodule(name)
-    if at_input:
-        return part.register_forward_pre_hook(lambda _, args: (change(args[0]),))
-
-    def hook(_, args, out):
-        runs["count"] += 1
-        return change(out) if runs["count"] == int(call or 0) else None
-
-    return part.register_forward_hook(hook)
 
 
 def gradient_alone(build, tap: str, lr: torch.Tensor) -> np.ndarray:
@@ -251,64 +195,3 @@ def test_the_demo_network_has_channels_that_matter():
     images = [read_image(path)[..., 64:160, 64:160] for path in photographs()]
     result = sr_hooks.run("csm", demo_network("target"), images)
     assert result.verdict.startswith("predictive") and result.scalars["largest_loss"] > 0.05
-
-
-def public_map_and_psnr(build, tap: str, lr: torch.Tensor, gt: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """The public code for one tap, written out: the map's sums, and each channel's PSNR by whole forwards."""
-    module, kept = build(), {}
-
-    def keep(feature):
-        kept["feature"] = feature.detach().clone().requires_grad_()
-        return kept["feature"].clone()
-
-    handle = handle_of(module, tap, keep)
-    out = module(lr)
-    dy, dx = (out[:, :, :-1] - out[:, :, 1:]).pow(2), (out[..., :-1] - out[..., 1:]).pow(2)
-    (dy[..., :-1] + dx[:, :, :-1]).pow(1 / 2).sum().backward()
-    handle.remove()
-    feature, gradient = kept["feature"].detach(), kept["feature"].grad.abs().numpy()
-    total = (gradient / gradient.max()).sum(axis=(0, 2, 3))
-    truth, values = np.uint8(gt[0].mul(255).numpy()).astype(np.float64), []
-    for channel in range(feature.shape[1]):
-        copy, whole = feature.clone(), feature.abs().sum()
-        copy[:, channel] = 0
-        copy = copy / ((whole - feature[:, channel].abs().sum()) / whole)
-        handle = handle_of(module, tap, lambda _, copy=copy: copy)
-        with torch.no_grad():
-            picture = np.uint8(module(lr)[0].clamp(0, 1).mul(255).numpy()).astype(np.float64)
-        handle.remove()
-        values.append(20 * np.log10(255 / np.sqrt(np.mean((picture - truth) ** 2))))
-    return total, np.array(values)
-
-
-@pytest.mark.parametrize("tap", ["lrelu#0", "body.1"])
-def test_compat_is_the_public_code(tap, hr):
-    result = sr_hooks.run("csm", msrresnet(), hr, layers=tap, compat="rdsr")
-    total, values = public_map_and_psnr(msrresnet, tap, downsample(hr, 2)[:1], hr[:1])
-    assert np.allclose(result.arrays["saliency"][0, 0], total, rtol=1e-4)
-    assert np.allclose(result.arrays["psnr"][0, 0], values, atol=1e-4)
-    assert "last row and column" in result.verdict and result.scalars["compat"] == "rdsr"
-    own = sr_hooks.run("csm", msrresnet(), hr, layers=tap)
-    assert not np.allclose(own.arrays["saliency"][0, 0], total, rtol=1e-2)  # with smoothing and all rows: another map
-    assert not np.allclose(own.arrays["psnr"][0, 0], values, atol=1e-2)
-    assert "can turn the sign" in own.verdict and own.scalars["taps"][0]["raised"] >= 0
-
-
-@pytest.mark.parametrize("broken", ["rounded", "smoothed"])
-def test_compat_without_a_published_step_is_not_the_public_code(broken, hr, monkeypatch):
-    """The comparison above can fail: with 8 bits by rounding, with the root smoothed and the last row."""
-    if broken == "rounded":
-        monkeypatch.setattr("sr_hooks_csm.ablation.truncated", lambda x: x.clamp(0, 1).mul(255).round().div(255))
-    else:
-        monkeypatch.setattr("sr_hooks_csm.csm.PublishedGradient", lambda: make_objective("gradient"))
-    result = sr_hooks.run("csm", msrresnet(), hr, layers="body.1", compat="rdsr")
-    total, values = public_map_and_psnr(msrresnet, "body.1", downsample(hr, 2)[:1], hr[:1])
-    equal = [np.allclose(result.arrays["saliency"][0, 0], total, rtol=1e-4),
-             np.allclose(result.arrays["psnr"][0, 0], values, atol=1e-4)]  # fmt: skip
-    assert equal == [broken == "rounded", broken == "smoothed"]
-
-
-def test_compat_refuses_options_that_are_not_the_published_ones(hr):
-    for wrong in ({"metric": "psnr_y"}, {"border": 2}, {"objective": "intensity"}):
-        with pytest.raises(sr_hooks.SRHooksError, match="published procedure: leave out"):
-            sr_hooks.run("csm", msrresnet(), hr, compat="rdsr", **wrong)

@@ -17,14 +17,6 @@ from sr_hooks.demo import demo_network, photographs
 from sr_hooks.images import read_image
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread(tmp_path_factory):
-    torch.set_num_threads(1)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SR_HOOKS_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
-
-
 @pytest.fixture(scope="module")
 def hr() -> torch.Tensor:
     return torch.cat([read_image(path)[..., 80:144, 80:144] for path in photographs()[:3]])

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 from urllib.request import urlopen
 
 import pytest
@@ -112,6 +113,57 @@ def test_the_package_is_installed_from_an_index_by_its_name(tmp_path):
     (facts,) = (tmp_path / "installed").glob("sr_hooks-*.dist-info/METADATA")
     assert f"\nVersion: {sr_hooks.__version__}\n" in facts.read_text(encoding="utf-8")
     assert (tmp_path / "installed/sr_hooks/demo/weights/target.safetensors").is_file()
+
+
+ARCHITECTURE = """
+from torch import nn
+class MyNet(nn.Sequential):
+    def __init__(self, depth):
+        super().__init__(*[nn.Conv2d(3, 3, 3, padding=1) for _ in range(depth)])
+"""
+
+
+@pytest.mark.slow
+def test_the_lines_about_your_own_network_run(tmp_path, monkeypatch, basicsr):
+    """Each line by itself, on files of these names; that of mmagic where mmagic is installed."""
+    pytest.importorskip("spandrel", reason="spandrel is not installed (the extra `models` has it)")
+    from basicsr.archs.rrdbnet_arch import RRDBNet
+    from basicsr.archs.srresnet_arch import MSRResNet
+
+    monkeypatch.chdir(tmp_path)
+    Path("archs").mkdir()
+    Path("archs/mynet.py").write_text(ARCHITECTURE, encoding="utf-8")
+    names: dict[str, Any] = {"module": torch.nn.Upsample(scale_factor=4)}
+    exec(ARCHITECTURE, names)
+    torch.save({"params": MSRResNet(upscale=4).state_dict()}, "net_g_latest.pth")
+    torch.save({"params_ema": RRDBNet(3, 3, num_block=2).state_dict()}, "RealESRGAN_x4plus.pth")
+    torch.save(names["MyNet"](8).state_dict(), "mynet.pth")
+    (block,) = [text for _, text in code(README) if text.startswith("from sr_hooks import Network")]
+    scales = {}
+    for line in block.splitlines()[2:]:
+        call = line.partition("(")[0]
+        if call != "Network.from_mmagic":  # tests/integration/mmagic has the real one
+            scales[call] = eval(line, {**names, "Network": sr_hooks.Network}).scale
+    assert scales == {
+        "Network.from_basicsr": 4,
+        "Network.from_file": 4,
+        "Network.from_import": 1,
+        "Network": 4,
+    }
+
+
+@pytest.mark.slow
+def test_the_lines_about_a_loop_of_your_own_run(tmp_path, monkeypatch):
+    """With budget="off" beside them, since steps that compute nothing leave no time for an analysis."""
+    monkeypatch.chdir(tmp_path)
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 12, 3, padding=1), torch.nn.PixelShuffle(2))
+    optimizer = torch.optim.SGD(net.parameters(), lr=1e-3)
+    write_image(read_image(photographs()[0])[..., :80, :80], "baby.png")
+    (block,) = [text for _, text in code(README) if text.startswith("with sr_hooks.watch")]
+    loop = "    for iteration in range(1000):\n        optimizer.step()\n"
+    head = block.partition("...")[0].rstrip().replace("image=", 'budget="off", image=')
+    exec(f"{head}\n{loop}", {"sr_hooks": sr_hooks, "net": net, "optimizer": optimizer})
+    assert len(list(tmp_path.rglob("1000/lam/figure.png"))) == 1
 
 
 @pytest.fixture(scope="module")

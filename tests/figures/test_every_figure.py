@@ -57,6 +57,13 @@ def test_panels_by_name_and_one_that_is_none(results, name, panels):
         results[name].figure(panels=["nothing"])
 
 
+@pytest.mark.parametrize("panels", [None, ["top"], ["scores"], ["scores", "top"]])
+def test_the_lowest_panel_of_faig_names_the_layers(results, panels):
+    axes = results["faig"].figure(panels=panels).axes
+    named = [[text.get_text() for text in each.get_xticklabels()] for each in axes]
+    assert named[-1][0] == "conv_first" and not any(named[:-1])
+
+
 @pytest.fixture(scope="module")
 def grid(tmp_path_factory):
     folder = tmp_path_factory.mktemp("grid")

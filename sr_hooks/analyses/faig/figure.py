@@ -30,16 +30,26 @@ def faig_figure(result: FaigResult, options: FigureOptions | None = None) -> Any
     width = 11.0
     room = (options.inches if options else None) or width
     aspect = min(2.3 / room, 0.8)
+    shown = (options.panels if options else None) or ("top", "scores")
     panels = [
-        Panel("top", partial(_bars, result, top=True), aspect=aspect, least=room, extra=0.1),
-        Panel("scores", partial(_bars, result, top=False), aspect=aspect, least=room, extra=1.0),
+        Panel(
+            name,
+            partial(_bars, result, top=name == "top", named=name == shown[-1]),
+            aspect=aspect,
+            least=room,
+            extra=1.0 if name == shown[-1] else 0.1,
+        )
+        for name in ("top", "scores")
     ]
     title = f"{result.provenance['network']['name']}: which layers hold the filters for each degradation?"
     return compose(panels, options, title=title, notes=result.verdict, width=width)
 
 
-def _bars(result: FaigResult, slot: Slot, *, top: bool) -> None:
-    """A bar for each layer and degradation: filters of the top 1 %, or the share in all scores."""
+def _bars(result: FaigResult, slot: Slot, *, top: bool, named: bool) -> None:
+    """A bar for each layer and degradation: filters of the top 1 %, or the share in all scores.
+
+    The lowest panel names the layers.
+    """
     layers, names, axes, look = result.filters.layers, result.degradations, slot.axes, slot.look
     positions, width = np.arange(len(layers)), 0.84 / len(names)
     for row, name in enumerate(names):
@@ -59,9 +69,10 @@ def _bars(result: FaigResult, slot: Slot, *, top: bool) -> None:
     )
     if top:
         axes.legend(fontsize=look.small, frameon=False, title="degradation", title_fontsize=look.small)
-        axes.set_xticks(positions[:0])
-    else:
+    if named:
         _name_layers(axes, [layer.name for layer in layers], look)
+    else:
+        axes.set_xticks(positions[:0])
     axes.margins(x=0.01)
     open_axes(axes, look)
 

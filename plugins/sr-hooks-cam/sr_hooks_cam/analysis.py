@@ -19,6 +19,7 @@ from sr_hooks.inference import prepare_input
 
 __all__ = ["Cam", "CamOptions"]
 
+_BEYOND = 1.5  # times the share that a map of one value, or Grad-CAM, has in the window
 _LINEAR = 0.1  # a map whose sum misses the objective's change by less than a tenth of it is complete
 
 
@@ -52,51 +53,55 @@ class Cam(sr_hooks.Analysis[CamOptions]):
         "10 % the map is an account; beyond, a picture.",
     }
 
-    def run(self, network: sr_hooks.Network, images: Any, options: CamOptions) -> sr_hooks.Result:
-        prepared = prepare_input(network, images, window=options.window, clips=False, one_batch=True, regions=True)
-        (lr,), (window,) = prepared.images, prepared.windows
-        lr = lr.to(network.device)
-        taps = resolve(network.module, parse_layers(options.layers), lambda: network(lr))
-        objective = make_objective(options.objective)
-        output, value, pairs = _gradients(network, lr, [str(tap) for tap in taps], objective, window)
-        size = (output.shape[-2], output.shape[-1])
-        arrays: dict[str, np.ndarray] = {"lr": lr[0].cpu().numpy(), "output": output[0].cpu().numpy()}
-        rows = []
-        for i, (tap, (feature, gradient)) in enumerate(zip(map(str, taps), pairs, strict=True)):
-            grid = _on_positions(feature, gradient, lr, tap)
-            hires = (grid[0] * grid[1]).sum(dim=0)
-            control = (grid[0] * grid[1].mean(dim=(1, 2), keepdim=True)).sum(dim=0).clamp(min=0)
-            arrays[f"map_{i}"], arrays[f"control_{i}"] = hires.float().cpu().numpy(), control.float().cpu().numpy()
-            without = _value_without(network, lr, tap, objective, window)
-            change = value - without
-            rows.append(
-                {
-                    "layer": tap,
-                    "share_in_window": share_in(window, hires.clamp(min=0).cpu().numpy(), size),
-                    "control_share_in_window": share_in(window, control.cpu().numpy(), size),
-                    "sum": float(hires.sum()),
-                    "change_without_layer": change,
-                    "gap": abs(float(hires.sum()) - change) / max(abs(change), 1e-12),
-                }
-            )
-        area = window.area if isinstance(window, Region) else window.height * window.width
-        if isinstance(window, Region):
-            arrays["region"] = np.asarray(window.on_canvas(*size), dtype=bool)
-        scalars = {
-            "layers": rows,
-            "window": list(window.as_tuple()),
-            "chance": area / (size[0] * size[1]),
-            "share_in_window": rows[-1]["share_in_window"],
-            "control_share_in_window": rows[-1]["control_share_in_window"],
-            "completeness_gap": rows[-1]["gap"],
-        }
-        return sr_hooks.Result("cam", arrays, scalars, {"objective": objective.name}, _verdict(scalars))
+    def run(self, network: sr_hooks.Network, images: Any, options: CamOptions) -> Any:
+        prepared = prepare_input(network, images, window=options.window, clips=False, regions=True)
+        results = [_explain(network, image, prepared.windows[0], options) for image in prepared.images]
+        return results[0] if len(results) == 1 else results
 
     @classmethod
     def figure(cls, result: sr_hooks.Result, *, options: FigureOptions | None = None) -> Any:
         from sr_hooks_cam.figure import cam_figure
 
         return cam_figure(result, options)
+
+
+def _explain(network: sr_hooks.Network, image: torch.Tensor, window: Window, options: CamOptions) -> sr_hooks.Result:
+    lr = image.to(network.device)
+    taps = resolve(network.module, parse_layers(options.layers), lambda: network(lr))
+    objective = make_objective(options.objective)
+    output, value, pairs = _gradients(network, lr, [str(tap) for tap in taps], objective, window)
+    size = (output.shape[-2], output.shape[-1])
+    arrays: dict[str, np.ndarray] = {"lr": lr[0].cpu().numpy(), "output": output[0].cpu().numpy()}
+    rows = []
+    for i, (tap, (feature, gradient)) in enumerate(zip(map(str, taps), pairs, strict=True)):
+        grid = _on_positions(feature, gradient, lr, tap)
+        hires = (grid[0] * grid[1]).sum(dim=0)
+        control = (grid[0] * grid[1].mean(dim=(1, 2), keepdim=True)).sum(dim=0).clamp(min=0)
+        arrays[f"map_{i}"], arrays[f"control_{i}"] = hires.float().cpu().numpy(), control.float().cpu().numpy()
+        without = _value_without(network, lr, tap, objective, window)
+        change = value - without
+        rows.append(
+            {
+                "layer": tap,
+                "share_in_window": share_in(window, hires.clamp(min=0).cpu().numpy(), size),
+                "control_share_in_window": share_in(window, control.cpu().numpy(), size),
+                "sum": float(hires.sum()),
+                "change_without_layer": change,
+                "gap": abs(float(hires.sum()) - change) / max(abs(change), 1e-12),
+            }
+        )
+    area = window.area if isinstance(window, Region) else window.height * window.width
+    if isinstance(window, Region):
+        arrays["region"] = np.asarray(window.on_canvas(*size), dtype=bool)
+    scalars = {
+        "layers": rows,
+        "window": list(window.as_tuple()),
+        "chance": area / (size[0] * size[1]),
+        "share_in_window": rows[-1]["share_in_window"],
+        "control_share_in_window": rows[-1]["control_share_in_window"],
+        "completeness_gap": rows[-1]["gap"],
+    }
+    return sr_hooks.Result("cam", arrays, scalars, {"objective": objective.name}, _verdict(scalars))
 
 
 def _gradients(
@@ -178,6 +183,8 @@ def _verdict(scalars: dict[str, Any]) -> str:
         f"at {row['layer']} {row['share_in_window']:.0%} of the weight is in the window ({times:.1f} times its area; "
         f"Grad-CAM, the control, has {control:.1f} times)"
     )
+    if row["share_in_window"] <= _BEYOND * max(scalars["chance"], row["control_share_in_window"]):
+        return f"cannot tell where the window comes from: {place}."
     if row["gap"] <= _LINEAR:
         kind = f"complete: the map's sum is the objective's change when the layer passes zeros, to {row['gap']:.0%}"
     else:

@@ -94,3 +94,19 @@ def test_several_layers_tokens_and_mistakes(lr):
     assert len(result.scalars["layers"]) > 3 and result.figure() is not None
     with pytest.raises(sr_hooks.SRHooksError, match="leaves the output"):
         sr_hooks.run("cam", network, lr, window=(1000, 0, 8))
+
+
+def test_images_of_two_sizes_and_maps_that_say_nothing_about_where(lr):
+    network = demo_network("target")
+    one, two = sr_hooks.run("cam", network, [lr, lr[..., :30, :41]], window=(20, 24, 16))
+    assert [result.arrays["map_0"].shape for result in (one, two)] == [(48, 56), (30, 41)]
+    assert np.allclose(one.arrays["map_0"], sr_hooks.run("cam", network, lr, window=(20, 24, 16)).arrays["map_0"])
+    whole = sr_hooks.run("cam", network, lr, window=(0, 0, 4 * 48, 4 * 56))
+    assert whole.verdict.startswith("cannot tell where the window comes from"), "all of the weight, and all of the area"
+
+    class Broken(Linear):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x) / 0
+
+    with pytest.raises(sr_hooks.SRHooksError, match="NaN or infinite"):
+        sr_hooks.run("cam", sr_hooks.Network(Broken(), scale=1, multiple=1, channels=3), lr, window=(8, 8, 8))

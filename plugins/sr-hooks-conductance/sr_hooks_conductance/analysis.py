@@ -171,7 +171,9 @@ def _result(question: Question, sums: PathSums, proof: Proof, options: Conductan
         }
         for i, unit in enumerate(units)
     ]
-    scalars = _scalars(sums, proof, agreed, chosen, rows) | {"window": list(question.window.as_tuple())}
+    scalars = _scalars(sums, proof, agreed, chosen, rows, question.length()) | {
+        "window": list(question.window.as_tuple())
+    }
     arrays = {"conductance": scores, "signed": signed, "direct": direct, "change": proof.change}
     if proof.lost is not None:
         arrays["lost_db"] = proof.lost
@@ -184,7 +186,7 @@ def _result(question: Question, sums: PathSums, proof: Proof, options: Conductan
 
 
 def _scalars(
-    sums: PathSums, proof: Proof, agreed: Agreement, chosen: list[str], rows: list[dict[str, Any]]
+    sums: PathSums, proof: Proof, agreed: Agreement, chosen: list[str], rows: list[dict[str, Any]], path_length: float
 ) -> dict[str, Any]:
     scale = max(abs(sums.change), 1e-12)
     output = float(torch.as_tensor(sums.total[OUTPUT].fine).sum())
@@ -193,6 +195,7 @@ def _scalars(
         "output_gap": abs(output - sums.change) / scale,
         "gap_of_half_the_nodes": abs(sums.completeness(coarse=True) - sums.change) / scale,
         "objective_change": sums.change,
+        "path_length": path_length,
         "around": float(torch.as_tensor(sums.direct[":input"].fine).sum()),
         "nodes": sums.nodes,
         "error": sum(row["error"] for row in rows) / max(sum(row["conductance"] for row in rows), 1e-30),

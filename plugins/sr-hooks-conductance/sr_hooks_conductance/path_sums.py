@@ -38,6 +38,10 @@ class Question:
             return self.path(self.image, times)
         return torch.stack([self.path(frame, times) for frame in self.image.unbind(1)], dim=1)
 
+    def length(self) -> float:
+        """The root mean square difference of the image to the baseline, at which the path begins; white is 1."""
+        return float((self.points([0.0]).cpu() - self.image.cpu()).double().square().mean().sqrt())
+
 
 @dataclass
 class Node:

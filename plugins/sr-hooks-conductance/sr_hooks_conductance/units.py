@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 import sr_hooks
+from sr_hooks.errors import TapError
 from sr_hooks.hooks import Tap, bypass, intervene, layers, parse_layers, repeated_blocks, resolve
 
 __all__ = ["Unit", "recording", "units_of"]
@@ -53,15 +54,22 @@ def units_of(network: sr_hooks.Network, x: torch.Tensor, names: Any) -> list[Uni
     """
     requested = parse_layers(names)
     if requested != ["blocks"]:
-        return [Unit(str(tap), (tap,), added=False) for tap in resolve(network.module, requested, lambda: network(x))]
+        return _by_output(network, x, requested)
     ran = {layer.name: layer for layer in layers(network.module, lambda: network(x))}
     blocks = [name for name in _deep_enough(network.module, ran) if name in ran and _passes_tensor(ran[name])]
     if not blocks:
-        return [Unit(str(tap), (tap,), added=False) for tap in resolve(network.module, ["all"], lambda: network(x))]
+        return _by_output(network, x, ["all"])
     blocks.sort(key=lambda name: ran[name].order)
     taps = {name: _taps(name, ran[name].calls) for name in blocks}
     adds = _adding(network, x[..., :_SIDE, :_SIDE], blocks)
     return [Unit(name, taps[name], adds[name]) for name in blocks]
+
+
+def _by_output(network: sr_hooks.Network, x: torch.Tensor, names: list[str]) -> list[Unit]:
+    taps = resolve(network.module, names, lambda: network(x))
+    if not taps:
+        raise TapError(f"{network.name} has no layer of that kind inside: name layers, or put it into nn.Sequential")
+    return [Unit(str(tap), (tap,), added=False) for tap in taps]
 
 
 def _passes_tensor(layer: Any) -> bool:

@@ -8,6 +8,7 @@ __all__ = ["verdict_of"]
 
 _FEW = 6  # units: of five, no order is beyond chance at 1 % two-sided
 _COMPLETE = 0.01
+_SAME = 1e-4  # root mean square difference of image and baseline
 _VISIBLE = 1 / 255  # root mean square: one grey level of an 8-bit image
 _AUDIBLE = 0.1  # dB
 
@@ -30,6 +31,8 @@ def verdict_of(scalars: dict[str, Any]) -> str:
 
 
 def _no_answer(scalars: dict[str, Any]) -> str | None:
+    if scalars["path_length"] < _SAME:
+        return "the image is its own baseline: the path changes nothing that could be explained"
     if scalars["completeness_gap"] > _COMPLETE:
         return (
             f"the integral is not complete: its sum misses the objective's change by {scalars['completeness_gap']:.1%} "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from pathlib import Path
 
@@ -218,6 +219,35 @@ def test_the_list_is_a_filter_for_fine_tuning(lr):
     assert [name for name, p in other.named_parameters() if p.requires_grad] == names
     with pytest.raises(NetworkError):
         train_only(network.module, ["nothing"])
+
+
+def test_inputs_that_leave_nothing_to_explain(lr):
+    grey = sr_hooks.run("conductance", chain(*[1] * 6), torch.full_like(lr, 0.5), steps=2)
+    assert grey.verdict.startswith("cannot tell: the image is its own baseline") and grey.figure() is not None
+    with pytest.raises(TapError, match="no layer of that kind inside"):
+        sr_hooks.run("conductance", network_of(nn.Conv2d(3, 3, 3, padding=1)), lr)
+    with pytest.raises(TapError, match=r"no layer matches 'nope\.\*'"):
+        sr_hooks.run("conductance", chain(1, 1), lr, layers="nope.*")
+
+    class Broken(Chain):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x) / 0
+
+    with pytest.raises(NetworkError, match="NaN or infinite on the path"):
+        sr_hooks.run("conductance", network_of(Broken([Block()])), lr, steps=2)
+
+
+def test_images_of_two_sizes_half_precision_and_channels_last_give_the_same(lr):
+    network = chain(1, 0.5, 1)
+    expected = sr_hooks.run("conductance", network, lr, steps=6).arrays
+    one, two = sr_hooks.run("conductance", network, [lr, lr[..., :17, :20]], steps=6)
+    assert one.arrays["map_0"].shape == (25, 31) and two.arrays["map_0"].shape == (17, 20)
+    last = network_of(Chain([Block(1), Block(0.5), Block(1)]).to(memory_format=torch.channels_last))
+    last.module.load_state_dict(network.module.state_dict())
+    rounded = network_of(copy.deepcopy(network.module).to(torch.bfloat16))
+    for other, tolerance in ((one, 1e-5), (sr_hooks.run("conductance", last, lr, steps=6), 1e-4),
+                             (sr_hooks.run("conductance", rounded, lr, steps=6), 0.1)):  # fmt: skip
+        assert other.arrays["conductance"] == pytest.approx(expected["conductance"], rel=tolerance)
 
 
 @pytest.mark.slow

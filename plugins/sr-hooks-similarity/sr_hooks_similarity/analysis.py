@@ -11,7 +11,7 @@ import torch
 import sr_hooks
 from sr_hooks.analyses import Watcher, other_network
 from sr_hooks.core import generator, progress_bar
-from sr_hooks.errors import NetworkError, OptionError
+from sr_hooks.errors import NetworkError, OptionError, TapError
 from sr_hooks.faithfulness import shuffled
 from sr_hooks.figures import FigureOptions
 from sr_hooks.hooks import parse_layers, resolve
@@ -109,7 +109,10 @@ class Similarity(sr_hooks.Analysis[SimilarityOptions]):
         halves = np.stack(
             [measure.on(rng.permutation(len(patches))[: len(patches) // 2], rng).excess for _ in range(options.halves)]
         )
-        return _result(network, other, options.other is None, taps, whole, halves, patches, options)
+        distinct = len({hash(patch.numpy().tobytes()) for patch in patches})
+        if distinct < _LEAST:  # equal patches make intervals of width 0
+            halves[:] = np.nan
+        return _result(network, other, options.other is None, taps, whole, halves, patches, options, distinct)
 
     @classmethod
     def figure(cls, result: sr_hooks.Result, *, options: FigureOptions | None = None) -> Any:
@@ -120,7 +123,10 @@ class Similarity(sr_hooks.Analysis[SimilarityOptions]):
 
 def _taps(network: sr_hooks.Network, layers: Any, patches: torch.Tensor) -> list[str]:
     first = patches[:1].to(network.device)
-    return [str(tap) for tap in resolve(network.module, parse_layers(layers), lambda: network(first))]
+    taps = [str(tap) for tap in resolve(network.module, parse_layers(layers), lambda: network(first))]
+    if not taps:
+        raise TapError(f"{network.name} has no layer of that kind inside: name layers, or put it into nn.Sequential")
+    return taps
 
 
 def _result(
@@ -132,6 +138,7 @@ def _result(
     halves: np.ndarray,
     patches: torch.Tensor,
     options: SimilarityOptions,
+    distinct: int,
 ) -> sr_hooks.Result:
     low, high = np.quantile(halves, [0.025, 0.975], axis=0)
     pairs = compared((len(taps[0]), len(taps[1])), alone=alone, same_layers=taps[0] == taps[1])
@@ -144,6 +151,7 @@ def _result(
         "alone": alone,
         "measure": options.measure,
         "patches": len(patches),
+        "distinct_patches": distinct,
         **counts_of(arrays, pairs),
         **{f"mean_{name}": _mean(arrays[name][pairs]) for name in ("excess", "similarity")},
     }

@@ -9,7 +9,7 @@ import numpy as np
 
 __all__ = ["compared", "counts_of", "verdict_of"]
 
-_FEW = 32  # patches
+_LEAST, _FEW = 8, 32  # patches
 
 
 def compared(shape: tuple[int, int], *, alone: bool, same_layers: bool) -> np.ndarray:
@@ -25,10 +25,10 @@ def compared(shape: tuple[int, int], *, alone: bool, same_layers: bool) -> np.nd
 def counts_of(arrays: Mapping[str, np.ndarray], pairs: np.ndarray) -> dict[str, int]:
     """How many pairs are alike beyond the controls, how many less than they, and how many have no answer.
 
-    A pair has no answer where its interval holds 0. A constant layer has no similarity, and none of its pairs.
+    A pair has no answer where its interval holds 0. A layer that is the same on all patches has no similarity.
     """
     low, high = arrays["excess_low"][pairs], arrays["excess_high"][pairs]
-    constant = int((~np.isfinite(arrays["excess"][pairs])).sum())
+    constant = int((~np.isfinite(low)).sum())
     alike, unlike = int((low > 0).sum()), int((high < 0).sum())
     return {
         "pairs": int(pairs.sum()),
@@ -49,6 +49,9 @@ def verdict_of(scalars: Mapping[str, Any], name: str, other: str) -> str:
         what = f"pairs of layers of {name} and {other}"
     if not scalars["pairs"]:
         return "cannot tell: one layer has no pair; name more layers, or another network."
+    if scalars["distinct_patches"] < _LEAST:
+        distinct = scalars["distinct_patches"]
+        return f"cannot tell: of {scalars['patches']} patches only {distinct} differ; give other images."
     text = f"{scalars['alike']} of {scalars['pairs']} {what} are alike beyond shuffled weights, pixels and chance"
     if scalars["less_alike"]:
         text += f"; {scalars['less_alike']} are less alike than one of these controls"

@@ -92,6 +92,25 @@ def test_the_two_trained_networks_exceed_their_controls_at_the_end(images):
     assert last["excess_low"] > 0.03 and "alike beyond" in result.verdict
 
 
+@pytest.mark.parametrize("measure", ["cka", "affinity"])
+def test_inputs_that_leave_nothing_to_compare(images, measure):
+    options = {**OPTIONS, "measure": measure}
+    grey = sr_hooks.run("similarity", plain(Two()), torch.full((1, 3, 100, 100), 0.4), **options)
+    assert grey.verdict.startswith("cannot tell: of 36 patches only 1 differ") and grey.figure() is not None
+    assert grey.scalars["alike"] == 0 and grey.scalars["constant"] == 2
+    alone = sr_hooks.run("similarity", plain(Two()), images, layers="first", **options)
+    assert alone.verdict.startswith("cannot tell: one layer has no pair") and alone.scalars["mean_excess"] is None
+    with pytest.raises(sr_hooks.SRHooksError, match="no layer of that kind inside"):
+        sr_hooks.run("similarity", plain(nn.Conv2d(3, 3, 1)), images, **options)
+
+    class Broken(Two):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.last(self.first(x) / 0)
+
+    with pytest.raises(sr_hooks.SRHooksError, match="last of Broken has values that are NaN or infinite"):
+        sr_hooks.run("similarity", plain(Broken()), images, **options)
+
+
 def test_a_weights_file_of_the_same_architecture(images, tmp_path):
     network = demo_network("baseline")
     file = tmp_path / "other.pth"

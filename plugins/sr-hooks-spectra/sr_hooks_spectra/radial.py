@@ -14,6 +14,7 @@ HALF_NYQUIST = math.pi / 2
 """Radians a pixel: stripes of period 4. `high_share` is the share of energy above."""
 
 _TINY = 1e-30
+_ROUNDING = 1e-12  # of the energy: float32 rounds to 6e-8 of the amplitude
 _FLAT = 1e-7  # standard deviation of an image that is constant but for rounding
 
 
@@ -55,8 +56,9 @@ class RingSums:
         self.energy, self.counts = np.zeros(self.bins), np.zeros(self.bins)
 
     def add(self, maps: torch.Tensor, window: str | None) -> None:
-        """Add one image's (C,h,w) maps."""
+        """Add one image's (C,h,w) maps. Maps that are constant but for rounding have no share."""
         power = torch.fft.fft2(tapered(maps, window)).abs().square().cpu().numpy()
+        rounding = _ROUNDING * float(maps.double().square().sum()) * maps[0].numel()  # of an FFT, by Parseval
         radius, rings = rings_of(*power.shape[1:], self.bins)
         used = (rings >= 0) & (radius > 0)
         index = rings[used]
@@ -64,7 +66,9 @@ class RingSums:
         self.energy += np.bincount(index, values.sum(axis=0), minlength=self.bins)
         self.counts += np.bincount(index, minlength=self.bins) * len(power)
         total = float(power[:, radius > 0].sum())
-        self.shares.append(float(power[:, radius > HALF_NYQUIST + 1e-9].sum()) / total if total > 0 else math.nan)
+        self.shares.append(
+            float(power[:, radius > HALF_NYQUIST + 1e-9].sum()) / total if total > rounding else math.nan
+        )
 
     def log_power(self) -> np.ndarray:
         """(bins,) natural log of the mean power in each ring; NaN in a ring without a frequency.

@@ -16,7 +16,7 @@ def verdict_of(scalars: Mapping[str, Any]) -> str:
     """What the output lacks or adds by band, what was learned of it, and what the number of images allows."""
     if scalars["fsds"] is None:
         constant = "ground truth" if scalars["target_high_share"] is None else "output"
-        return "; ".join([f"cannot tell: the {constant} is constant, and has no spectrum", *_of_layers(scalars)]) + "."
+        return f"cannot tell: the {constant} is constant, and has no spectrum."
     bands = scalars["bands"]
     lost = [f"{name} ({value:+.1f} dB)" for name, value in bands.items() if value < _MISSING]
     added = [f"{name} ({value:+.1f} dB)" for name, value in bands.items() if value > -_MISSING]

@@ -10,7 +10,9 @@ import pytest
 import torch
 from sr_hooks_spectra import fsds
 from sr_hooks_spectra.radial import RingSums
+from sr_hooks_spectra.response import impulse_response, linear_part
 from torch import nn
+from torch.nn import functional as F
 
 import sr_hooks
 from sr_hooks.degradations import make_lr
@@ -80,6 +82,37 @@ def test_a_ramp_needs_the_window():
     assert shares[0] < 1e-5 and shares[1] > 0.02
 
 
+def test_inputs_without_a_spectrum(hr):
+    """Constant images have none, however rounded; NaN is named with its layer, and dropped nowhere in silence."""
+    two = nn.Sequential(nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 3, padding=1, padding_mode="replicate"))
+    grey = run(two, torch.full((2, 3, 48, 50), 0.3), control=True)
+    assert grey.verdict == "cannot tell: the ground truth is constant, and has no spectrum."
+    assert grey.scalars["fsds"] is None and all(row["high_share"] is None for row in grey.scalars["layers"])
+    assert grey.figure() is not None
+
+    class Broken(nn.Sequential):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self[1](self[0](x) / 0)
+
+    with pytest.raises(sr_hooks.SRHooksError, match="1 of Broken has values that are NaN or infinite"):
+        run(Broken(*two), hr)
+    with pytest.raises(sr_hooks.SRHooksError, match=r"no layer matches 'nope\.\*'"):
+        run(two, hr, layers="nope.*")
+
+
+def test_images_of_two_sizes_and_half_precision(hr):
+    """Shares are means over images; a network in bfloat16 has nearly the same."""
+    network = demo_network("target")
+    parts = [hr[..., :64, :64], hr[..., 5:69, 10:98]]
+    both = sr_hooks.run("spectra", network, parts, layers="body.3", control=False, response=0)
+    alone = [sr_hooks.run("spectra", network, x, layers="body.3", control=False, response=0) for x in parts]
+    shares = [each.scalars["layers"][0]["high_share"] for each in (both, *alone)]
+    assert shares[0] == pytest.approx((shares[1] + shares[2]) / 2, abs=1e-6)
+    rounded = sr_hooks.Network(demo_network("target").module.bfloat16(), scale=4)
+    other = sr_hooks.run("spectra", rounded, parts, layers="body.3", control=False, response=0)
+    assert other.scalars["layers"][0]["high_share"] == pytest.approx(shares[0], abs=0.02)
+
+
 def test_fsds_of_known_pairs(hr):
     assert fsds(hr, hr) == 120
     near, far = fsds(blur(hr, [0.8]), hr), fsds(blur(hr, [2.5]), hr)
@@ -122,6 +155,17 @@ def test_the_split_of_a_linear_network_leaves_no_rest(hr):
     assert linear.scalars["linear_share"] == pytest.approx(1, abs=1e-3)
     trained = sr_hooks.run("spectra", demo_network("baseline"), hr, layers="auto", control=False)
     assert 0.3 < trained.scalars["linear_share"] < 0.999, "an activation leaves a rest"
+
+
+def test_the_linear_part_is_the_transposed_convolution_with_the_impulse_response(hr):
+    network = demo_network("baseline")
+    response = impulse_response(network, 9)
+    lr = make_lr(hr[..., :96, :96], "clean", scale=4)[..., :20, :24]
+    padded = F.pad(lr.double(), (9, 9, 9, 9), mode="reflect")
+    full = F.conv_transpose2d(padded, response.kernel, stride=4)
+    start = response.offset + 4 * 9
+    expected = full[..., start : start + 80, start : start + 96] + response.black.repeat(1, 20, 24)
+    assert torch.allclose(linear_part(response, lr, 4)[0], expected[0], atol=1e-9)
 
 
 def test_what_was_learned_differs_from_shuffled_weights(hr):

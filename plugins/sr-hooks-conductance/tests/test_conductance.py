@@ -278,6 +278,7 @@ def test_networks_at_odd_sizes(lr, name):
     scalars = result.scalars
     assert scalars["completeness_gap"] < 0.01 and len(scalars["layers"]) >= (4 if name == "RIDNet" else 6)
     assert np.isfinite(result.arrays["conductance"]).all() and "map_0" in result.arrays
+    assert result.figure() is not None
     if name in ("MSRResNet", "EDSR", "RCAN", "RRDBNet", "SwinIR", "HAT"):
         assert {row["part"] for row in scalars["layers"]} == {"added"}
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.metadata import PackageNotFoundError, distribution
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,14 @@ import sr_hooks
 from tests.support.diffusion import network_of
 
 pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(autouse=True)
+def _package():
+    try:
+        distribution("sr-hooks-conductance")
+    except PackageNotFoundError:
+        pytest.skip("sr-hooks-conductance is not installed: pip install ./plugins/sr-hooks-conductance")
 
 
 @pytest.fixture(scope="module")

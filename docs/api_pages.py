@@ -14,6 +14,9 @@ INTERNAL = ("files", "cli")  # faces that nobody but the package itself imports 
 OPTIONS = "    options: {heading_level: 2, show_root_heading: true}"
 
 
+BOOSTS = {"api-": 0.3, "plugins": 0.3, "plugin-": 0.7}  # beginnings of pages that stand behind others in a search
+
+
 @dataclass(frozen=True)
 class Face:
     """A folder's public API: import path, first line of its docstring, and name to the module that defines it."""
@@ -75,3 +78,11 @@ def on_files(files: Files, config: Any) -> Files:
     for page, text in pages().items():
         files.append(File.generated(config, page, content=text))
     return files
+
+
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> None:
+    """In a search, the pages that explain come before those that list names."""
+    for beginning, boost in BOOSTS.items():
+        if page.file.src_uri.startswith(beginning):
+            page.meta["search"] = {"boost": boost}
+            return

@@ -122,7 +122,28 @@ def test_the_site_is_searched_from_disk(site):
             field.clear()
             field.send_keys(words)
             WebDriverWait(page, 20).until(lambda page, e=expected: e in _answers(page))
+        for words, target in QUESTIONS.items():  # as a fresh reader asks: the first or the second page answers
+            field.clear()
+            field.send_keys(words)
+            WebDriverWait(page, 60).until(lambda page, t=target: t in _first_pages(page))
         assert not [entry for entry in page.get_log("browser") if entry["level"] == "SEVERE"]
+
+
+QUESTIONS = {
+    "how to explain a mask": "lam.html#how-to-explain-a-mask",
+    "how to watch the EMA": "training.html#how-to-watch-the-ema",
+    "imprecise": "lam.html#what-the-verdict-means-sound-imprecise-out-of-range",
+    "how to cite": "citing.html",
+    "WindowError": "errors.html#windowerror",
+}
+
+
+def _first_pages(page):
+    """The targets of the first two pages that a search lists, without the words that are marked there."""
+    items = page.find_elements("css selector", "li.md-search-result__item")[:2]
+    links = [link for item in items for link in item.find_elements("css selector", "a.md-search-result__link")]
+    targets = [(link.get_attribute("href") or "").partition("/site/")[2] for link in links]
+    return [re.sub(r"\?h=[^#]*", "", target) for target in targets]
 
 
 def _answers(page):

@@ -100,6 +100,7 @@ def undefined(code: str) -> list[str]:
     return wrong
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", with_blocks("python"))
 def test_names_of_python_blocks_exist(name: str) -> None:
     for mark, code in blocks(name, "python"):

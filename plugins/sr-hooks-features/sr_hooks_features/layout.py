@@ -22,7 +22,7 @@ def taps_of(network: Network, names: Any, lr: torch.Tensor) -> list[str]:
     """Taps from names; a layer that runs several times in a forward, as in networks over clips, is taken at each run.
 
     Raises:
-        TapError: no such layer, or one that does not run.
+        TapError: no such layer, one that does not run, or none at all.
     """
     calls = {layer.name: layer.calls for layer in layers(network.module, lambda: network.feed(lr))}
     wanted: list[Any] = []
@@ -32,11 +32,15 @@ def taps_of(network: Network, names: Any, lr: torch.Tensor) -> list[str]:
             wanted += [Tap(tap.name, call, tap.at_input) for call in range(calls[tap.name])]
         else:
             wanted.append(item)
-    return [str(tap) for tap in resolve(network.module, wanted, lambda: network.feed(lr))]
+    return _some([str(tap) for tap in resolve(network.module, wanted, lambda: network.feed(lr))], network)
 
 
 def innermost(network: Network, lr: torch.Tensor) -> list[str]:
-    """Every run of every innermost layer whose output has a channel axis, in order of its first run."""
+    """Every run of every innermost layer whose output has a channel axis, in order of its first run.
+
+    Raises:
+        TapError: there is none.
+    """
     modules = dict(network.module.named_modules())
     ran = layers(network.module, lambda: network.feed(lr))
     taps = []
@@ -45,6 +49,16 @@ def innermost(network: Network, lr: torch.Tensor) -> list[str]:
         has_parts = next(module.children(), None) is not None
         if not has_parts and not isinstance(module, nn.RNNBase) and len(layer.output_shape or ()) >= 3:
             taps += [layer.name] if layer.calls == 1 else [f"{layer.name}#{call}" for call in range(layer.calls)]
+    return _some(taps, network)
+
+
+def _some(taps: list[str], network: Network) -> list[str]:
+    """The taps, refused where there is none: a network that is a single layer has no name for this layer."""
+    if not taps:
+        raise TapError(
+            f"{network.name} has no layers inside whose features have channels: name layers, or wrap a network that is "
+            "one layer in torch.nn.Sequential"
+        )
     return taps
 
 

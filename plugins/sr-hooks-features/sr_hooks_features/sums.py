@@ -29,6 +29,7 @@ class ChannelSums:
 
     Attributes:
         images: how many were added.
+        positions: of the largest map; a channel of one value for an image, as after a mean over it, is not constant.
         nonfinite: values that were NaN or infinite; all other numbers leave them out.
         largest, spread, reach, stuck, squares: (C,) largest |value|; sums over images of the standard deviation over
             positions, and of the share of positions at an extreme; largest range within a map; sum of squares.
@@ -36,6 +37,7 @@ class ChannelSums:
     """
 
     images: int = 0
+    positions: int = 0
     nonfinite: int = 0
     values: int = 0
     largest: np.ndarray = field(default_factory=lambda: np.zeros(0))
@@ -56,6 +58,7 @@ class ChannelSums:
             mean = float(torch.nan_to_num(maps.float(), 0.0, 0.0, 0.0).mean())
             self.pivot = mean if math.isfinite(mean) else 0.0
         self.images += 1
+        self.positions = max(self.positions, maps[:, 0].numel())
         step = max(_VALUES // max(maps[:, 0].numel(), 1), 1)
         for first in range(0, channels, step):
             part = slice(first, min(first + step, channels))
@@ -88,8 +91,8 @@ class ChannelSums:
 
     @property
     def constant(self) -> np.ndarray:
-        """(C,) channels that are not dead and have one value all over each image."""
-        return (self.broken == 0) & ~self.dead & (self.reach <= STILL * self.largest)
+        """(C,) channels that are not dead and have one value all over each image, of several positions."""
+        return (self.broken == 0) & ~self.dead & (self.reach <= STILL * self.largest) & (self.positions > 1)
 
     @property
     def saturated(self) -> np.ndarray:

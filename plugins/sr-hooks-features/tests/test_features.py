@@ -145,6 +145,29 @@ def test_large_maps_are_shrunk_and_statistics_are_not(lr):
     assert means[0] == pytest.approx(means[1], rel=0.05) and shrunk(torch.ones(1, 4, 4), 8).shape == (1, 4, 4)
 
 
+def test_means_over_the_image_are_not_called_constant(lr):
+    module = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(4, 4, 1)))
+
+    class Gate(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = module
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            feature = self.body[0](x)
+            return x + (feature * self.body[1](feature))[:, :3]
+
+    result = sr_hooks.run("features", network(Gate()), lr, layers=["body.0", "body.1.1"])
+    assert [row["shape"][1:] for row in result.scalars["layers"]] == [[37, 29], [1, 1]]
+    assert result.scalars["constant"] == 0 and result.figure() is not None
+
+
+@pytest.mark.parametrize(("analysis", "layers"), [("features", "all"), ("health", "innermost"), ("health", "all")])
+def test_a_network_that_is_one_layer_is_refused_by_name(lr, analysis, layers):
+    with pytest.raises(sr_hooks.SRHooksError, match="Conv2d has no layers inside .* torch.nn.Sequential"):
+        sr_hooks.run(analysis, network(nn.Conv2d(3, 3, 3, padding=1)), lr, layers=layers)
+
+
 def test_entropy_and_kurtosis_of_known_features():
     sums = ChannelSums()
     for _ in range(3):

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from sr_hooks.errors import OptionError, WindowError
+from sr_hooks.errors import OptionError, WindowError, nearest
 from sr_hooks.images import label_map, luma, parse_regions
 
 __all__ = ["MADE", "Labels", "labels_of", "texture_labels"]
@@ -51,7 +51,7 @@ def labels_of(
         index: the image's number.
 
     Raises:
-        OptionError: regions that overlap, more than 40, or a list with another number of entries.
+        OptionError: a word that is not known, regions that overlap, more than 40, or too short a list.
         WindowError: a label image that cannot be read, or is not as large as the ground truth.
     """
     height, width = gt.shape[-2:]
@@ -65,6 +65,8 @@ def labels_of(
         return Labels(("rest", "degraded"), _degraded(lr, clean, height, width))
     if isinstance(value, Mapping):
         return _named(value, height, width, base)
+    if isinstance(value, str) and not Path(value).suffix and not Path(value).exists():
+        raise OptionError(f"regions: no file and no word {value!r}; {nearest(value, MADE)}")
     numbers = label_map(value, base=base)
     if numbers.shape != (height, width):
         raise WindowError(

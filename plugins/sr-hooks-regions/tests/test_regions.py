@@ -166,6 +166,7 @@ def test_named_regions_and_what_cannot_be(photo):
         ({"a": (0, 0, 20, 20), "b": (10, 10, 20, 20)}, "overlaps a"),
         (np.zeros((5, 5), int), "the ground truth 96x112"),
         ("no_such.png", "no label image"),
+        ("textures", "no word 'textures'; did you mean texture"),
         (np.arange(96 * 112).reshape(96, 112), "at most 40"),
         ([halves(photo), halves(photo) + 1], "2 label images|different labels"),
     ):

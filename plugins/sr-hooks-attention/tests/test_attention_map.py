@@ -236,8 +236,12 @@ def test_the_figure_takes_all_options(odd):
 def test_mistakes_are_refused(odd):
     with pytest.raises(sr_hooks.SRHooksError, match=r"query \(37, 3\) is no pixel of the input, which is 37"):
         planted(odd, query=(37, 3))
+    with pytest.raises(sr_hooks.SRHooksError, match=r"query \(3.7, 3\) is not understood"):
+        planted(odd, query=(3.7, 3))
     with pytest.raises(sr_hooks.SRHooksError, match="no attention 'body' in Windows"):
         planted(odd, layers="body")
+    with pytest.raises(sr_hooks.SRHooksError, match="no attention '3' in Windows"):
+        planted(odd, layers=3)
     with pytest.raises(sr_hooks.SRHooksError, match="no attention that a query reads"):
         sr_hooks.run("attention-map", Gated(GATES["pixel"]), odd)
 

@@ -164,7 +164,7 @@ def test_means_over_the_image_are_not_called_constant(lr):
 
 @pytest.mark.parametrize(("analysis", "layers"), [("features", "all"), ("health", "innermost"), ("health", "all")])
 def test_a_network_that_is_one_layer_is_refused_by_name(lr, analysis, layers):
-    with pytest.raises(sr_hooks.SRHooksError, match="Conv2d has no layers inside .* torch.nn.Sequential"):
+    with pytest.raises(sr_hooks.SRHooksError, match=r"Conv2d has no layers inside .* torch\.nn\.Sequential"):
         sr_hooks.run(analysis, network(nn.Conv2d(3, 3, 3, padding=1)), lr, layers=layers)
 
 

@@ -194,7 +194,8 @@ def _chosen(network: sr_hooks.Network, sites: Sequence[Site], layers: Any) -> li
         return able
     if layers == "auto":
         return _spaced(able)
-    patterns = [part.strip() for part in layers.split(",")] if isinstance(layers, str) else [str(p) for p in layers]
+    several = layers.split(",") if isinstance(layers, str) else layers if isinstance(layers, Sequence) else [layers]
+    patterns = [str(part).strip() for part in several]
     for pattern in patterns:
         if not any(_matches(site.name, pattern) for site in able):
             names = [site.name for site in able]

@@ -54,6 +54,8 @@ def query_of(
 def _pixel(value: Sequence[Any], size: tuple[int, int]) -> tuple[int, int]:
     try:
         y, x = (int(v) for v in value)
+        if any(isinstance(v, float) and v != int(v) for v in value):
+            raise ValueError("no whole numbers")
     except (TypeError, ValueError) as error:
         raise WindowError(
             f"query {value!r} is not understood: give (y, x) of an input pixel, or (top, left, size) in output pixels"

@@ -12,6 +12,10 @@ NUMBERS = {
     "Higher is closer to the ground truth. A border as wide as the scale is left out.",
     "ssim_y": "Structural similarity of the output and the ground truth, at most 1, on luma (Y) of 8-bit pixels. "
     "Higher is closer to the ground truth.",
+    "psnr": "Peak signal-to-noise ratio of the output against the ground truth, in dB, over all bands, each of 8 bits. "
+    "Higher is closer to the ground truth. A border as wide as the scale is left out.",
+    "ssim": "Structural similarity of the output and the ground truth, at most 1, the mean over all bands. Higher is "
+    "closer to the ground truth.",
     "window_psnr": "Peak signal-to-noise ratio inside the window alone, in dB, over all channels. Higher is closer to "
     "the ground truth.",
     # LAM

@@ -117,8 +117,8 @@ def _analyse(name: str, kind: Any, arguments: argparse.Namespace) -> Answer:
     files = [Path(file) for file in arguments.image]
     if not kind.joins_images() and len({file.stem for file in files}) < len(files):
         raise ImageError("two images have the same name, and so would their result folders: rename one")
-    images = [read_input(file, arguments.background) for file in files]
     network = load_network(arguments)
+    images = [read_input(file, arguments.background, network.channels) for file in files]
     truths: list[Any] = [None] * len(images)
     if getattr(arguments, "hr", False):
         truths = images

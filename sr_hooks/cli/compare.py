@@ -57,10 +57,11 @@ def _compare(arguments: argparse.Namespace) -> Answer:
     }
     pair = [_result_or_network(name, arguments, device) for name in (arguments.first, arguments.second)]
     if arguments.image is not None:
-        image = read_image(arguments.image, background=arguments.background)
-        if not arguments.lr:
-            network = pair[0] if isinstance(pair[0], Network) else None
-            image = downsample(image, network.scale) if network else image
+        network = pair[0] if isinstance(pair[0], Network) else None
+        bands = network.channels if network else None
+        image = read_image(arguments.image, background=arguments.background, bands=bands)
+        if network and not arguments.lr:
+            image = downsample(image, network.scale)
         options["image"] = image
     result = compare(*pair, **{key: value for key, value in options.items() if value is not None})
     refuse_options("compare", result.figure_options(), figure)

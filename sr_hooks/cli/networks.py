@@ -248,7 +248,10 @@ def _doctor(arguments: argparse.Namespace) -> Answer:
 def _report(diagnosis: Diagnosis) -> str:
     """A diagnosis for people: facts, a line an analysis, cautions and what was proved of its windows."""
     lines = [diagnosis.name]
-    for name, value in diagnosis.facts.items():
+    facts = dict(diagnosis.facts)
+    if words := facts.pop("channels_are", ""):
+        facts["channels"] = f"{facts['channels']} ({words})"
+    for name, value in facts.items():
         lines.append(
             f"  {name.replace('_', ' '):12s} {value:g}" if isinstance(value, float) else f"  {name:12s} {value}"
         )

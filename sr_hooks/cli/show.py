@@ -205,7 +205,7 @@ def _explore(arguments: argparse.Namespace) -> None:
         network = Network.load(entry["model"], entry.get("arguments"), weights=entry.get("weights"))
         network.module.to(device)
         networks.append(network)
-    image = read_input(arguments.image, arguments.background)
+    image = read_input(arguments.image, arguments.background, networks[0].channels)
     page = explore(
         networks,
         image,

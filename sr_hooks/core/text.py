@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from sr_hooks.errors import shortened
+from sr_hooks.errors import OptionError, shortened
 
-__all__ = ["cell", "duration", "for_csv", "for_latex", "for_markdown", "label", "one_line", "text_table", "value_text"]
+__all__ = [
+    "cell",
+    "duration",
+    "for_csv",
+    "for_latex",
+    "for_markdown",
+    "label",
+    "one_line",
+    "text_table",
+    "unique_names",
+    "value_text",
+]
 
 _LONGEST = 80
 _LONGEST_VALUE = 200  # characters
@@ -117,3 +129,28 @@ def duration(seconds: float) -> str:
     if seconds < 90:
         return f"{round(seconds)} s"
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def unique_names(names: list[str], files: list[str], where: str) -> list[str]:
+    """Keep stated names; name the others by their file's stem, with parent folders in front until names are unique.
+
+    Raises:
+        OptionError: two names that are stated are equal, or two files.
+    """
+    stated = [name for name in names if name]
+    for name in stated:
+        if stated.count(name) > 1:
+            raise OptionError(f"{where}: two are called {name!r}: give them other names")
+    paths = [Path(file) for file in files]
+    depth = 0
+    while True:
+        candidates = [
+            name or "/".join([*path.absolute().parts[:-1][len(path.absolute().parts) - 1 - depth :], path.stem])
+            for name, path in zip(names, paths, strict=True)
+        ]
+        duplicates = [name for name in candidates if candidates.count(name) > 1]
+        if not duplicates:
+            return candidates
+        if depth >= max(len(path.absolute().parts) for path in paths):
+            raise OptionError(f"{where}: {duplicates[0]!r} is there twice: leave one out, or give both names")
+        depth += 1

@@ -22,6 +22,7 @@ from sr_hooks.hooks.layer_list import deep_feature, layers
 from sr_hooks.images.image import downsample, read_image
 from sr_hooks.inference.calibration import uncalibrated
 from sr_hooks.networks.network import Network
+from sr_hooks.networks.pixel_range import channels_in_words
 from sr_hooks.networks.unwrap import plain_copy
 
 __all__ = ["Diagnosis", "Finding", "examine"]
@@ -149,7 +150,8 @@ def _warnings(network: Network, x: torch.Tensor) -> tuple[str, ...]:
 
 def _facts(network: Network) -> dict[str, Any]:
     names = ("scale", "channels", "multiple", "minimum", "square", "input_range")
-    return {name: getattr(network, name) for name in names}
+    facts = {name: getattr(network, name) for name in names}
+    return {**facts, "channels_are": channels_in_words(network.channels, network.bands)}
 
 
 def _without_image(network: Network, why: str) -> Diagnosis:

@@ -16,7 +16,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from sr_hooks.analyses.lam.figure import common_zoom
 from sr_hooks.analyses.lam.result import LamResult
 from sr_hooks.explorer.scene import Answer, Question, Scene
-from sr_hooks.figures.data_uri import pixels_uri
 from sr_hooks.figures.options import FigureOptions
 
 __all__ = ["TEMPLATES", "answer_html", "line_html"]
@@ -58,7 +57,7 @@ def _card(answer: Answer, scene: Scene, figure: FigureOptions, panel: str) -> di
     patch = scene.pictures[answer.name][..., top : top + height, left : left + width]
     verdict = result.verdict
     return card | {
-        "patch": pixels_uri(patch),
+        "patch": scene.uri(answer.name, patch),
         "map": _map_uri(result, figure, panel),
         "numbers": _numbers(result),
         "is_sound": verdict.startswith("sound"),

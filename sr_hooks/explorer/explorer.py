@@ -16,7 +16,6 @@ from sr_hooks.explorer.grid_file import keep_window
 from sr_hooks.explorer.latest import LatestOnly
 from sr_hooks.explorer.scene import Question, Scene, message_of
 from sr_hooks.explorer.windows import of_mouse, of_text, resized
-from sr_hooks.figures.data_uri import pixels_uri
 from sr_hooks.figures.options import FigureOptions, read_figure_options
 from sr_hooks.images.image import read_image
 from sr_hooks.images.windows import Window
@@ -106,7 +105,7 @@ class Explorer:
         """What the picture of the page needs: the image as a data URI, and its size in output pixels."""
         name = fields.shown if fields.shown in scene.pictures else next(iter(scene.pictures))
         height, width = scene.size
-        return {"src": pixels_uri(scene.pictures[name]), "name": name, "height": height, "width": width}
+        return {"src": scene.uri(name, scene.pictures[name]), "name": name, "height": height, "width": width}
 
     def mouse(self, page: str, scene: Scene, fields: Fields, event: Mapping[str, Any]) -> View | None:
         """The answer about a clicked or dragged window; None where a newer event came before the end."""
@@ -157,7 +156,8 @@ class Explorer:
             with self.latest.alone():
                 if file is None:
                     return Scene(self.networks, scene.image, hr=hr, name=scene.name, file=scene.file), ""
-                return Scene(self.networks, read_image(file), hr=hr, name=Path(file).name), ""
+                image = read_image(file, bands=next(iter(self.networks.values())).channels)
+                return Scene(self.networks, image, hr=hr, name=Path(file).name), ""
         except Exception as error:  # the page stays, and says what is wrong
             return scene, line_html(message_of(error), is_error=True)
 

@@ -19,6 +19,8 @@ from sr_hooks.core.progress import Stopped
 from sr_hooks.core.text import one_line
 from sr_hooks.core.torch_errors import is_out_of_memory
 from sr_hooks.errors import ImageError, SRHooksError
+from sr_hooks.figures.data_uri import pixels_uri
+from sr_hooks.figures.shrink import showing_bands
 from sr_hooks.images.image import as_batch, downsample, upsample
 from sr_hooks.images.windows import Window, window_with_most_edges
 from sr_hooks.inference.inputs import check_input, read_images
@@ -69,7 +71,7 @@ class Scene:
         """
         self.networks, self.hr, self.file = dict(networks), hr, file
         self.name = name or (file.name if file else "image")
-        self.truth = as_batch(image)[:1] if hr else None
+        self.truth = as_batch(image, bands=next(iter(networks.values())).channels)[:1] if hr else None
         self.image = image
         self._inputs: dict[str, torch.Tensor] = {}
         self._failures: dict[str, str] = {}
@@ -82,6 +84,11 @@ class Scene:
                 if network_name == next(iter(self.networks)):
                     raise
                 self._failures[network_name] = message_of(error)
+
+    def uri(self, name: str, picture: np.ndarray) -> str:
+        """A picture (C,h,w) of a network as a data URI; of one of bands those that the network states."""
+        with showing_bands(self.networks[name].bands):
+            return pixels_uri(picture)
 
     def _run(self, name: str, network: Network) -> None:
         image = self.image if self.truth is None else downsample(self.truth, network.scale)

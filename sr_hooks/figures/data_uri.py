@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from sr_hooks.errors import ImageError
+from sr_hooks.figures.shrink import rgb_of
 
 __all__ = ["compact_uri", "density_uri", "map_uri", "overlay_uri", "photo_uri", "pixels_uri", "ramp"]
 
@@ -81,9 +82,8 @@ def _coloured(share: np.ndarray, published: bool) -> np.ndarray:
 
 
 def _bgr(image: np.ndarray) -> np.ndarray:
-    """(C,H,W) RGB or grey to (H,W,3) float32 in 0..255."""
-    rgb = np.repeat(image, 3, axis=0) if image.shape[0] == 1 else image
-    return np.ascontiguousarray(255 * np.clip(rgb, 0, 1).transpose(1, 2, 0)[:, :, ::-1], dtype=np.float32)
+    """(C,H,W) RGB, grey or bands to (H,W,3) float32 in 0..255."""
+    return np.ascontiguousarray(255 * np.clip(rgb_of(image), 0, 1).transpose(1, 2, 0)[:, :, ::-1], dtype=np.float32)
 
 
 def _shrunk(image: np.ndarray, longest: int = _LONGEST) -> np.ndarray:

@@ -30,17 +30,16 @@ def load_network(entry: NetworkRequest, device: str) -> Network:
 
 def read_cached_image(request: ImageRequest) -> torch.Tensor:
     """Read an image of a request as (1,C,H,W) in [0, 1]. The last eight stay in memory while no file changes."""
-    file, background = request.file, request.background
     try:
-        state = file.stat()
+        state = request.file.stat()
     except (OSError, ValueError):
-        return read_image(file)  # its error names what is wrong
-    return _read(file, background, state.st_mtime_ns, state.st_size)
+        return read_image(request.file)  # its error names what is wrong
+    return _read(request.file, request.background, request.channels, state.st_mtime_ns, state.st_size)
 
 
 @lru_cache(maxsize=8)
-def _read(file: Path, background: str | None, changed: int, size: int) -> torch.Tensor:
-    return read_image(file, background=background)
+def _read(file: Path, background: str | None, channels: int | None, changed: int, size: int) -> torch.Tensor:
+    return read_image(file, background=background, bands=channels)
 
 
 def network_input(request: GridRequest, number: int, network: Network, takes: str = "lr") -> torch.Tensor:

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from sr_hooks.analyses.base import find_analysis
+from sr_hooks.core.text import unique_names
 from sr_hooks.core.yaml_files import read_yaml
-from sr_hooks.errors import OptionError, WindowError, nearest
+from sr_hooks.errors import ImageError, OptionError, WindowError, nearest
 from sr_hooks.figures.options import read_figure_options
 from sr_hooks.files.regular_files import expanded, is_file, is_folder
-from sr_hooks.images.decoding import IMAGE_SUFFIXES
+from sr_hooks.images.image_sets import image_files
 from sr_hooks.images.masks import AUTO, parse_regions
 from sr_hooks.images.regions import Region
 from sr_hooks.images.windows import Window
@@ -25,8 +26,10 @@ Windows = tuple[tuple[int, int, int, int] | Region, ...] | None
 """Each (top, left, height, width) in output pixels, or a mask; None for the square with most edges."""
 
 _KEYS = ("networks", "images", "windows", "hr", "analyses", "check", "figure", "background", "title", "device")
-_IMAGE_KEYS = ("file", "windows", "background")
-_FACTS = ("scale", "input_range", "mean", "std", "bgr", "multiple", "weights_key", "weights_prefix")
+_IMAGE_KEYS = ("file", "windows", "background", "channels")
+_FACTS = (
+    "scale", "input_range", "mean", "std", "bgr", "multiple", "channels", "bands", "weights_key", "weights_prefix",
+)  # fmt: skip
 _NETWORK_KEYS = ("model", "arguments", "weights", *_FACTS, "analyses", "group")
 
 
@@ -45,12 +48,13 @@ class NetworkRequest:
 
 @dataclass(frozen=True)
 class ImageRequest:
-    """An image file with its windows."""
+    """An image file with its windows; `channels` tells how a file of many bands is laid out (`read_image`)."""
 
     name: str
     file: Path
     windows: Windows = None
     background: str | None = None
+    channels: int | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,12 @@ class GridRequest:
     figure: Mapping[str, Any] = field(default_factory=dict)
     title: str = ""
     device: str = field(default="auto", compare=False)
+
+    @property
+    def shown_bands(self) -> Sequence[int] | None:
+        """The bands that pictures show as red, green and blue: those of the first network that states any."""
+        stated = [network.facts["bands"] for network in self.networks if "bands" in network.facts]
+        return next((bands for bands in stated if isinstance(bands, (list, tuple)) and len(bands) == 3), None)
 
     def options_of(self, network: NetworkRequest, analysis: str) -> dict[str, Any] | None:
         """The options of an analysis for one network; None if the network leaves the analysis out."""
@@ -122,6 +132,9 @@ def parse_request(content: Any, *, where: str = "grid", base: Path | None = None
     figure = read_figure_options(content.get("figure"), where=f"{where}: figure").stated()
     windows = _windows(content.get("windows"), f"{where}: windows", base)
     images = _images(content.get("images"), windows, content.get("background"), where, base)
+    stated = {network.facts.get("channels") for network in networks}
+    if len(stated) == 1:
+        images = tuple(replace(image, channels=image.channels or next(iter(stated))) for image in images)
     device = str(content.get("device", "auto"))
     return GridRequest(networks, images, hr, analyses, content["check"], figure, content["title"], device)
 
@@ -190,7 +203,7 @@ def _networks(value: Any, where: str, base: Path, analyses: Mapping[str, Any]) -
                 str(entry.get("group") or ""),
             )
         )
-    names = _unique_names([n.name for n in requests], [n.weights or n.model for n in requests], f"{where}: networks")
+    names = unique_names([n.name for n in requests], [n.weights or n.model for n in requests], f"{where}: networks")
     return tuple(replace(n, name=name) for name, n in zip(names, requests, strict=True))
 
 
@@ -205,15 +218,20 @@ def _images(value: Any, windows: Windows, background: Any, where: str, base: Pat
         path = _existing_path(entry["file"], base)
         files = [path]
         if is_folder(path):
-            files = sorted(f for f in path.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES)
-            if not files:
-                raise OptionError(f"{where}: no image files in {path}")
+            try:
+                files = image_files(path)
+            except ImageError:
+                raise OptionError(f"{where}: no image files in {path}") from None
         own_windows = (
             _windows(entry["windows"], f"{where}: image {name!r}: windows", base) if "windows" in entry else windows
         )
         colour = entry.get("background", background)
-        requests += [ImageRequest(name if len(files) == 1 else "", file, own_windows, colour) for file in files]
-    names = _unique_names([i.name for i in requests], [str(i.file) for i in requests], f"{where}: images")
+        channels = entry.get("channels")
+        if channels is not None and (not isinstance(channels, int) or channels < 1):
+            raise OptionError(f"{where}: image {name!r}: channels is {_short_repr(channels)}; give a number from 1 on")
+        name = name if len(files) == 1 else ""
+        requests += [ImageRequest(name, file, own_windows, colour, channels) for file in files]
+    names = unique_names([i.name for i in requests], [str(i.file) for i in requests], f"{where}: images")
     return tuple(replace(i, name=name) for name, i in zip(names, requests, strict=True))
 
 
@@ -268,29 +286,6 @@ def _resolve_paths(value: Any, base: Path) -> Any:
     written = file + ".py" if colon else value
     path = base / expanded(written)
     return str(path) + (f":{rest}" if colon else "") if is_file(path) or is_folder(path) else value
-
-
-def _unique_names(names: list[str], files: list[str], where: str) -> list[str]:
-    """Keep stated names; name the others by their file's stem, with parent folders in front until names are unique."""
-    stated = [name for name in names if name]
-    for name in stated:
-        if stated.count(name) > 1:
-            raise OptionError(f"{where}: two are called {_short_repr(name)}: give them other names")
-    paths = [Path(file) for file in files]
-    depth = 0
-    while True:
-        candidates = [
-            name or "/".join([*path.absolute().parts[:-1][len(path.absolute().parts) - 1 - depth :], path.stem])
-            for name, path in zip(names, paths, strict=True)
-        ]
-        duplicates = [name for name in candidates if candidates.count(name) > 1]
-        if not duplicates:
-            return candidates
-        if depth >= max(len(path.absolute().parts) for path in paths):
-            raise OptionError(
-                f"{where}: {_short_repr(duplicates[0])} is there twice: leave one out, or give both names"
-            )
-        depth += 1
 
 
 def _short_repr(value: Any) -> str:

@@ -33,8 +33,10 @@ FrameChoice = int | Literal["middle", "all"]
 """Which of a network's output frames is meant: its number from 0, the middle one, or all."""
 
 
-def read_clip(folder: str | Path, *, background: str | None = None) -> torch.Tensor:
+def read_clip(folder: str | Path, *, background: str | None = None, bands: int | None = None) -> torch.Tensor:
     """The image files of a folder, by name, as one clip (1,T,C,h,w) float32 in [0, 1]; or a video file, decoded whole.
+
+    `background` and `bands` are as in `read_image`.
 
     Raises:
         ImageError: no such folder, no image in it, an unreadable one, or frames of different sizes or channels.
@@ -42,7 +44,7 @@ def read_clip(folder: str | Path, *, background: str | None = None) -> torch.Ten
     if is_video(folder) and not is_folder(folder):
         return read_video(folder)
     files = image_files(folder)
-    frames = [read_image(file, background=background) for file in files]
+    frames = [read_image(file, background=background, bands=bands) for file in files]
     for file, frame in zip(files, frames, strict=True):
         if frame.shape != frames[0].shape:
             raise ImageError(
@@ -51,7 +53,7 @@ def read_clip(folder: str | Path, *, background: str | None = None) -> torch.Ten
     return torch.cat(frames)[None]
 
 
-def as_clips(source: Any, frames: int, what: str = "the clip") -> list[torch.Tensor]:
+def as_clips(source: Any, frames: int, what: str = "the clip", *, bands: int | None = None) -> list[torch.Tensor]:
     """Clips (1,T,C,h,w) float32 in [0, 1].
 
     A tensor (T,C,h,w), a folder of frames, or a video file is one clip; (N,T,C,h,w) are N, and so are the folders in a
@@ -67,37 +69,38 @@ def as_clips(source: Any, frames: int, what: str = "the clip") -> list[torch.Ten
     if isinstance(source, (str, Path)) and is_folder(source):
         inside = sorted(path for path in Path(source).iterdir() if path.is_dir())
         holds_images = any(path.is_file() for path in Path(source).iterdir())
-        clips = [read_clip(folder) for folder in inside] if inside and not holds_images else [read_clip(source)]
+        folders = inside if inside and not holds_images else [source]
+        clips = [read_clip(folder, bands=bands) for folder in folders]
     elif isinstance(source, (str, Path)) and is_video(source):
         clips = [read_clip(source)]
     elif isinstance(source, Sequence) and not isinstance(source, str):
         if not source:
             raise ImageError(f"{what}: none given")
-        return [clip for item in source for clip in as_clips(item, frames, what)]
+        return [clip for item in source for clip in as_clips(item, frames, what, bands=bands)]
     else:
-        batch = as_input(source, what)
+        batch = as_input(source, what, bands)
         clips = list(batch.split(1)) if batch.ndim == 5 else [batch[None]]
     return [clip_of(clip[:, 0], frames) if clip.shape[1] == 1 else clip for clip in clips]
 
 
-def as_input(source: Any, what: str = "the image") -> torch.Tensor:
+def as_input(source: Any, what: str = "the image", bands: int | None = None) -> torch.Tensor:
     """An image or images as `sr_hooks.images.as_batch` checks them, or clips (N,T,C,h,w), frame by frame."""
     if isinstance(source, np.ndarray):
-        source = from_array(source, what=what)
+        source = from_array(source, what=what, bands=bands)
     if isinstance(source, torch.Tensor) and source.ndim == 5:
         if 0 in source.shape:
             raise ImageError(f"{what} has shape {tuple(source.shape)}; give (N,T,C,h,w), none of them 0")
-        return by_frames(lambda frames: as_batch(frames, what=what), source)
-    return as_batch(source, what=what)
+        return by_frames(lambda frames: as_batch(frames, what=what, bands=bands), source)
+    return as_batch(source, what=what, bands=bands)
 
 
-def read_input(path: str | Path, background: str | None = None) -> torch.Tensor:
+def read_input(path: str | Path, background: str | None = None, bands: int | None = None) -> torch.Tensor:
     """An image file (1,C,h,w); a folder of frames, or a video file, as a clip (1,T,C,h,w).
 
-    `background` is as in `read_image`.
+    `background` and `bands` are as in `read_image`.
     """
     read = read_clip if is_folder(path) or is_video(path) else read_image
-    return read(path, background=background)
+    return read(path, background=background, bands=bands)
 
 
 def clip_of(still: torch.Tensor, frames: int) -> torch.Tensor:

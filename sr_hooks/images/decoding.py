@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from sr_hooks.errors import ImageError
+from sr_hooks.images.many_bands import decode_npy, decode_tiff, is_npy, is_tiff, tiff_tags
 from sr_hooks.images.pixels import checked, decode_pil, oriented, without_alpha
 
 __all__ = ["IMAGE_SUFFIXES", "READ_FORMATS", "decode", "decode_labels"]
@@ -38,7 +39,7 @@ IMAGE_SUFFIXES = frozenset(
 )
 """Suffixes of the files that are taken from a folder."""
 
-READ_FORMATS = "PNG, JPEG, BMP, TIFF, WebP, AVIF, HEIC, GIF, JPEG 2000, PNM and TGA are read"
+READ_FORMATS = "PNG, JPEG, BMP, TIFF, WebP, AVIF, HEIC, GIF, JPEG 2000, PNM, TGA and NumPy's .npy are read"
 
 _RAW = frozenset([".dng", ".nef", ".cr2", ".cr3", ".crw", ".arw", ".orf", ".rw2", ".raf", ".pef", ".srw", ".x3f"])
 _FOREIGN = (
@@ -56,23 +57,31 @@ _PNM = re.compile(rb"P([2356])" + 3 * rb"\s+(?:#[^\n]*\n\s*)*(\d+)" + rb"\s")
 _DNG_VERSION, _BITS, _ORIENTATION, _SAMPLES, _PLANES = 50706, 258, 274, 277, 284
 
 
-def decode(data: bytes, path: str | Path, *, background: str | None = None) -> np.ndarray:
-    """The image in a file's bytes as (H,W,C), C being 1 or 3: uint8, uint16 of white 65535, or float32 in [0, 1].
+def decode(data: bytes, path: str | Path, *, background: str | None = None, bands: int | None = None) -> np.ndarray:
+    """The image in a file's bytes as (H,W,C): uint8, uint16 of white 65535, or float32 in [0, 1].
+
+    C is 1 or 3. Of a `.npy` file and of a TIFF of many bands it is any number.
 
     Args:
         data: the file's bytes.
         path: what messages call the file.
         background: the colour below transparent pixels ("white", "#808080"); None refuses such pixels.
+        bands: the number of channels that the network takes; None where no network is known.
 
     Raises:
         ImageError: what kind of file this is, and why that kind is not read.
     """
     _refuse_foreign(data, Path(path))
+    if is_npy(data):
+        return decode_npy(data, path, bands)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's, of large images and odd EXIF entries
+        many = decode_tiff(data, path, bands) if is_tiff(data) else None
+        if many is not None:
+            return checked(many, path, any_channels=True)
         image = _open(data, path)
         if image is None:
-            _refuse_planes(_tags(data), path)
+            _refuse_planes(tiff_tags(data), path)
             return _finished(_by_opencv(data, path), 1, path, background)
         depth = _bits(image, data)
         if 8 < depth < 16 and image.format != "PPM":
@@ -158,20 +167,6 @@ def _open(data: bytes, path: str | Path) -> Any:
     return image
 
 
-def _tags(data: bytes) -> Any:
-    """The tags of a TIFF that Pillow does not open."""
-    from PIL.TiffImagePlugin import ImageFileDirectory_v2
-
-    tags = ImageFileDirectory_v2(data[:8])
-    try:
-        file = io.BytesIO(data)
-        file.seek(tags.next)
-        tags.load(file)
-    except (OSError, SyntaxError, ValueError, TypeError, OverflowError):
-        return {}
-    return tags
-
-
 def _refuse_planes(tags: Any, path: str | Path) -> None:
     """Refuse what OpenCV would read wrongly."""
     if tags.get(_PLANES) == 2 and tags.get(_SAMPLES) != 1:
@@ -229,7 +224,7 @@ def _by_opencv(data: bytes, path: str | Path) -> np.ndarray:
         cv2.utils.logging.setLogLevel(level)
     if array is None and data[:4] in (b"II*\0", b"MM\0*"):
         raise ImageError(
-            f"{path} is damaged, or a TIFF of an unusual kind (more than 4 bands, other numbers): save it as RGB or "
+            f"{path} is damaged, or a TIFF of an unusual kind (other numbers): save it as RGB or "
             "grey, with 8 or 16 bits or 32-bit floats"
         )
     if array is None:

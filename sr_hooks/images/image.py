@@ -6,7 +6,7 @@ import hashlib
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -45,8 +45,8 @@ __all__ = [
 _SLACK = 1e-4  # rounding in a float image, not overshoot
 
 
-def read_image(path: str | Path, *, background: str | None = None) -> torch.Tensor:
-    """Read an image file as (1,C,H,W) float32 in [0, 1], C being 1 (grey) or 3 (RGB).
+def read_image(path: str | Path, *, background: str | None = None, bands: int | None = None) -> torch.Tensor:
+    """Read an image file as (1,C,H,W) float32 in [0, 1], C being 1 (grey), 3 (RGB), or a number of bands.
 
         image = read_image("photo.heic")
         logo = read_image("logo.png", background="white")
@@ -54,8 +54,12 @@ def read_image(path: str | Path, *, background: str | None = None) -> torch.Tens
     The image is turned as its EXIF orientation says. An opaque alpha channel is dropped. 8-bit values are divided by
     255, 16-bit values by 65535. A colour profile is applied to CMYK and LAB images only, as BasicSR's reader does.
 
+    More bands stand in a `.npy` file, (h,w,c) or (c,h,w), uint8 or floats in [0, 1], or in a TIFF (with tifffile). Of a
+    `.npy` file the axis of the channels is the one as long as `bands`, else the shorter one of the first and the last.
+
     Args:
         background: the colour below transparent pixels: a name, "#rrggbb" or "rgb(r, g, b)"; None refuses such pixels.
+        bands: the number of channels that the network takes, which tells how a file of bands is laid out.
 
     Raises:
         ImageError: no such file, no image, a damaged one, one of a kind that is not read, or transparent pixels.
@@ -68,7 +72,7 @@ def read_image(path: str | Path, *, background: str | None = None) -> torch.Tens
         data = read_bytes(path)
     except OSError as error:
         raise ImageError(f"cannot read the image {path}: {error.strerror or error}") from None
-    return _as_tensor(decode(data, path, background=background), str(path))
+    return _as_tensor(decode(data, path, background=background, bands=bands), str(path))
 
 
 def _as_tensor(array: np.ndarray, what: str) -> torch.Tensor:
@@ -104,19 +108,20 @@ def to_numpy(image: torch.Tensor) -> np.ndarray:
     return image.detach().float().cpu().permute(1, 2, 0).numpy()
 
 
-def as_batch(image: Any, *, what: str = "the image", bands: int | None = None) -> torch.Tensor:
+def as_batch(image: Any, *, what: str = "the image", bands: int | Literal["any"] | None = None) -> torch.Tensor:
     """A tensor, NumPy array, PIL image or file path as a checked float32 (N,C,H,W) in [0, 1].
 
     Tensors are float (N,C,H,W) or (C,H,W). Arrays may also be uint8, and (H,W), (H,W,C) or (N,H,W,C), in RGB order.
 
     Args:
-        bands: a number of channels that is allowed beside 1 and 3, as of multispectral images and stereo pairs.
+        bands: a number of channels that is allowed beside 1 and 3, as of multispectral images and stereo pairs; "any"
+            allows all, for ground truth that is compared with an output.
 
     Raises:
         ImageError: another shape, an integer type, NaN or infinity, or values outside [0, 1].
     """
     if isinstance(image, (str, Path)):
-        return read_image(image)
+        image = read_image(image, bands=None if bands == "any" else bands)
     if isinstance(image, np.ndarray):
         image = from_array(image, what=what, bands=bands)
     elif type(image).__module__.partition(".")[0] in ("PIL", "pillow_heif") and hasattr(image, "getexif"):
@@ -135,7 +140,7 @@ def as_batch(image: Any, *, what: str = "the image", bands: int | None = None) -
         image = image[None]
     if image.ndim != 4 or 0 in image.shape:
         raise ImageError(f"{what} has shape {tuple(image.shape)}; give (N,C,H,W) or (C,H,W), none of them 0")
-    if image.shape[1] not in (1, 3, bands):
+    if image.shape[1] not in (1, 3, bands) and bands != "any":
         hint = "; it looks like (H,W,C): use image.permute(2, 0, 1)" if image.shape[-1] in (1, 3, 4) else ""
         if image.shape[1] in (2, 4):
             hint = "; remove the alpha channel: image[:, :-1]"
@@ -145,7 +150,9 @@ def as_batch(image: Any, *, what: str = "the image", bands: int | None = None) -
     return pixels
 
 
-def from_array(array: np.ndarray, *, what: str = "the image", bands: int | None = None) -> torch.Tensor:
+def from_array(
+    array: np.ndarray, *, what: str = "the image", bands: int | Literal["any"] | None = None
+) -> torch.Tensor:
     """A NumPy array (H,W), (...,H,W,C) or (...,C,H,W), RGB, as a tensor (...,C,H,W): uint8 divided by 255, floats as
     they are. An opaque alpha channel of uint8 is dropped.
 
@@ -158,11 +165,13 @@ def from_array(array: np.ndarray, *, what: str = "the image", bands: int | None 
         )
     if array.ndim == 2:
         array = array[None]
-    elif array.ndim > 2 and bands is not None and array.shape[-1] == bands != array.shape[-3]:
+    elif array.ndim > 2 and array.shape[-1] == bands != array.shape[-3]:
         array = np.moveaxis(array, -1, -3)
     elif array.ndim > 2 and array.shape[-3] not in (1, 3, bands) and array.shape[-1] in (1, 2, 3, 4):
         if array.dtype == np.uint8 and array.shape[-1] in (2, 4):
             array = without_alpha(array[..., :-1], array[..., -1], what, None)
+        array = np.moveaxis(array, -1, -3)
+    elif array.ndim > 2 and bands == "any" and array.shape[-1] < array.shape[-3]:
         array = np.moveaxis(array, -1, -3)
     tensor = torch.from_numpy(np.ascontiguousarray(array))
     return tensor.float() / 255 if array.dtype == np.uint8 else tensor

@@ -12,7 +12,7 @@ import torch
 from sr_hooks.errors import ImageError, OptionError
 from sr_hooks.files.regular_files import is_folder
 from sr_hooks.images.decoding import IMAGE_SUFFIXES, READ_FORMATS
-from sr_hooks.images.image import as_batch, read_image
+from sr_hooks.images.image import as_batch
 
 __all__ = ["cut_patches", "draw_corners", "image_files", "parse_folders", "single_images"]
 
@@ -27,24 +27,28 @@ def image_files(folder: str | Path) -> list[Path]:
     if not is_folder(folder):
         raise ImageError(f"{folder} is no folder")
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    files = files or sorted(folder.glob("*.npy"))  # beside pictures, arrays are something else
     if not files:
         raise ImageError(f"{folder} holds no image: {READ_FORMATS}")
     return files
 
 
-def single_images(images: Any, what: str = "the image") -> list[torch.Tensor]:
+def single_images(images: Any, what: str = "the image", *, bands: int | None = None) -> list[torch.Tensor]:
     """Each image as (1,C,H,W) float32 in [0, 1], from all that `as_batch` takes, a folder, or a sequence of those.
+
+    Args:
+        bands: a number of channels that is allowed beside 1 and 3.
 
     Raises:
         ImageError: none given, or one that is no image (see `sr_hooks.images.as_batch`).
     """
     if isinstance(images, (str, Path)) and is_folder(images):
-        return [read_image(file) for file in image_files(images)]
+        return [as_batch(file, what=what, bands=bands) for file in image_files(images)]
     if isinstance(images, Sequence) and not isinstance(images, str):
         if not images:
             raise ImageError(f"{what}: none given")
-        return [one for item in images for one in single_images(item, what)]
-    return list(as_batch(images, what=what).split(1))
+        return [one for item in images for one in single_images(item, what, bands=bands)]
+    return list(as_batch(images, what=what, bands=bands).split(1))
 
 
 def cut_patches(images: Sequence[torch.Tensor], size: int, count: int, seed: int, what: str) -> torch.Tensor:

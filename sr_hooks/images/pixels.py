@@ -134,9 +134,9 @@ def _say_profile(image: Any, name: str | Path) -> None:
         _log.info("%s: its numbers are read as they are; the colour profile %s is not applied", name, title)
 
 
-def checked(array: np.ndarray, name: str | Path) -> np.ndarray:
+def checked(array: np.ndarray, name: str | Path, *, any_channels: bool = False) -> np.ndarray:
     """The array in one piece, if its channels and type are those of an image."""
-    if array.shape[2] not in (1, 3):
+    if array.shape[2] not in (1, 3) and not any_channels:
         raise ImageError(f"{name} has {array.shape[2]} channels; grey (1) and RGB (3) are read")
     if array.dtype.kind == "i" or array.dtype == np.uint32:
         raise ImageError(

@@ -188,22 +188,22 @@ def noting() -> Iterator[list[str]]:
 
 
 def _read(network: Network, images: Any, what: str, *, one_batch: bool, clips: bool, noisy: bool) -> list[torch.Tensor]:
+    bands = network.channels
     if network.frames and clips:
         if noisy and isinstance(images, torch.Tensor) and images.is_floating_point():
             batch = images[None] if images.ndim == 4 else images
-            return list(by_frames(lambda frames: _noisy_batch(frames, what), batch).split(1))
-        return as_clips(images, network.frames, what)
+            return list(by_frames(lambda frames: _noisy_batch(frames, what, bands), batch).split(1))
+        return as_clips(images, network.frames, what, bands=bands)
     if isinstance(images, (torch.Tensor, np.ndarray)) and images.ndim == 5:
         raise ImageError(
             f"{network.name} takes images, and this is a clip of shape {tuple(images.shape)}; Network(..., frames=T) "
             "says that a module takes clips"
         )
     if noisy:
-        return list(_noisy_batch(images, what, network.channels).split(1))
-    if network.channels not in (1, 3):
-        several = list(images) if isinstance(images, (list, tuple)) else [images]
-        return [part for image in several for part in as_batch(image, what=what, bands=network.channels).split(1)]
-    return list(as_batch(images, what=what).split(1)) if one_batch else single_images(images, what)
+        return list(_noisy_batch(images, what, bands).split(1))
+    if one_batch:
+        return list(as_batch(images, what=what, bands=bands).split(1))
+    return single_images(images, what, bands=bands)
 
 
 def _noisy_batch(image: Any, what: str, bands: int | None = None) -> torch.Tensor:

@@ -19,7 +19,7 @@ from sr_hooks.networks.image_to_image import ImageToImage
 from sr_hooks.networks.loading import hugging_face, loaders, mmagic
 from sr_hooks.networks.loading.checkpoints import Weights, save_weights, sha256_of_weights
 from sr_hooks.networks.loading.sources import from_plugins, guess_warnings, named_source, recorded_facts, source_of
-from sr_hooks.networks.pixel_range import PixelValues
+from sr_hooks.networks.pixel_range import PixelValues, checked_bands
 from sr_hooks.networks.probing.input_range import range_of_module
 from sr_hooks.networks.unwrap import as_module
 
@@ -112,9 +112,7 @@ class Network(ImageToImage):
             forward=check_forward(forward) or forward_of(module),
             output=output,
         )
-        if bands is not None and (len(bands) != 3 or not all(isinstance(band, int) and band >= 0 for band in bands)):
-            raise NetworkError(f"bands is {bands!r}; give three numbers from 0, those shown as red, green and blue")
-        self.bands = None if bands is None else tuple(bands)
+        self.bands = checked_bands(bands)
         self.weights = weights
         self.source: dict[str, Any] | None = None
         if device is not None:

@@ -11,7 +11,36 @@ import torch
 
 from sr_hooks.errors import NetworkError
 
-__all__ = ["PixelValues"]
+__all__ = ["PixelValues", "channels_in_words", "checked_bands"]
+
+
+def channels_in_words(channels: int, bands: Sequence[int] | None = None) -> str:
+    """What the channels of an image are: "grey", "RGB", "a stereo pair, ..." of 6, or a number of bands.
+
+    Args:
+        bands: those that pictures show; where they are stated, 6 channels are bands too.
+    """
+    if channels in (1, 3):
+        return {1: "grey", 3: "RGB"}[channels]
+    if bands is not None:
+        return f"{channels} bands, shown {', '.join(map(str, bands))}"
+    if channels == 6:
+        return "a stereo pair, left and right RGB, shown left"
+    return f"{channels} bands, shown {'0, 1, 2' if channels > 2 else 'their mean'}"
+
+
+def checked_bands(bands: Any) -> tuple[int, ...] | None:
+    """The three bands that pictures show, from 0; None for the first three.
+
+    Raises:
+        NetworkError: anything else.
+    """
+    if bands is None:
+        return None
+    numbers = tuple(bands) if isinstance(bands, Sequence) and not isinstance(bands, str) else ()
+    if len(numbers) != 3 or not all(type(band) is int and band >= 0 for band in numbers):
+        raise NetworkError(f"bands is {bands!r}; give three numbers from 0, those shown as red, green and blue")
+    return numbers
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from sr_hooks.training.watch_images import named_clips
 
 __all__ = ["ImageSource", "RunFacts", "bind"]
 
-ImageSource = Callable[[AnalysisPlan], tuple[Sequence[torch.Tensor], Sequence[str]]]
+ImageSource = Callable[[AnalysisPlan, int], tuple[Sequence[torch.Tensor], Sequence[str]]]
 """Gives the images that an analysis looks at, and their names."""
 
 _FIRST_PICTURE = 1.0  # seconds to import matplotlib and draw, in the estimate of a first run
@@ -57,7 +57,8 @@ def bind(
         raise OptionError(f"{plan.where}: network is {which!r}, and this run has only {', '.join(networks)}")
     network = networks[which]
     with located(plan.where), network.prepared(), blamed(plan.kind, "check"):
-        chosen, names = (named_clips(plan, facts.base) if network.frames else None) or images(plan)
+        clips = named_clips(plan, facts.base, network.channels) if network.frames else None
+        chosen, names = clips or images(plan, network.channels)
         context = WatchContext(
             images=tuple(chosen),
             image_names=tuple(names),

@@ -23,15 +23,15 @@ Validation = Callable[[str, int], tuple[Sequence[torch.Tensor], Sequence[str]]]
 Images = tuple[list[torch.Tensor], list[str]]
 
 
-def image_source(base: Path, validation: Validation | None) -> Callable[[AnalysisPlan], Images]:
-    """Return the function that gives `Session` the images of an analysis.
+def image_source(base: Path, validation: Validation | None) -> Callable[[AnalysisPlan, int], Images]:
+    """Return the function that gives `Session` the images of an analysis, for a network of a number of channels.
 
     Args:
         base: folder of the option file, for relative paths.
         validation: gives the run's own validation images; None where it has none.
     """
 
-    def images_of(plan: AnalysisPlan) -> Images:
+    def images_of(plan: AnalysisPlan, channels: int) -> Images:
         wanted = plan.schedule.wanted
         takes = plan.kind.takes
         if wanted is None or (isinstance(wanted, int) and not isinstance(wanted, bool)):
@@ -42,13 +42,13 @@ def image_source(base: Path, validation: Validation | None) -> Callable[[Analysi
                 raise OptionError(f"{plan.where}: image must be given, since this run has no validation images")
             images, names = validation(takes, count)
             pairs = zip(images, names, strict=True)
-            return [as_input(image, what=f"the validation image {name}") for image, name in pairs], [*names]
-        return _read(wanted, base, plan.where, plan.schedule.background)
+            return [as_input(image, f"the validation image {name}", channels) for image, name in pairs], [*names]
+        return _read(wanted, base, plan.where, plan.schedule.background, channels)
 
     return images_of
 
 
-def named_clips(plan: AnalysisPlan, base: Path) -> Images | None:
+def named_clips(plan: AnalysisPlan, base: Path, channels: int) -> Images | None:
     """Of a run of a network over clips: the folders of frames that `image` names, each a clip; None for anything else.
 
     Raises:
@@ -62,20 +62,20 @@ def named_clips(plan: AnalysisPlan, base: Path) -> Images | None:
     folders = [candidate for candidate in candidates if candidate is not None]
     if len(folders) < len(items):
         return None
-    return [read_clip(folder) for folder in folders], [folder.name for folder in folders]
+    return [read_clip(folder, bands=channels) for folder in folders], [folder.name for folder in folders]
 
 
-def _read(wanted: Any, base: Path, where: str, background: str | None) -> Images:
+def _read(wanted: Any, base: Path, where: str, background: str | None, channels: int) -> Images:
     images: list[torch.Tensor] = []
     names: list[str] = []
     for item in wanted if isinstance(wanted, (list, tuple)) else [wanted]:
         if not isinstance(item, (str, Path)):
-            for image in as_input(item, what=f"{where}: image").split(1):
+            for image in as_input(item, f"{where}: image", channels).split(1):
                 images.append(image)
                 names.append(f"image {len(images)}")
             continue
         for file in _files(item, base, where):
-            images.append(read_image(file, background=background))
+            images.append(read_image(file, background=background, bands=channels))
             names.append(file.name)
     return images, names
 

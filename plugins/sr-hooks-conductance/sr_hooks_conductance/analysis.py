@@ -125,7 +125,7 @@ def _explain(
 def _truth(network: sr_hooks.Network, image: torch.Tensor, gt: Any) -> torch.Tensor | None:
     if gt is None:
         return None
-    truth, size = as_batch(gt, what="the ground truth"), network.output_size(*image.shape[-2:])
+    truth, size = as_batch(gt, what="the ground truth", bands="any"), network.output_size(*image.shape[-2:])
     if tuple(truth.shape[-2:]) != tuple(size):
         raise ImageError(f"the ground truth is {tuple(truth.shape[-2:])}, and the output {tuple(size)}")
     return truth

@@ -77,7 +77,7 @@ def lam_figure(result: LamResult, options: FigureOptions | None = None) -> Any:
         return Panel(name, partial(draw, view), aspect=view.aspect, extra=bar, most=5.5)
 
     panels = [panel("output", _output), panel("window", _window)]
-    panels.append(view.image_panel("input", view.lr, f"input {view.lr.shape[-2]}×{view.lr.shape[-1]}"))
+    panels.append(view.image_panel("input", view.lr, _input_title(result, view.lr)))
     _, _, high, wide = view.small(view.zoom) or (0, 0, 0, 0)
     panels += view.map_panels(
         "map",
@@ -96,6 +96,12 @@ def lam_figure(result: LamResult, options: FigureOptions | None = None) -> Any:
         notes=result.verdict + checked,
         width=14 if view.zoom is None else 16.5,
     )
+
+
+def _input_title(result: LamResult, lr: np.ndarray) -> str:
+    """Size of the input; of a stereo pair and of bands also what they are, and which of them are shown."""
+    shown = result.provenance["network"].get("channels_are", "")
+    return f"input {lr.shape[-2]}×{lr.shape[-1]}" + (f", {shown}" if "shown" in shown else "")
 
 
 def published_look(result: LamResult) -> FigureOptions:

@@ -224,7 +224,11 @@ class Explanation:
             scalars["output_part"] = [box.top, box.left, *box.size]
         if self.options.gt is not None:
             scalars["window_psnr"] = region_psnr_of_part(
-                shown, (box.top, box.left), output.size, as_batch(self.options.gt, what="the ground truth"), window
+                shown,
+                (box.top, box.left),
+                output.size,
+                as_batch(self.options.gt, what="the ground truth", bands=shown.shape[1]),
+                window,
             )
         plan = answer.plan
         provenance = {

@@ -194,7 +194,7 @@ class Loss(Objective):
         if kind not in ("l1", "l2"):
             raise OptionError(f"objective loss:{kind}: the kinds are l1 and l2")
         self.name, self.kind = f"loss:{kind}", kind
-        self.target = as_batch(target, what="the ground truth")
+        self.target = as_batch(target, what="the ground truth", bands="any")
 
     def __call__(self, output: torch.Tensor, inputs: torch.Tensor, window: Window) -> torch.Tensor:
         if self.target.shape[1] == 1 and output.shape[1] == 3:

@@ -20,7 +20,7 @@ from sr_hooks.figures.sheet import SMALL, WIDTH, Sheet, fitted
 from sr_hooks.figures.shrink import shrunk
 from sr_hooks.figures.style import image_of, plain, region_outline
 from sr_hooks.grid.report.matrix import Matrix, draw_block, matrix_of
-from sr_hooks.grid.report.rows import MapsOfWindow, is_map
+from sr_hooks.grid.report.rows import MapsOfWindow, is_map, quality_texts
 from sr_hooks.results.card import PASSES
 
 if TYPE_CHECKING:
@@ -167,7 +167,8 @@ def _draw_block(sheet: Sheet, grid: GridRows, block: Block, top: float, marks: d
     results = [cast("LamResult | None", grid.result(row.cell.key)) for row in rows]
     height, step = _UNIT * block.aspect, block.row(grid.plan.request.check)
     _, _, high, wide = block.window
-    heads = ["LAM", "density of the map, over LR", "SR, PSNR-Y, SSIM-Y" if grid.plan.request.hr else "SR, the window"]
+    quality = next((texts for row in rows if (texts := quality_texts(row))), {})
+    heads = ["LAM", "density of the map, over LR", ", ".join(["SR", *quality]) if quality else "SR, the window"]
     for number, head in enumerate(heads, 2):
         sheet.text(_column(number) + _UNIT / 2, top + 0.055, head)
     position = f", window {high}×{wide} at ({block.window[0]}, {block.window[1]})"
@@ -204,10 +205,8 @@ def _draw_row(sheet: Sheet, grid: GridRows, row: Row, result: LamResult, top: fl
 
 
 def _quality(row: Row) -> str:
-    """PSNR-Y and SSIM-Y of the window, as far as they are known; the head of the column names them."""
-    numbers = row.window_numbers
-    parts = [f"{numbers['psnr_y']:.2f} dB"] if "psnr_y" in numbers else []
-    parts += [f"{numbers['ssim_y']:.4f}"] if "ssim_y" in numbers else []
+    """PSNR and SSIM of the window, as far as they are known; the head of the column names them."""
+    parts = quality_texts(row).values()
     return "window: " + ", ".join(parts) if parts else ""
 
 

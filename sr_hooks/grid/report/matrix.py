@@ -28,6 +28,7 @@ from sr_hooks.figures.look import Look
 from sr_hooks.figures.sheet import Sheet, fitted
 from sr_hooks.figures.shrink import show
 from sr_hooks.figures.style import plain
+from sr_hooks.grid.report.rows import quality_texts
 
 if TYPE_CHECKING:
     from sr_hooks.analyses.lam.result import LamResult
@@ -208,7 +209,8 @@ class _Page:
         aspect = min(max(self.block.window[2] / self.block.window[3], 0.4), 1.5)
         if truth is None:
             return self._enlarged(box, view, truth, kind)
-        text = "HR, the window\nPSNR-Y and SSIM-Y of the window:" if not self.matrix.turned else "HR, the window"
+        names = "PSNR-Y and SSIM-Y" if truth.shape[0] in (1, 3) else "PSNR and SSIM"
+        text = "HR, the window" if self.matrix.turned else f"HR, the window\n{names} of the window:"
         axes = self._picture(box, aspect, text, 3.4)
         show(axes, truth, view.window)
         axes.set_aspect("auto")
@@ -260,14 +262,12 @@ class _Page:
 
     def _quality(self, row: Row) -> str:
         """PSNR and SSIM of the window; the names stand once in the column of shared images, or here in a row."""
-        numbers = row.window_numbers
-        texts = [f"{numbers[key]:{form}}" for key, form in (("psnr_y", ".2f"), ("ssim_y", ".4f")) if key in numbers]
+        texts = quality_texts(row)
         if not texts:
             return ""
         if not self.matrix.turned:
-            return " dB, ".join(texts) if len(texts) > 1 else f"{texts[0]} dB"
-        names = ("PSNR-Y {} dB", "SSIM-Y {}")
-        return "window:\n" + "\n".join(name.format(text) for name, text in zip(names, texts, strict=False))
+            return ", ".join(texts.values())
+        return "window:\n" + "\n".join(f"{name} {text}" for name, text in texts.items())
 
     def own_map(self, box: Any, view: LamView, look: Look, row: Row, mark: str) -> None:
         word = f", checks: {row.card.word}" if row.card is not None else ""

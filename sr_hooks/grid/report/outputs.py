@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from sr_hooks.core.options import as_plain
+from sr_hooks.figures.shrink import showing_bands
 from sr_hooks.grid.folder import GridFolder
 from sr_hooks.grid.plan import GridPlan
 from sr_hooks.grid.report.formats import as_latex, as_markdown
@@ -84,7 +85,8 @@ class Outputs:
         def run() -> None:
             for file in files:
                 self.folder.remove_partial_files(self.folder.path / file)
-            make()
+            with showing_bands(self.plan.request.shown_bands):
+                make()
             self.folder.record_output(name, content())
 
         return Task(f"output-{name}", f"the {name.replace('_', ' ')}", done, run)

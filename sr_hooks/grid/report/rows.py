@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -126,7 +126,7 @@ class GridRows:
         )
 
     def _quality(self, cell: Cell, result: Result, window: Window | None = None) -> dict[str, float]:
-        """PSNR and SSIM as papers give them, with 8 bits and luma: of a window, or of the whole output.
+        """PSNR and SSIM as papers give them, with 8 bits and luma (of bands all): of a window, or of the whole output.
 
         Of the whole output without a border as wide as the scale. SSIM needs a rectangle with 11 pixels a side.
         """
@@ -144,13 +144,24 @@ class GridRows:
         top, left, high, wide = window.as_tuple() if window else (0, 0, height, width)
         pixels = torch.from_numpy(output[..., top - above : top - above + high, left - before : left - before + wide])
         pair = quantise(pixels), quantise(truth[..., top : top + high, left : left + wide])
+        has_luma = truth.shape[1] in (1, 3)
+        colour: Literal["y", "rgb"] = "y" if has_luma else "rgb"
+        suffix = "_y" if has_luma else ""
         if window is not None and not window.is_rectangle:
-            moved = replace(window, top=0, left=0)
-            return {"psnr_y": region_psnr(luma(pair[0]), luma(pair[1]), moved)}
-        numbers = {"psnr_y": float(psnr(*pair, border=border, colour="y"))}
+            one, two = map(luma, pair) if has_luma else pair
+            return {f"psnr{suffix}": region_psnr(one, two, replace(window, top=0, left=0))}
+        numbers = {f"psnr{suffix}": float(psnr(*pair, border=border, colour=colour))}
         if min(high, wide) - 2 * border >= SMALLEST_SSIM:
-            numbers["ssim_y"] = float(ssim(*pair, border=border, colour="y"))
+            numbers[f"ssim{suffix}"] = float(ssim(*pair, border=border, colour=colour))
         return numbers
+
+
+_QUALITY = {
+    "psnr_y": ("PSNR-Y", "{:.2f} dB"),
+    "ssim_y": ("SSIM-Y", "{:.4f}"),
+    "psnr": ("PSNR", "{:.2f} dB"),
+    "ssim": ("SSIM", "{:.4f}"),
+}
 
 
 def _misfit(cell: Cell, result: Result) -> str | None:
@@ -182,7 +193,8 @@ def _misfit_of_map(cell: Cell, result: LamResult) -> str | None:
     mask = result.arrays.get("region")
     if mask is not None and (mask.shape != size or result.region.as_tuple() != result.window):
         return f"its result cannot be shown: a mask of shape {mask.shape} that is not of the window {result.window}"
-    if {len(output), lr.shape[-3]} - {1, 3}:
+    channels = result.provenance["network"].get("channels")
+    if not len(output) or lr.shape[-3] not in (1, 3, channels):
         return f"its result cannot be shown: images of {len(output)} and {lr.shape[-3]} channels"
     return None
 
@@ -202,8 +214,14 @@ def _region_of(cell: Cell, result: Result) -> Window | None:
 
 
 def better(analysis: str) -> Mapping[str, str]:
-    """Which of an analysis's numbers have a better direction: name to "higher" or "lower"; psnr_y and ssim_y have."""
-    return {"psnr_y": "higher", "ssim_y": "higher", **getattr(find_analysis(analysis), "better", {})}
+    """Which of an analysis's numbers have a better direction: name to "higher" or "lower"; PSNR and SSIM have."""
+    return {**dict.fromkeys(_QUALITY, "higher"), **getattr(find_analysis(analysis), "better", {})}
+
+
+def quality_texts(row: Row) -> dict[str, str]:
+    """PSNR and SSIM of the row's window as figures write them: "PSNR-Y" to "31.20 dB"; of bands there is no luma."""
+    numbers = row.window_numbers
+    return {name: form.format(numbers[key]) for key, (name, form) in _QUALITY.items() if key in numbers}
 
 
 def is_map(cell: Cell) -> bool:

@@ -17,8 +17,15 @@ from sr_hooks.results.card import PASSES
 __all__ = ["DECIMALS", "Head", "Table", "Value", "as_csv", "make_tables", "name_of"]
 
 _WIDE = 8  # with more columns, a table is transposed
-_NAMES = {"diffusion_index": "DI", "psnr_y": "PSNR-Y, dB", "ssim_y": "SSIM-Y", "chi": "CHI"}
-DECIMALS = {"diffusion_index": 2, "psnr_y": 2, "ssim_y": 4, "chi": 2}
+_NAMES = {
+    "diffusion_index": "DI",
+    "psnr_y": "PSNR-Y, dB",
+    "ssim_y": "SSIM-Y",
+    "psnr": "PSNR, dB",
+    "ssim": "SSIM",
+    "chi": "CHI",
+}
+DECIMALS = {"diffusion_index": 2, "psnr_y": 2, "ssim_y": 4, "psnr": 2, "ssim": 4, "chi": 2}
 _QUALITY = ("psnr_y", "ssim_y")  # of the whole image
 
 

@@ -13,6 +13,7 @@ from sr_hooks.networks.calling import describe_forward
 from sr_hooks.networks.loading.checkpoint_files.weights import CHECKPOINT_SUFFIXES, named_weights
 from sr_hooks.networks.loading.checkpoints import Weights, sha256_of_weights
 from sr_hooks.networks.loading.loaders import Arguments
+from sr_hooks.networks.pixel_range import channels_in_words
 
 __all__ = ["from_plugins", "guess_warnings", "named_source", "recorded_facts", "source_of"]
 
@@ -92,6 +93,7 @@ def recorded_facts(network: Any, weights: Weights | None, bands: tuple[int, ...]
         "channels": facts.channels,
         **({"frames": facts.frames} if facts.frames else {}),
         **({"bands": list(bands)} if bands else {}),
+        "channels_are": channels_in_words(facts.channels, bands),
         "forward": describe_forward(network.forward),
     }
 

@@ -31,7 +31,7 @@ def image_source(base: Path, validation: Validation | None) -> Callable[[Analysi
         validation: gives the run's own validation images; None where it has none.
     """
 
-    def images_of(plan: AnalysisPlan, channels: int) -> Images:
+    def images_of(plan: AnalysisPlan, channels: int = 3) -> Images:
         wanted = plan.schedule.wanted
         takes = plan.kind.takes
         if wanted is None or (isinstance(wanted, int) and not isinstance(wanted, bool)):

@@ -167,8 +167,8 @@ def _draw_block(sheet: Sheet, grid: GridRows, block: Block, top: float, marks: d
     results = [cast("LamResult | None", grid.result(row.cell.key)) for row in rows]
     height, step = _UNIT * block.aspect, block.row(grid.plan.request.check)
     _, _, high, wide = block.window
-    quality = next((texts for row in rows if (texts := quality_texts(row))), {})
-    heads = ["LAM", "density of the map, over LR", ", ".join(["SR", *quality]) if quality else "SR, the window"]
+    names = "PSNR, SSIM" if any("PSNR" in quality_texts(row) for row in rows) else "PSNR-Y, SSIM-Y"
+    heads = ["LAM", "density of the map, over LR", f"SR, {names}" if grid.plan.request.hr else "SR, the window"]
     for number, head in enumerate(heads, 2):
         sheet.text(_column(number) + _UNIT / 2, top + 0.055, head)
     position = f", window {high}×{wide} at ({block.window[0]}, {block.window[1]})"

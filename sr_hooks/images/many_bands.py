@@ -92,7 +92,8 @@ def decode_tiff(data: bytes, path: str | Path, bands: int | None) -> np.ndarray 
         import tifffile
     except ImportError:
         raise ImageError(
-            f"{path} is a TIFF of many bands, which needs tifffile: pip install 'sr_hooks[tiff]', or save the bands as .npy"
+            f"{path} is a TIFF of many bands, which needs tifffile: pip install 'sr_hooks[tiff]', or "
+            "save the bands as .npy"
         ) from None
     try:
         with tifffile.TiffFile(io.BytesIO(data)) as file:

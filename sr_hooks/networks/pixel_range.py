@@ -15,7 +15,7 @@ __all__ = ["PixelValues", "channels_in_words", "checked_bands"]
 
 
 def channels_in_words(channels: int, bands: Sequence[int] | None = None) -> str:
-    """What the channels of an image are: "grey", "RGB", of 6 "a stereo pair" (left and right RGB), or a number of bands.
+    """What the channels of an image are: "grey", "RGB", "a stereo pair" of left and right RGB, or a number of bands.
 
     Args:
         bands: those that pictures show; where they are stated, 6 channels are bands too.

@@ -73,9 +73,9 @@ def read_bytes(path: str | Path, *, largest: int = _LARGEST) -> bytes:
 
 
 def is_disk_full(error: BaseException | None) -> bool:
-    """Whether an error, or one that led to it, says that the disk or the user's share of it is full."""
+    """Whether an error, or one that led to it, says that the disk or the user's share of it is full, or the file is."""
     while error is not None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             return True
         error = error.__cause__
     return False

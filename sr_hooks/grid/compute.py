@@ -78,6 +78,7 @@ class CellComputer:
         for cell in cells:
             self.folder.remove_partial_files(self.folder.cache.path(cell.key))
         for cell, result in zip(cells, self.compute(*cells), strict=True):
+            self.folder.wait_until_there()  # before a file is written, which would make a folder of that name
             if not (self.folder.cache.path(cell.key) / "result.json").is_file():
                 self.folder.cache.put(cell.key, result)
 

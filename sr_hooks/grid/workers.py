@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,8 @@ import torch
 from sr_hooks.grid.plan import GridPlan
 
 __all__ = ["Workers", "default_device", "default_jobs", "receive_plan", "work_on_when_terminated"]
+
+_GRACE = 60.0  # seconds that workers have to end
 
 
 class Workers:
@@ -43,7 +46,16 @@ class Workers:
             pass  # the worker died at once, and prints the reason itself
 
     def wait(self) -> list[int]:
-        """Wait for all workers; return the exit statuses other than 0."""
+        """Wait for all workers, once all tasks are settled; return the exit statuses other than 0.
+
+        A worker that stands still, stopped or stuck in a driver, is killed: nothing is left for it to do.
+        """
+        end = time.monotonic() + _GRACE
+        for process in self._processes:
+            try:
+                process.wait(max(end - time.monotonic(), 0.0))
+            except subprocess.TimeoutExpired:
+                process.kill()
         return [status for process in self._processes if (status := process.wait())]
 
     def __enter__(self) -> Workers:

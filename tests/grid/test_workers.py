@@ -19,10 +19,9 @@ from sr_hooks.grid import read_request, run_grid
 from sr_hooks.grid.folder import GridFolder
 from sr_hooks.grid.sharing.tasks import Task, run_shared
 from sr_hooks.grid.workers import default_device, default_jobs
-from tests.support.grids import command, environment, write_grid
+from tests.support.grids import command, environment, tables_in
 
-CELLS = 24  # 4 networks x 6 images
-TABLES = ("table.csv", "table.md", "table.tex")
+CELLS = 12  # 6 networks x 2 images, see the fixture `undisturbed`
 
 
 def journal(out: Path, *events: str) -> list[dict]:
@@ -65,15 +64,6 @@ def assert_nothing_twice(out: Path) -> None:
             finished.add(line["key"])
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
-    """A grid file of 4 networks and 6 images, and the tables of a run that nothing disturbs."""
-    folder = tmp_path_factory.mktemp("grid")
-    file = write_grid(folder, networks=4, images=6, analyses={"lam": {"steps": 25}})
-    run_grid(read_request(file), folder / "undisturbed", jobs=1)
-    return file, {name: (folder / "undisturbed" / name).read_bytes() for name in TABLES}
-
-
 @pytest.mark.slow
 def test_killed_ten_times_at_random_the_table_is_the_same_and_nothing_is_computed_twice(undisturbed, tmp_path):
     file, expected = undisturbed
@@ -94,7 +84,7 @@ def test_killed_ten_times_at_random_the_table_is_the_same_and_nothing_is_compute
         seen = now
     done = subprocess.run(command(file, "--out", out), env=environment(), capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    assert {name: (out / name).read_bytes() for name in TABLES} == expected
+    assert tables_in(out) == expected
     assert {key: cells_in(out).get(key) for key in seen} == seen and len(cells_in(out)) == CELLS
     assert_nothing_twice(out)
     assert len(journal(out, "begun")) > CELLS + 5  # it was at something when it was killed
@@ -116,7 +106,7 @@ def test_workers_of_one_machine_share_and_end_with_the_one_that_started_them(und
         time.sleep(0.05)
     summary = run_grid(read_request(file), out, jobs=2)
     assert summary.cells == CELLS and not summary.failures
-    assert {name: (out / name).read_bytes() for name in TABLES} == expected
+    assert tables_in(out) == expected
     assert_nothing_twice(out)
 
 
@@ -153,7 +143,7 @@ def test_of_two_torchrun_workers_one_is_killed_and_the_other_finishes_all(undist
     _, errors = process.communicate(timeout=300)
     # torchrun itself fails with its worker, unless it may restart; what it was started for is done either way
     assert (process.returncode == 0) == bool(flags), errors
-    assert {name: (out / name).read_bytes() for name in TABLES} == expected
+    assert tables_in(out) == expected
     assert (out / "figure.pdf").is_file() and (out / "report.html").is_file()
     assert_nothing_twice(out)
     killed = [line["key"] for line in journal(out, "begun") if line["pid"] == victim]

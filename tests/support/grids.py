@@ -1,4 +1,4 @@
-"""Small grids for tests: four tiny networks, six corners of photographs, three gradients a map."""
+"""Small grids for tests: six tiny networks, six corners of photographs, three gradients a map."""
 
 from __future__ import annotations
 
@@ -17,8 +17,15 @@ from tests.conftest import REPOSITORY
 
 NETWORKS = {
     f"tiny {n}": {"model": f"{REPOSITORY}/tests/support/networks.py:Tiny", "arguments": {"features": n}}
-    for n in (4, 5, 6, 7)
+    for n in (4, 5, 6, 7, 8, 9)
 }
+
+TABLES = ("table.csv", "table.md", "table.tex")
+
+
+def tables_in(out: Path) -> dict[str, bytes]:
+    """The tables of a grid's folder, byte for byte."""
+    return {name: (out / name).read_bytes() for name in TABLES}
 
 
 def write_images(folder: Path, count: int = 6, side: int = 48) -> list[Path]:

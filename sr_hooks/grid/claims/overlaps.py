@@ -12,7 +12,7 @@ def overlapping_claims(journal: Sequence[Mapping[str, Any]]) -> dict[str, tuple[
     """The key of each task that one process began and ended while another one worked on it, and the names of both.
 
     The order of lines in the journal decides, not their times. A process that died left no line about an end, so a task
-    that another process took over is not in the answer.
+    that another process took over is not in the answer. Neither is one that was taken over from a stopped process.
 
     Returns:
         key to the names of two hosts; or of two processes, if they ran on one host.
@@ -23,7 +23,9 @@ def overlapping_claims(journal: Sequence[Mapping[str, Any]]) -> dict[str, tuple[
     for line in journal:
         key, event = str(line.get("key", "")), line.get("event")
         process = (str(line.get("host", "")), int(line.get("pid", 0)))
-        if event == "begun":
+        if event == "taken over":  # from a process that stands still
+            working.pop(key, None)
+        elif event == "begun":
             others = [other for other in working.get(key, []) if other != process]
             for other in others:
                 joined.setdefault((key, other), []).append(process)

@@ -49,7 +49,7 @@ def shared_plan(
         plan = _stored(file, name, request, device, since)
         if plan is not None:
             return plan
-        with folder.claimed(file.stem) as free:
+        with folder.beating(), folder.claimed(file.stem) as free:
             if free:
                 plan = _stored(file, name, request, device, since)
                 if plan is None:

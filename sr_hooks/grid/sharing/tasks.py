@@ -69,7 +69,8 @@ def run_shared(
     costs = _measured(tasks, journal)
     sound = [task for task in tasks if deaths.get(task.key, 0) <= 0]
     doubtful = [task for task in tasks if deaths.get(task.key, 0) > 0]
-    return sum(_Share(folder, since, on_settled, costs).run(part) for part in (sound, doubtful))
+    with folder.beating():
+        return sum(_Share(folder, since, on_settled, costs).run(part) for part in (sound, doubtful))
 
 
 def _deaths(journal: Sequence[Mapping[str, Any]]) -> dict[str, int]:
@@ -154,7 +155,7 @@ def _perform(task: Task, folder: GridFolder) -> None:
         folder.log("begun", key, label)
     clock = time.process_time()
     try:
-        task.run()
+        folder.retried(task.run)
     except SRHooksError as error:
         _record_failure(task, folder, str(error))
     except Exception as error:

@@ -16,6 +16,7 @@ from sr_hooks.demo import demo_network, photographs
 from sr_hooks.hooks import parse_tap
 from sr_hooks.images import downsample, read_image
 from sr_hooks.inference import ExecutionPlan
+from sr_hooks.networks import import_basicsr
 
 pytestmark = pytest.mark.slow
 
@@ -144,6 +145,26 @@ def test_few_images_and_dead_networks_are_called_so(hr):
     assert sr_hooks.run("importance", mute, hr, layers="head").verdict.startswith("degenerate: zeroing")
 
 
+def test_a_tap_of_one_channel_ranks_nothing_and_one_without_gradient_is_called_so(hr):
+    class Narrow(nn.Module):
+        """One channel, then four whose gradient does not reach the weights."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.one, self.four = nn.Conv2d(3, 1, 3, padding=1), nn.Conv2d(1, 4, 3, padding=1)
+            self.last = nn.Conv2d(4, 3, 3, padding=1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x + self.last(self.four(self.one(x)).detach())
+
+    one = sr_hooks.run("importance", Narrow(), hr, layers="one", degradation="noise:20")
+    assert "degenerate: all weights" in one.verdict and one.scalars["taps"][0]["kept"]["counts"] == []
+    cut = sr_hooks.run("importance", Narrow(), hr, layers="four", degradation="noise:20")
+    assert cut.verdict.startswith("gradient cut in part") and "all weights of a tap are equal" in cut.verdict
+    assert one.figure(panels=["weights"]) is not None and cut.figure() is not None
+
+
 def test_tokens_are_weighted_by_their_last_dimension(hr):
     class Tokens(nn.Module):
         """Favours the third of four token channels; the others are unheard."""
@@ -186,6 +207,20 @@ def test_reruns_are_equal_and_nothing_is_left_on_the_network(hr):
     assert all(torch.equal(before[name], value) for name, value in network.module.state_dict().items())
     assert not any(part._forward_hooks or part._forward_pre_hooks for part in network.module.modules())
     assert all(p.grad is None for p in network.module.parameters())
+
+
+def test_watched_in_a_basicsr_training(tmp_path):
+    runs = pytest.importorskip(
+        "tests.integration.basicsr.runs", reason="started outside the repository, whose runs this borrows"
+    )
+    import_basicsr()
+    block = {"importance": {"every": 2, "layers": "conv_first", "penalties": [1, 10], "steps": 2, "budget": "off"}}
+    data = runs.make_data(tmp_path / "pictures")
+    content = runs.options(data, runs.NETWORKS["RCAN"], train={"total_iter": 2}, sr_hooks=block)
+    runs.train(runs.write(content, tmp_path / "x.yml"), tmp_path / "run", sr_hooks.analyze)
+    (path,) = (tmp_path / "run").rglob("result.json")
+    assert (path.parent / "figure.png").is_file()
+    assert sr_hooks.load(path.parent).scalars["penalties"] == [1, 10]
 
 
 def test_the_command_with_its_figure(tmp_path):

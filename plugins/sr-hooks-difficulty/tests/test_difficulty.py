@@ -149,10 +149,13 @@ def test_watched_in_a_basicsr_training(basicsr, tmp_path: Path):
         "tests.integration.basicsr.runs", reason="started outside the repository, whose runs this borrows"
     )
     block = {"difficulty": {"every": 2, "patch": 12, "step": 12, "budget": "off"}}
+    block["chunks"] = {"every": 4, "patch": 6, "groups": 2, "budget": "off"}
     data = runs.make_data(tmp_path / "pictures")
     content = runs.options(data, runs.NETWORKS["RCAN"], train={"total_iter": 4}, sr_hooks=block)
     runs.train(runs.write(content, tmp_path / "x.yml"), tmp_path / "run", sr_hooks.analyze)
-    found = sorted((tmp_path / "run").rglob("result.json"))
+    found = sorted((tmp_path / "run").rglob("difficulty/result.json"))
+    (chunks,) = (tmp_path / "run").rglob("chunks/result.json")
+    assert chunks.parent.parent.name == "4" and len(sr_hooks.load(chunks.parent).scalars["groups"]) == 2
     assert [path.parent.parent.name for path in found] == ["2", "4"]
     assert all((path.parent / "figure.png").is_file() for path in found)
     assert sr_hooks.load(found[0].parent).scalars["patches"] == 8

@@ -56,7 +56,8 @@ def _scatter(slot: Slot, result: Result, tap: int, name: str) -> None:
         )  # fmt: skip
     label = "fitted weight, mean" if name == "importance" else "saliency"
     rho = row["correlation" if name == "importance" else f"correlation_{name}"]
-    axes.set_title(f"{label.split(',')[0]}: correlation {rho:.2f}", fontsize=look.text, color=INK)
+    title = f"{label.split(',')[0]}: " + ("no correlation" if rho is None else f"correlation {rho:.2f}")
+    axes.set_title(title, fontsize=look.text, color=INK)
     axes.set_xlabel(label, fontsize=look.small, color=INK)
     what = "dB lost" if result.scalars["keep"] == "truth" else "|dB changed|"
     axes.set_ylabel(f"{what} without the channel", fontsize=look.small, color=INK)

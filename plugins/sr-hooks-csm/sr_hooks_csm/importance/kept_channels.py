@@ -46,7 +46,8 @@ def psnr_of_kept(
             x, batch = plan.lay_out(lr.to(network.device)), tail_batch(plan, lr, network.device)
             tails.start(x, network(x), batch)
             for tap, mask, total in zip(taps, masks, sums, strict=True):
-                total += _measure(tails.tail(tap, rescale=False), mask, gt, plan, batch, options.metric, border)
+                if mask.size:  # a tap of one channel has no part to keep
+                    total += _measure(tails.tail(tap, rescale=False), mask, gt, plan, batch, options.metric, border)
     answers = []
     for some, total in zip(counts, sums, strict=True):
         mean = total / len(inputs)

@@ -30,8 +30,8 @@ def faces() -> list[Face]:
     """All faces, the package itself first."""
     files = [PACKAGE / "__init__.py", *sorted(PACKAGE.glob("*/__init__.py"))]
     files += sorted(PACKAGE.glob("analyses/*/__init__.py"))
-    found = [_face(file) for file in files if file.parent.name not in INTERNAL]
-    return [face for face in found if face.names]
+    listed = [_face(file) for file in files if file.parent.name not in INTERNAL]
+    return [face for face in listed if face.names]
 
 
 def _face(file: Path) -> Face:

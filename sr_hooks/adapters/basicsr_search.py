@@ -168,7 +168,7 @@ class _LateModules(importlib.abc.MetaPathFinder):
             run(module)
             self.imported(module)
 
-        with contextlib.suppress(AttributeError):  # a loader without attributes of its own is left alone
+        with contextlib.suppress(AttributeError):  # a loader without attributes is left alone
             spec.loader.exec_module = exec_module
         return spec
 

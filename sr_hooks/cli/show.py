@@ -190,7 +190,7 @@ def _demo(arguments: argparse.Namespace) -> Answer:
 
 
 def _explore(arguments: argparse.Namespace) -> None:
-    """Serve the page until Ctrl-C. The address is printed first, since the command has no end of its own."""
+    """Serve the page until Ctrl-C. The address is printed first, since the command does not end by itself."""
     from sr_hooks.cli.grid import networks_of
     from sr_hooks.cli.networks import device_of
     from sr_hooks.explorer.page import import_gradio

@@ -82,7 +82,7 @@ def guard_streams() -> Callable[[], list[str]]:
     """Keep the global streams of Python, NumPy and torch from what this thread draws until the returned call.
 
     Where no other thread may draw, they are restored. Where one may, restoring would rewind that thread's draws too:
-    this thread's draws then go to streams of its own, and the global ones are left alone.
+    this thread's draws then go to separate streams, and the global ones are left alone.
     """
     streams = [torch.default_generator]
     if torch.cuda.is_initialized():
@@ -164,7 +164,7 @@ def _is_redirected() -> bool:
 
 
 class _Redirection(TorchFunctionMode):
-    """This thread draws from streams of its own, while other threads go on with the global ones.
+    """This thread draws from separate streams, while other threads go on with the global ones.
 
     Around each call of this thread that draws from torch, the global state is exchanged for the own one and back. The
     functions of the modules `random` and `numpy.random` are exchanged for ones that look who calls them. Where one

@@ -35,7 +35,7 @@ def checked_device(device: str | torch.device, what: str = "device") -> torch.de
     try:
         torch.zeros(1, device=device).add(1).item()
         return torch.device(device)
-    except Exception:  # each backend has errors of its own
+    except Exception:  # each backend has other errors
         devices = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
         if torch.backends.mps.is_available():
             devices.append("mps")

@@ -26,7 +26,7 @@ _POLICY = (
     "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' data: blob:; worker-src 'self' blob:; "
     "object-src 'none'; base-uri 'self'; form-action 'self'"
 )
-"""What a browser may fetch for the page: from this server alone, whatever the page says."""
+"""What a browser may fetch for the page: from this server alone, also if the page asks for more."""
 
 _START = 30.0  # seconds that the server may take to answer
 _END = 5.0  # seconds that open pages have to be told
@@ -134,7 +134,7 @@ def explore(
 
 
 def _named(network: Any) -> dict[str, Network]:
-    """Name to network. A network without a name of its own has that of its weights' file, or of its class."""
+    """Name to network. A network without a name has that of its weights' file, or of its class."""
     if isinstance(network, Mapping):
         entries = [(str(name), _network(value)) for name, value in network.items()]
     else:

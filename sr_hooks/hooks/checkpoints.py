@@ -66,7 +66,7 @@ def checkpointed(module: nn.Module) -> Iterator[None]:
 
 
 class _Held(nn.Module):
-    """A block under its own forward, as a module of its own: functional_call needs one, and runs its hooks."""
+    """A block under its own forward, as a separate module: functional_call needs a module, and runs its hooks."""
 
     def __init__(self, block: nn.Module, forward: Callable[..., Any]) -> None:
         super().__init__()

@@ -57,7 +57,7 @@ class ExecutionPlan:
 
 
 def to_device(x: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """x there; from pinned memory and without waiting, where the device is an accelerator of its own memory."""
+    """x there; from pinned memory and without waiting, where the device is an accelerator with separate memory."""
     if device.type == "cuda" and x.device.type == "cpu":
         return x.pin_memory().to(device, non_blocking=True)
     return x.to(device)
@@ -73,7 +73,7 @@ def to_cpu(*tensors: torch.Tensor) -> list[torch.Tensor]:
 
 @contextmanager
 def autocast(device: torch.device, precision: str) -> Iterator[None]:
-    """float32 whatever is around it, TensorFloat-32 where an accelerator has it ("tf32"), or bfloat16 autocast."""
+    """float32 also inside autocast, TensorFloat-32 where an accelerator has it ("tf32"), or bfloat16 autocast."""
     with (
         tensor_float_32(precision == "tf32"),
         torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16"),

@@ -1,4 +1,4 @@
-"""Inputs of a network: images, clips and windows from whatever names them, checked against the network once."""
+"""Inputs of a network: images, clips and windows, from values, files and texts, checked against the network once."""
 
 from __future__ import annotations
 

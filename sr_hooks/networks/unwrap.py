@@ -25,7 +25,7 @@ def unwrap(module: Any, *, like: nn.Module | None = None) -> Any:
     EMA, and diffusers' EMAModel, which holds a list of parameters.
 
     Args:
-        like: the network that an average without a network of its own is of; a copy of it shares the average's tensors.
+        like: the network whose average holds parameters alone; a copy of the network shares the average's tensors.
     """
     while True:
         inner = _inside(module, like)

@@ -29,7 +29,7 @@ def key_of(kind: str, network: Network, image: Any, options: Any) -> str:
     """The key of a result: 64 hexadecimal digits.
 
     They follow from `kind`, the network's class, facts and weights, its device and number format, the image's values,
-    the options' values, and the versions of sr_hooks and torch: whatever changes the answer changes the key. What does
+    the options' values, and the versions of sr_hooks and torch: everything that changes the answer changes the key. What does
     not (the name of a file, the time) is no part of it.
 
     Args:

@@ -1,4 +1,4 @@
-"""Read what a result's folder holds, and refuse whatever is spoilt: nothing hangs, nothing allocates without reason."""
+"""Read what a result's folder holds, and refuse what is damaged: nothing hangs, nothing allocates without reason."""
 
 from __future__ import annotations
 

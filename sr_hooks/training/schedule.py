@@ -17,7 +17,7 @@ _MARGIN = 1.25  # a run may cost this much more than the last ones did, and the 
 
 @dataclass(frozen=True)
 class Schedule:
-    """The keys that every block of an option file has, whatever the analysis.
+    """The keys that every block of an option file has, for all analyses.
 
     Where none of every, at, on_validation and at_end is given, the analysis is due at each validation and at the end.
     """
@@ -25,9 +25,9 @@ class Schedule:
     every: int | None = option(
         None, "due at each multiple of so many iterations, as far as the budget goes", at_least=1
     )
-    at: int | list[int] | None = option(None, "due at these iterations, whatever the budget", at_least=1)
+    at: int | list[int] | None = option(None, "due at these iterations, regardless of the budget", at_least=1)
     on_validation: bool | None = option(None, "due after each validation, as far as the budget goes")
-    at_end: bool | None = option(None, "due when training ends, whatever the budget")
+    at_end: bool | None = option(None, "due when training ends, regardless of the budget")
     budget: Any = option(
         DEFAULT_BUDGET, "time that the analysis may take, as a share of training time (2%, 0.02), or off"
     )

@@ -149,7 +149,7 @@ class Faig(Analysis[FaigOptions]):
 
 
 def _settled(network: Network) -> Network:
-    """With plain weights: filters are what convolves, whatever it is computed from."""
+    """With plain weights: filters are the tensors that convolve, also where they are computed from others."""
     module = fold_weights(network.module)
     if module is network.module:
         return network

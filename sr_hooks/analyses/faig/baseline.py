@@ -61,7 +61,7 @@ def masked_weights(
 def blend(
     target: Network, path: StraightPath, filters: Filters, chosen: np.ndarray, strength: float, name: str
 ) -> Network:
-    """A Network of its own with those weights, which can be run and saved; the target stays as it is."""
+    """A separate Network with those weights, which can be run and saved; the target stays as it is."""
     weights = masked_weights(path, filters, chosen, strength)
     operated = target.with_module(deep_copy(target.module))
     with torch.no_grad():

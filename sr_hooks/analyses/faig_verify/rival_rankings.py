@@ -21,7 +21,7 @@ __all__ = ["controls", "input_ig_scores", "random_ranking", "relative_change_sco
 
 
 def weight_change_scores(path: StraightPath, filters: Filters) -> np.ndarray:
-    """(F,) float64: sum over each filter of |theta - theta_b|. One list, whatever the degradation."""
+    """(F,) float64: sum over each filter of |theta - theta_b|. One list for all degradations."""
     return filters.reduce({name: path.difference(name).abs() for name in path.moving}).numpy()
 
 

@@ -38,7 +38,7 @@ class Question:
         self.path = PerFrame(path) if network.frames else path
         self.strategy = strategy_of(network.device)
         self._window_cones: dict[tuple[Any, ...], WindowCones] = {}
-        self.saves_memory = False  # whether only what the windows depend on is computed, whatever the options say
+        self.saves_memory = False  # whether only what the windows depend on is computed, against the options
 
     def _refuse_masks(self) -> None:
         """Refuse masks for an objective, or the published procedure, that would look at their bounding windows."""

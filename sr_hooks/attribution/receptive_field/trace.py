@@ -171,7 +171,7 @@ def record(
 
 @contextmanager
 def _unlogged() -> Iterator[None]:
-    """torch logs the traceback of what fails on fake tensors; here a failure is an answer with a message of its own."""
+    """torch logs the traceback of what fails on fake tensors; here a failure is an answer, with another message."""
     log = logging.getLogger("torch._subclasses.fake_tensor")
     before = log.disabled
     log.disabled = True

@@ -58,7 +58,7 @@ def from_mmagic(
 
 
 def part_of(model: nn.Module, path: str, *, called: str = "") -> nn.Module:
-    """The part of a model at a dotted path, out of whatever wraps it.
+    """The part of a model at a dotted path, without its wrappers.
 
     Raises:
         NetworkError: there is none, with those that there are.

@@ -112,7 +112,7 @@ class Attributes:
                 self._variable(namespace[name], name, get, put)
 
     def _variable(self, value: Any, path: str, get: Callable[[], Any], put: Put) -> None:
-        """One variable, which holds a value of its own."""
+        """One variable with its value."""
         saved = [value]
 
         def undo() -> Iterator[str]:

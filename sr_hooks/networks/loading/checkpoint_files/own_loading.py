@@ -1,4 +1,4 @@
-"""Ask a class that transforms the names of weights in a `load_state_dict` of its own."""
+"""Ask a class whose `load_state_dict` transforms the names of weights."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def load_by_class(module: nn.Module, variants: Sequence[Weights]) -> Weights | s
     value; each must have one afterwards.
 
     Returns:
-        "" where the class has no code of its own.
+        "" where the class defines no such method.
     """
     if not _has_own_code(module):
         return ""

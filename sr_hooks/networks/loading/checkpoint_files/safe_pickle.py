@@ -114,7 +114,7 @@ def _listed(path: Path) -> set[str]:
     try:
         names = set(list_globals(path)) if list_globals is not None else set()
     except Exception:
-        return set()  # whatever is wrong with the file, torch.load will say it
+        return set()  # torch.load will say what is wrong with the file
     return names if all(map(_is_harmless, names)) else set()
 
 

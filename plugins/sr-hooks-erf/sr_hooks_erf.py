@@ -184,10 +184,10 @@ def centre_crops(network: sr_hooks.Network, images: Any, size: int) -> list[torc
 
 def published_inputs(network: sr_hooks.Network, images: Any, options: ErfOptions) -> list[torch.Tensor]:
     """The images that the public scripts look at: the first 50 (RepLKNet) or 100 (MambaIR, resized by nearest)."""
-    found = prepare_input(network, images, clips=False).images[: _FIRST[str(options.compat)]]
+    prepared = prepare_input(network, images, clips=False).images[: _FIRST[str(options.compat)]]
     if options.compat == "replknet":
-        return centre_crops(network, found, options.size)
-    return [F.interpolate(image, size=(options.size, options.size)) for image in found]
+        return centre_crops(network, prepared, options.size)
+    return [F.interpolate(image, size=(options.size, options.size)) for image in prepared]
 
 
 def numbers_alone(fields: np.ndarray) -> np.ndarray:

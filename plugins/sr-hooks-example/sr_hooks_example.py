@@ -94,8 +94,8 @@ def load_bicubic(spec: str, arguments: Any = None, *, weights: Any = None, **fac
         return None
     if not (scale or "4").isdigit() or int(scale or 4) < 1:
         raise sr_hooks.SRHooksError(f"{spec}: the scale is a whole number from 1, e.g. bicubic:4")
-    given = {"scale": int(scale or 4), "multiple": 1, "channels": 3, "name": spec, **facts}
-    return sr_hooks.Network(Bicubic(int(scale or 4)), **given)
+    stated = {"scale": int(scale or 4), "multiple": 1, "channels": 3, "name": spec, **facts}
+    return sr_hooks.Network(Bicubic(int(scale or 4)), **stated)
 
 
 class JsonLines(Sink):

@@ -29,8 +29,8 @@ def key_of(kind: str, network: Network, image: Any, options: Any) -> str:
     """The key of a result: 64 hexadecimal digits.
 
     They follow from `kind`, the network's class, facts and weights, its device and number format, the image's values,
-    the options' values, and the versions of sr_hooks and torch: everything that changes the answer changes the key. What does
-    not (the name of a file, the time) is no part of it.
+    the options' values, and the versions of sr_hooks and torch. Everything that changes the answer changes the key.
+    The rest (the name of a file, the time) is no part of it.
 
     Args:
         kind: what is computed, e.g. the analysis's name; with a plugin's own version in it ("cem 0.2"), an answer of

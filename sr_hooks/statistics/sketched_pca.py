@@ -112,8 +112,12 @@ class FeatureTable:
 
     def reduced(self, count: int) -> FeatureTable:
         """The table of the first `count` principal components' scores, in float32, to free this one."""
-        found = self.components(count)
-        rows = torch.zeros(len(self.rows), 1) if found is None else torch.from_numpy(found.scores.astype(np.float32))
+        components = self.components(count)
+        rows = (
+            torch.zeros(len(self.rows), 1)
+            if components is None
+            else torch.from_numpy(components.scores.astype(np.float32))
+        )
         return FeatureTable(rows, self.dimensions)
 
 

@@ -82,7 +82,7 @@ class WatchedAnalysis:
         return schedule.watches_validation if event == "validation" else schedule.watches_end
 
     def is_forced(self, event: Event, iteration: int) -> bool:
-        """Whether the analysis runs at this event regardless of the budget: at the end, and at the iterations of `at`."""
+        """Whether the analysis runs at this event regardless of the budget: at the end, and at those of `at`."""
         return event == "end" or (event == "step" and self.plan.schedule.is_fixed(iteration))
 
     def announce(self, folder: Path | None) -> None:

@@ -105,8 +105,8 @@ class Attention(Analysis[AttentionOptions]):
         if len(kinds) > 1:
             groups["all"] = {site.key for site in sites}
         border = round(max(network.scale, 1))
-        found = measure(network, pairs, sites, groups, border=border, colour=options.colour)
-        return _result(network, pairs, sites, found, options)
+        measured = measure(network, pairs, sites, groups, border=border, colour=options.colour)
+        return _result(network, pairs, sites, measured, options)
 
     @classmethod
     def figure(cls, result: sr_hooks.Result, *, options: FigureOptions | None = None) -> Any:
@@ -147,39 +147,39 @@ def _result(
     network: sr_hooks.Network,
     pairs: Sequence[tuple[torch.Tensor, torch.Tensor]],
     sites: Sequence[Site],
-    found: Measured,
+    measured: Measured,
     options: AttentionOptions,
 ) -> sr_hooks.Result:
-    names = list(dict.fromkeys(name for _, name in found.changes))
+    names = list(dict.fromkeys(name for _, name in measured.changes))
     rows: list[dict[str, Any]] = []
     for site in sites:
-        seen = found.statistics[site.name]
-        row: dict[str, Any] = {"site": site.name, "kind": site.kind, **_changed(found, site.name, options.seed)}
+        seen = measured.statistics[site.name]
+        row: dict[str, Any] = {"site": site.name, "kind": site.kind, **_changed(measured, site.name, options.seed)}
         for key in STATISTICS:
             values = np.array([each[key] for each in seen])
             row[key] = None if np.isnan(values).all() else float(np.nanmean(values))
-        row["adapts"] = _adapts(found.gates.get(site.name, []))
+        row["adapts"] = _adapts(measured.gates.get(site.name, []))
         rows.append(row)
-    totals = [{"group": name, **_changed(found, name, options.seed)} for name in names if name.startswith("all")]
-    scalars: dict[str, Any] = {"sites": len(sites), "psnr": float(found.psnr.mean()), "images": len(pairs)}
+    totals = [{"group": name, **_changed(measured, name, options.seed)} for name in names if name.startswith("all")]
+    scalars: dict[str, Any] = {"sites": len(sites), "psnr": float(measured.psnr.mean()), "images": len(pairs)}
     for total in totals:
         label = total["group"].removeprefix("all ")
         scalars |= {f"{how}/{label}": total[how] for how in HOW if total[how] is not None}
     scalars |= {"table": rows, "groups": totals}
-    arrays = {f"changes_{how}": np.stack([found.changes[how, name] for name in names]) for how in HOW}
-    arrays |= {"psnr": found.psnr, "input": pairs[0][0][0].cpu().numpy()}
-    for number, (name, places) in enumerate(found.maps.items()):
+    arrays = {f"changes_{how}": np.stack([measured.changes[how, name] for name in names]) for how in HOW}
+    arrays |= {"psnr": measured.psnr, "input": pairs[0][0][0].cpu().numpy()}
+    for number, (name, places) in enumerate(measured.maps.items()):
         arrays[f"map_{number}"] = places
         scalars.setdefault("maps", []).append(name)
     provenance = {"seed": options.seed, "changed": names}
     return sr_hooks.Result("attention", arrays, scalars, provenance, verdict(network.name, rows, totals, len(pairs)))
 
 
-def _changed(found: Measured, name: str, seed: int) -> dict[str, Any]:
+def _changed(measured: Measured, name: str, seed: int) -> dict[str, Any]:
     """Mean change of PSNR over the images with its interval, in both ways; None where not tried or not possible."""
     row: dict[str, Any] = {}
     for how in HOW:
-        values = found.changes.get((how, name), np.full(1, np.nan))
+        values = measured.changes.get((how, name), np.full(1, np.nan))
         known = not np.isnan(values).any()
         low, high = interval(values, seed) if known and len(values) > 1 else (None, None)
         row |= {how: float(values.mean()) if known else None, f"{how}_low": low, f"{how}_high": high}

@@ -55,8 +55,10 @@ def measure(
         pairs: (LR, HR), each (1,C,h,w).
         groups: name to the keys of the sites that are changed together.
     """
-    found = Measured(np.zeros(len(pairs)), {(how, name): np.full(len(pairs), np.nan) for how in HOW for name in groups})
-    with progress_bar("attention", len(pairs) * (1 + len(found.changes)), unit="passes") as bar:
+    measured = Measured(
+        np.zeros(len(pairs)), {(how, name): np.full(len(pairs), np.nan) for how in HOW for name in groups}
+    )
+    with progress_bar("attention", len(pairs) * (1 + len(measured.changes)), unit="passes") as bar:
         for index, (lr, hr) in enumerate(pairs):
 
             def score(lr: torch.Tensor = lr, hr: torch.Tensor = hr) -> float:
@@ -65,15 +67,15 @@ def measure(
                 bar.update(1)
                 return float(psnr(output.clamp(0, 1), hr.to(output), border=border, colour=colour))
 
-            with acting(network, _observer(found, sites, lr.to(network.device), first=index == 0)):
-                found.psnr[index] = score()
-            for (how, name), changes in found.changes.items():
+            with acting(network, _observer(measured, sites, lr.to(network.device), first=index == 0)):
+                measured.psnr[index] = score()
+            for (how, name), changes in measured.changes.items():
                 change = _Change(HOW[how], groups[name])
                 with acting(network, change):
                     value = score()
                 if change.done:
-                    changes[index] = value - found.psnr[index]
-    return found
+                    changes[index] = value - measured.psnr[index]
+    return measured
 
 
 class _Change:
@@ -97,7 +99,7 @@ class _Change:
 
 
 def _observer(
-    found: Measured, sites: Sequence[Site], lr: torch.Tensor, *, first: bool
+    measured: Measured, sites: Sequence[Site], lr: torch.Tensor, *, first: bool
 ) -> Callable[[Event], torch.Tensor | None]:
     names = {site.key: site.name for site in sites}
     energy = high_pass(lr)
@@ -106,11 +108,11 @@ def _observer(
         name = names.get(event.key)
         if name is None:
             return
-        found.statistics.setdefault(name, []).append(statistics(event, energy))
+        measured.statistics.setdefault(name, []).append(statistics(event, energy))
         if event.kind == "channel":
-            found.gates.setdefault(name, []).append(event.gate[0].flatten().double().cpu().numpy())
+            measured.gates.setdefault(name, []).append(event.gate[0].flatten().double().cpu().numpy())
         places = map_of(event, (lr.shape[-2], lr.shape[-1])) if first else None
-        if places is not None and len(found.maps) < _MAPS:
-            found.maps[name] = places.float().cpu().numpy()
+        if places is not None and len(measured.maps) < _MAPS:
+            measured.maps[name] = places.float().cpu().numpy()
 
     return observe

@@ -132,10 +132,10 @@ class _Follow(TorchFunctionMode):
         if len(left_out) == gate.ndim - 1:  # one value for a whole feature
             return "branch" if mark.squashed else None
         if gate.ndim == 3:  # (N, positions, C)
-            found = "channel" if left_out == (1,) else "spatial" if left_out == (2,) else None
+            kind = "channel" if left_out == (1,) else "spatial" if left_out == (2,) else None
         else:
-            found = "channel" if left_out in _CHANNEL else "spatial" if left_out in _SPATIAL else None
-        return found or ("pixel" if not left_out and mark.squashed else None)
+            kind = "channel" if left_out in _CHANNEL else "spatial" if left_out in _SPATIAL else None
+        return kind or ("pixel" if not left_out and mark.squashed else None)
 
     def _mixed(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
         flat = list(args)

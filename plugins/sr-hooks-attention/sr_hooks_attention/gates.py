@@ -122,11 +122,11 @@ def _with_values(event: Event) -> float:
     value, gate = event.feature, event.gate
     if not isinstance(value, torch.Tensor) or value.shape[:-1] != (*gate.shape[:-2], gate.shape[-1]):
         return float("nan")
-    given = gate.mean(dim=-2).flatten(0, -2)
+    means = gate.mean(dim=-2).flatten(0, -2)
     far = (value - value.mean(dim=-2, keepdim=True)).square().sum(dim=-1).flatten(0, -2)
-    ranks = [each.argsort(dim=-1).argsort(dim=-1).double() for each in (given, far)]
+    ranks = [each.argsort(dim=-1).argsort(dim=-1).double() for each in (means, far)]
     first, second = (r - r.mean(dim=-1, keepdim=True) for r in ranks)
-    told = (given.std(dim=-1) > 0) & (far.std(dim=-1) > 0)
+    told = (means.std(dim=-1) > 0) & (far.std(dim=-1) > 0)
     if not bool(told.any()):
         return float("nan")
     both = (first * second).sum(dim=-1) / (first.norm(dim=-1) * second.norm(dim=-1)).clamp(min=1e-30)

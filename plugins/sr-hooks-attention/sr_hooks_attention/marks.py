@@ -71,31 +71,31 @@ class Marks:
 
     def note(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
         """Mark what an operation gave."""
-        given = list(tensors_in((args, kwargs)))
-        if not given:
+        tensors = list(tensors_in((args, kwargs)))
+        if not tensors:
             return
-        depends = any(self.of(tensor).depends for tensor in given)
-        mark = replace(self._after(name, given, args, kwargs), depends=depends)
+        depends = any(self.of(tensor).depends for tensor in tensors)
+        mark = replace(self._after(name, tensors, args, kwargs), depends=depends)
         for tensor in tensors_in(out):
             self._marks[tensor] = mark
-            if name in _SCALAR and len(given) == 1:
-                self._roots[tensor] = self.root(given[0])
+            if name in _SCALAR and len(tensors) == 1:
+                self._roots[tensor] = self.root(tensors[0])
 
-    def _after(self, name: str, given: list[torch.Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Mark:
-        first = self.of(given[0])
+    def _after(self, name: str, tensors: list[torch.Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Mark:
+        first = self.of(tensors[0])
         if name in _SQUASH:
             dim = kwargs.get("dim", args[1] if len(args) > 1 else None)
-            last = name == "softmax" and given[0].ndim > 2 and dim in (-1, given[0].ndim - 1)
-            ways = given[0].shape[dim] if name == "softmax" and isinstance(dim, int) else 0
-            return Mark(True, first.learned, last, self.root(given[0]), ways=ways)
+            last = name == "softmax" and tensors[0].ndim > 2 and dim in (-1, tensors[0].ndim - 1)
+            ways = tensors[0].shape[dim] if name == "softmax" and isinstance(dim, int) else 0
+            return Mark(True, first.learned, last, self.root(tensors[0]), ways=ways)
         if name in _LEARNED:
             return Mark(learned=True)
         if name in _ACTIVATE:
             return Mark(learned=first.learned)
-        if name in _LAYOUT or (name in _SCALAR and len(given) == 1):
+        if name in _LAYOUT or (name in _SCALAR and len(tensors) == 1):
             upright = name not in ("transpose", "permute", "mT", "T", "swapaxes", "swapdims", "movedim")
             return replace(first, attends=first.attends and upright, shifted=first.shifted or name in _ARITHMETIC)
-        if name == "mul" and all(self.of(tensor).squashed for tensor in given):
+        if name == "mul" and all(self.of(tensor).squashed for tensor in tensors):
             return Mark(squashed=True, learned=first.learned)  # gates put together are a gate
         return _NONE
 

@@ -99,8 +99,8 @@ class Baselines(sr_hooks.Analysis[BaselinesOptions]):
 
 def _paths(options: BaselinesOptions) -> list[str]:
     """The names of the paths, each once."""
-    given = options.baselines
-    names = [given] if isinstance(given, str) else list(given) if isinstance(given, Sequence) else []
+    stated = options.baselines
+    names = [stated] if isinstance(stated, str) else list(stated) if isinstance(stated, Sequence) else []
     if options.folder is not None:
         names.append(f"expected:{options.folder}")
     names = [str(name) for name in dict.fromkeys(names)]

@@ -192,8 +192,8 @@ def _reached(
     if not value.requires_grad:
         return {key: torch.zeros_like(leaf) for key, leaf in leaves.items()}
     product = (value * gradient.detach()).sum()
-    found = network.gradients(product, list(leaves.values()), retain_graph=True)
-    return {key: _zero_if(each, leaf) for (key, leaf), each in zip(leaves.items(), found, strict=True)}
+    gradients = network.gradients(product, list(leaves.values()), retain_graph=True)
+    return {key: _zero_if(each, leaf) for (key, leaf), each in zip(leaves.items(), gradients, strict=True)}
 
 
 def _zero_if(gradient: torch.Tensor | None, leaf: torch.Tensor) -> torch.Tensor:

@@ -69,8 +69,8 @@ class Csm(sr_hooks.Analysis[CsmOptions]):
         if options.compat:
             only_published(options, objective=("gradient",), metric=("psnr",), border=(None, 0))
             options = replace(options, rescale=True, border=0)
-        given = {"lr": options.lr, "crop": options.crop, "seed": options.seed}
-        inputs = one_input_each(network, images, options.degradation, **given)
+        shared = {"lr": options.lr, "crop": options.crop, "seed": options.seed}
+        inputs = one_input_each(network, images, options.degradation, **shared)
         first = inputs.lr[0][0]
         taps = resolve(network.module, parse_layers(options.layers), lambda: network(first.to(network.device)))
         plan = calibrate(network, (first.shape[1], first.shape[2], first.shape[3]))
@@ -79,8 +79,8 @@ class Csm(sr_hooks.Analysis[CsmOptions]):
         measured, tails = _Measured(taps), Tails(network, taps, plan)
         with progress_bar("CSM", len(inputs) * len(taps), unit="taps") as bar:
             for (lr,), gt in zip(inputs.lr, inputs.gt, strict=True):
-                found = saliencies(network, lr, taps, objective, plan, maps=options.maps if not measured.rows else 0)
-                measured.add(found, *_ablations(network, lr, gt, tails, options, bar))
+                saliency = saliencies(network, lr, taps, objective, plan, maps=options.maps if not measured.rows else 0)
+                measured.add(saliency, *_ablations(network, lr, gt, tails, options, bar))
         arrays = measured.arrays()
         scalars = summarise(arrays, [str(tap) for tap in taps], options.seed)
         scalars |= {
@@ -132,25 +132,25 @@ class _Measured:
         self.base: list[float] = []
         self.psnr: list[list[np.ndarray]] = []
 
-    def add(self, found: list[Saliency], base: float, psnr: list[np.ndarray]) -> None:
-        self.rows.append(found)
+    def add(self, saliency: list[Saliency], base: float, psnr: list[np.ndarray]) -> None:
+        self.rows.append(saliency)
         self.base.append(base)
         self.psnr.append(psnr)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        widest = max(len(found.total) for found in self.rows[0])
+        widest = max(len(saliency.total) for saliency in self.rows[0])
         kinds: dict[str, Any] = {
-            "saliency": [[found.total for found in row] for row in self.rows],
-            "activation": [[found.activation for found in row] for row in self.rows],
-            "first_order": [[found.first_order for found in row] for row in self.rows],
+            "saliency": [[saliency.total for saliency in row] for row in self.rows],
+            "activation": [[saliency.activation for saliency in row] for row in self.rows],
+            "first_order": [[saliency.first_order for saliency in row] for row in self.rows],
         }
         if any(self.psnr):
             kinds["psnr"] = self.psnr
         arrays = {name: padded(values, widest) for name, values in kinds.items()}
         arrays["base_psnr"] = np.array(self.base)
-        for index, found in enumerate(self.rows[0]):
-            if len(found.shown):
-                arrays |= {f"map_{index}": found.maps, f"shown_{index}": found.shown}
+        for index, saliency in enumerate(self.rows[0]):
+            if len(saliency.shown):
+                arrays |= {f"map_{index}": saliency.maps, f"shown_{index}": saliency.shown}
         return arrays
 
 

@@ -78,8 +78,8 @@ def judge_curves(scalars: dict[str, Any]) -> str:
     if all(max(map(abs, row["lost"])) < 1e-6 for row in rows):
         return f"no effect: the output does not depend on {scalars['layer']}."
     counts = f"{scalars['images']} images, {scalars['draws']} draws"
-    said = "; ".join(f"{row['degradation']} {_with_interval(row)}" for row in rows)
-    facts = f"dropping {scalars['layer']} by {scalars['unit']} costs, averaged over rates, {said} ({counts})"
+    sentence = "; ".join(f"{row['degradation']} {_with_interval(row)}" for row in rows)
+    facts = f"dropping {scalars['layer']} by {scalars['unit']} costs, averaged over rates, {sentence} ({counts})"
     if scalars["images"] < _FEWEST:
         over = "; intervals are over draws alone" if "mean_loss_interval" in rows[0] else ", and no interval"
         return f"untested: {facts}; so few images say nothing of others{over}."

@@ -90,7 +90,7 @@ class DropoutProbe(sr_hooks.Analysis[DropoutOptions]):
         rates = parse_rates(options.rates)
         psnr = np.zeros((len(inputs.names), len(rates) + 2, len(inputs), options.draws))
         done: dict[tuple[int, ...], bool] = {}
-        kept = np.zeros(len(rates) + 2)
+        shares = np.zeros(len(rates) + 2)
         with progress_bar("dropout", psnr.size, unit="outputs") as bar, network.channels_last(plan.channels_last):
             for image, (row, gt) in enumerate(zip(inputs.lr, inputs.gt, strict=True)):
                 for column, lr in enumerate(row):
@@ -99,9 +99,9 @@ class DropoutProbe(sr_hooks.Analysis[DropoutOptions]):
                     tail.replays = done.setdefault(shape, tail.replays)
                     batch = 1 if options.compat else tail_batch(plan, lr, network.device)
                     drops = Drops(tail.feature, str(taps[0]), rates, options)
-                    kept = drops.shares
+                    shares = drops.shares
                     psnr[column, :, image] = _measure(tail, drops, gt, batch, border, measure, bar)
-        arrays = {"psnr": psnr, "rates": 1 - kept}
+        arrays = {"psnr": psnr, "rates": 1 - shares}
         scalars = summarise_curves(psnr, arrays["rates"], inputs.names, options.seed)
         scalars |= {"layer": str(taps[0]), "unit": options.unit, "replayed": all(done.values())}
         provenance = {"seed": options.seed, "inputs": inputs.describe()}

@@ -115,7 +115,7 @@ def judge(scalars: dict[str, Any], *, rescaled: bool) -> str:
     beyond = [row for row in known if row["p"] <= _LEVEL / len(known)]
     begin = "predictive" if len(beyond) == len(known) else "in part predictive" if beyond else "not predictive"
     controls = {name: scalars[f"correlation_{name}"] for name in PREDICTORS[1:]}
-    said = ", ".join(f"{name.replace('_', ' ')} {value:.2f}" for name, value in controls.items() if value is not None)
+    listed = ", ".join(f"{name.replace('_', ' ')} {value:.2f}" for name, value in controls.items() if value is not None)
     better = [name.replace("_", " ") for name, value in controls.items() if (value or -1) > scalars["correlation"]]
     where = f"at {len(beyond)} of {len(known)} taps" if len(known) > 1 else f"at {known[0]['tap']}"
     where = f"at no tap of {len(known)}" if len(known) > 1 and not beyond else where
@@ -125,7 +125,7 @@ def judge(scalars: dict[str, Any], *, rescaled: bool) -> str:
     raised = _raised(rows, rescaled)
     return (
         f"{begin}: {where} salient channels are those whose loss is felt, {beyond_chance} (median rank correlation "
-        f"{scalars['correlation']:.2f}; controls: {said}){simpler}{raised}{_faults(scalars)}{few}{broken}."
+        f"{scalars['correlation']:.2f}; controls: {listed}){simpler}{raised}{_faults(scalars)}{few}{broken}."
     )
 
 

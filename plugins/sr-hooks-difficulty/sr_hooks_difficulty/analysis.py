@@ -250,16 +250,16 @@ def _verdict(scalars: dict[str, Any], network: sr_hooks.Network, options: Diffic
         return "not counted: no convolution and no matrix product was seen, so nothing can be said of its compute."
     shares = ", ".join(f"{scalars[name]:.0%} {name}" for name in CLASSES)
     if scalars["compute_varies"]:
-        said = f"compute varies from patch to patch: patches are {shares}, and hard ones take "
-        said += f"{scalars['compute_hard']:.0%} of the compute, easy ones {scalars['compute_easy']:.0%}"
+        sentence = f"compute varies from patch to patch: patches are {shares}, and hard ones take "
+        sentence += f"{scalars['compute_hard']:.0%} of the compute, easy ones {scalars['compute_easy']:.0%}"
         rank = scalars["rank_correlation"]
         if rank is not None and abs(rank) < 0.2:
-            said += f"; it does not follow difficulty (rank correlation with PSNR {rank:.2f})"
+            sentence += f"; it does not follow difficulty (rank correlation with PSNR {rank:.2f})"
         elif rank is not None:
-            said += f"; more goes where PSNR is {'low' if rank < 0 else 'high'} (rank correlation {rank:.2f})"
+            sentence += f"; more goes where PSNR is {'low' if rank < 0 else 'high'} (rank correlation {rank:.2f})"
     else:
-        said = f"every patch costs the same: patches, and with them the compute, are {shares}"
-    return "; ".join([said, *_notes(scalars, network, options)]) + "."
+        sentence = f"every patch costs the same: patches, and with them the compute, are {shares}"
+    return "; ".join([sentence, *_notes(scalars, network, options)]) + "."
 
 
 def _notes(scalars: dict[str, Any], network: sr_hooks.Network, options: DifficultyOptions) -> list[str]:

@@ -119,11 +119,11 @@ def _sound(gradients: list[torch.Tensor]) -> bool:
 
 def first_nonfinite(module: nn.Module, call: _Call) -> str | None:
     """The layer that first has a value that is not finite in this forward pass; `NAME:in` where its input has one."""
-    found: list[str] = []
+    names: list[str] = []
 
     def look(name: str, value: Any) -> None:
-        if not found and any(t.is_floating_point() and not bool(torch.isfinite(t).all()) for t in _tensors(value)):
-            found.append(name)
+        if not names and any(t.is_floating_point() and not bool(torch.isfinite(t).all()) for t in _tensors(value)):
+            names.append(name)
 
     device = next((t.device.type for t in _tensors((call.args, call.kwargs))), "cpu")
     with preserved(module), ExitStack() as stack, torch.no_grad():
@@ -137,7 +137,7 @@ def first_nonfinite(module: nn.Module, call: _Call) -> str | None:
             stack.callback(after.remove)
         with torch.autocast(device, enabled=call.autocast, dtype=call.dtype):
             module(*call.args, **call.kwargs)
-    return found[0] if found else None
+    return names[0] if names else None
 
 
 def _tensors(value: Any) -> Iterator[torch.Tensor]:

@@ -89,7 +89,7 @@ class Regions(sr_hooks.Analysis[RegionsOptions]):
         inputs = make_inputs(network, images, options.degradation, clip=True, seed=options.seed, also=["clean"])
         inputs = inputs.in_the_middle()
         names: tuple[str, ...] = ()
-        kept: dict[str, np.ndarray] = {}
+        arrays: dict[str, np.ndarray] = {}
         sums: dict[str, Sums] = {}
         squares: list[np.ndarray] = []
         labels: list[np.ndarray] = []
@@ -112,12 +112,12 @@ class Regions(sr_hooks.Analysis[RegionsOptions]):
                     if each is network:
                         squares.append((output - truth).double().square().mean(dim=(0, 1)).cpu().numpy())
                     if index < _SHOWN:
-                        kept[f"error_{index}_{place}"] = signed.astype(np.float32)
+                        arrays[f"error_{index}_{place}"] = signed.astype(np.float32)
                     bar.update(1)
                 if index < _SHOWN:
-                    kept[f"image_{index}"] = quantise(gt[0]).mul(255).byte().cpu().numpy()
-                    kept[f"labels_{index}"] = regions.numbers.astype(np.uint8)
-        return _result(network, networks, sums, names, kept, (squares, labels), inputs, options)
+                    arrays[f"image_{index}"] = quantise(gt[0]).mul(255).byte().cpu().numpy()
+                    arrays[f"labels_{index}"] = regions.numbers.astype(np.uint8)
+        return _result(network, networks, sums, names, arrays, (squares, labels), inputs, options)
 
     @classmethod
     def figure(cls, result: sr_hooks.Result, *, options: FigureOptions | None = None) -> Any:
@@ -153,7 +153,7 @@ def _result(
     networks: dict[str, sr_hooks.Network],
     sums: dict[str, Sums],
     names: tuple[str, ...],
-    kept: dict[str, np.ndarray],
+    arrays: dict[str, np.ndarray],
     maps: tuple[list[np.ndarray], list[np.ndarray]],
     inputs: Any,
     options: RegionsOptions,
@@ -171,7 +171,7 @@ def _result(
     scalars: dict[str, Any] = {f"psnr/{name}": row["psnr"] for name, row in rows.items()}
     scalars |= {f"share_of_error/{name}": row["share_of_error"] for name, row in rows.items()}
     scalars |= {f"p/{name}": row["p"] for name, row in rows.items() if "p" in row}
-    errors = [np.abs(kept[key]) for key in kept if key.startswith("error_")]
+    errors = [np.abs(arrays[key]) for key in arrays if key.startswith("error_")]
     scalars |= {
         "regions": rows,
         "networks": tables,
@@ -185,4 +185,4 @@ def _result(
         scalars |= attribution_by_region(network, inputs.lr[0][0], inputs.gt[0], maps[1][0], names, options, rows)
     verdict = verdict_of(scalars, network.name)
     provenance = {"seed": options.seed, **inputs.describe()}
-    return sr_hooks.Result("regions", kept, scalars, provenance, verdict)
+    return sr_hooks.Result("regions", arrays, scalars, provenance, verdict)

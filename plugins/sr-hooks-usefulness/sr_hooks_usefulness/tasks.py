@@ -23,9 +23,9 @@ def edge_f_measure(output: torch.Tensor, target: torch.Tensor) -> float:
     """
     strengths = [_gradient(image) for image in (output, target)]
     limit = torch.quantile(strengths[1].flatten()[:: max(1, strengths[1].numel() // 1_000_000)], _EDGES)
-    found, wanted = (strength > limit for strength in strengths)
-    near = [F.max_pool2d(edges.float(), 3, stride=1, padding=1) > 0 for edges in (found, wanted)]
-    precision = float((found & near[1]).sum()) / max(float(found.sum()), 1.0)
+    output_edges, wanted = (strength > limit for strength in strengths)
+    near = [F.max_pool2d(edges.float(), 3, stride=1, padding=1) > 0 for edges in (output_edges, wanted)]
+    precision = float((output_edges & near[1]).sum()) / max(float(output_edges.sum()), 1.0)
     recall = float((wanted & near[0]).sum()) / max(float(wanted.sum()), 1.0)
     return 2 * precision * recall / (precision + recall) if precision + recall > 0 else 0.0
 
@@ -39,7 +39,7 @@ def template_match(output: torch.Tensor, target: torch.Tensor) -> float:
     Args:
         output, target: (1,C,H,W) in [0, 1], at least 24 pixels on each side.
     """
-    found, wanted = (_standardised(image) for image in (output, target))
+    position, wanted = (_standardised(image) for image in (output, target))
     reach = _SIDE + 2 * _SEARCH
     places = [
         (top, left)
@@ -51,7 +51,7 @@ def template_match(output: torch.Tensor, target: torch.Tensor) -> float:
     scores = []
     for top, left in chosen:
         patch = wanted[0, 0, top : top + _SIDE, left : left + _SIDE].flatten()
-        area = found[:, :, top - _SEARCH : top - _SEARCH + reach, left - _SEARCH : left - _SEARCH + reach]
+        area = position[:, :, top - _SEARCH : top - _SEARCH + reach, left - _SEARCH : left - _SEARCH + reach]
         windows = F.unfold(area, _SIDE)[0].T
         windows, patch = windows - windows.mean(1, keepdim=True), patch - patch.mean()
         values = windows @ patch / (windows.norm(dim=1) * patch.norm()).clamp(min=1e-9)

@@ -249,6 +249,6 @@ def _rolled(
     numbers: dict[str, Any] = dict.fromkeys(("rollout_read_rank", "rollout_control", "rollout_p"))
     if used is not None:
         reach = carried.max(axis=0) > 0
-        found = agreement(carried[0], used.ravel(), reach, carried[1:])
-        numbers = dict(zip(numbers, (found.read_rank, found.control, found.p), strict=True))
+        result = agreement(carried[0], used.ravel(), reach, carried[1:])
+        numbers = dict(zip(numbers, (result.read_rank, result.control, result.p), strict=True))
     return numbers | {"rollout_layers": len(placed)}

@@ -85,13 +85,13 @@ def agreement(weights: np.ndarray, used: np.ndarray, reach: np.ndarray, others: 
     correlation = float(rank_correlation(own, used[reach]))
     read = float(own @ place / own.sum())
     mixed = generator(seed, "shuffled weights").permuted(np.tile(own, (_DRAWS, 1)), axis=1)
-    found = Agreement(None if np.isnan(correlation) else correlation, read, _share(mixed @ place / own.sum(), read))
+    answer = Agreement(None if np.isnan(correlation) else correlation, read, _share(mixed @ place / own.sum(), read))
     rest = others[:, reach]
     rest = rest[rest.sum(axis=1) > 0]
     if not len(rest):
-        return found
+        return answer
     control = rest @ place / rest.sum(axis=1)
-    return replace(found, control=float(np.median(control)), p=_share(control, read), others=len(rest))
+    return replace(answer, control=float(np.median(control)), p=_share(control, read), others=len(rest))
 
 
 def _share(control: np.ndarray, own: float) -> float:

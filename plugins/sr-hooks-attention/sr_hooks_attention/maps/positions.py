@@ -200,10 +200,10 @@ class Positions(TorchFunctionMode):
                     values = None if values is None else values.squeeze(dim)
             if numbers is None or values is None:
                 continue
-            kept = [letter for letter in letters if letter in right]
-            values = values.permute([kept.index(letter) for letter in right if letter in kept])
+            common = [letter for letter in letters if letter in right]
+            values = values.permute([common.index(letter) for letter in right if letter in common])
             for dim, letter in enumerate(right):
-                values = values if letter in kept else values.unsqueeze(dim)
+                values = values if letter in common else values.unsqueeze(dim)
             self._put(out, Numbers(values.expand(out.shape), numbers.cell))
             return
 

@@ -166,9 +166,9 @@ def read_entries(rows: Rows, query: Query) -> Reading | None:
 
 def _hits(rows: Rows, query: Query) -> torch.Tensor | None:
     """(R,2) of the rows that write at the query's pixels, pixel by pixel, equally many (the heads) for each."""
-    found = [(rows.queries == number).nonzero() for number in query.numbers(rows.cell)]
-    least = min((len(part) for part in found), default=0)
-    return torch.cat([part[:least] for part in found]) if least else None
+    positions = [(rows.queries == number).nonzero() for number in query.numbers(rows.cell)]
+    least = min((len(part) for part in positions), default=0)
+    return torch.cat([part[:least] for part in positions]) if least else None
 
 
 def _other_windows(lead: torch.Tensor, count: int) -> Sequence[torch.Tensor]:

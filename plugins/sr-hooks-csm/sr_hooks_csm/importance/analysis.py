@@ -83,9 +83,9 @@ class Importance(sr_hooks.Analysis[ImportanceOptions]):
         levels = [padded([[path[p] for path in row] for row in paths], widest) for p in range(len(options.penalties))]
         arrays["weights"] = np.stack(levels, axis=2)
         scalars = summarise(arrays, [str(tap) for tap in taps], options)
-        kept = psnr_of_kept(network, inputs, taps, plan, arrays, options, border)
+        psnr = psnr_of_kept(network, inputs, taps, plan, arrays, options, border)
         for index, row in enumerate(scalars["taps"]):
-            arrays[f"kept_psnr_{index}"], row["kept"] = kept[index]
+            arrays[f"kept_psnr_{index}"], row["kept"] = psnr[index]
         scalars["replayed"] = measured.scalars["replayed"]
         provenance = {"seed": options.seed, "inputs": inputs.describe()}
         return sr_hooks.Result("importance", arrays, scalars, provenance, judge(scalars))

@@ -55,7 +55,9 @@ class Cam(sr_hooks.Analysis[CamOptions]):
 
     def run(self, network: sr_hooks.Network, images: Any, options: CamOptions) -> Any:
         prepared = prepare_input(network, images, window=options.window, clips=False, regions=True)
-        results = [_explain(network, image, prepared.windows[0], options) for image in prepared.images]
+        results = [
+            _explain(network, image, window, options) for image in prepared.images for window in prepared.windows
+        ]
         return results[0] if len(results) == 1 else results
 
     @classmethod
@@ -85,6 +87,7 @@ def _explain(network: sr_hooks.Network, image: torch.Tensor, window: Window, opt
                 "layer": tap,
                 "share_in_window": share_in(window, hires.clamp(min=0).cpu().numpy(), size),
                 "control_share_in_window": share_in(window, control.cpu().numpy(), size),
+                "size_in_window": share_in(window, hires.abs().cpu().numpy(), size),
                 "sum": float(hires.sum()),
                 "change_without_layer": change,
                 "gap": abs(float(hires.sum()) - change) / max(abs(change), 1e-12),
@@ -183,8 +186,10 @@ def _verdict(scalars: dict[str, Any]) -> str:
         f"at {row['layer']} {row['share_in_window']:.0%} of the weight is in the window ({times:.1f} times its area; "
         f"Grad-CAM, the control, has {control:.1f} times)"
     )
-    if row["share_in_window"] <= _BEYOND * max(scalars["chance"], row["control_share_in_window"]):
-        return f"cannot tell where the window comes from: {place}."
+    if row["size_in_window"] <= _BEYOND * max(scalars["chance"], row["control_share_in_window"]):
+        return (
+            f"cannot tell where the window comes from: {row['size_in_window']:.0%} of |map| is in the window; {place}."
+        )
     if row["gap"] <= _LINEAR:
         kind = f"complete: the map's sum is the objective's change when the layer passes zeros, to {row['gap']:.0%}"
     else:

@@ -101,6 +101,8 @@ def test_images_of_two_sizes_and_maps_that_say_nothing_about_where(lr):
     one, two = sr_hooks.run("cam", network, [lr, lr[..., :30, :41]], window=(20, 24, 16))
     assert [result.arrays["map_0"].shape for result in (one, two)] == [(48, 56), (30, 41)]
     assert np.allclose(one.arrays["map_0"], sr_hooks.run("cam", network, lr, window=(20, 24, 16)).arrays["map_0"])
+    pair = sr_hooks.run("cam", network, lr, window="20,24,16;40,50,8")
+    assert [result.scalars["window"] for result in pair] == [[20, 24, 16, 16], [40, 50, 8, 8]]
     whole = sr_hooks.run("cam", network, lr, window=(0, 0, 4 * 48, 4 * 56))
     assert whole.verdict.startswith("cannot tell where the window comes from"), "all of the weight, and all of the area"
 

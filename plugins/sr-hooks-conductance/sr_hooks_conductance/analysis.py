@@ -97,7 +97,8 @@ class Conductance(sr_hooks.Analysis[ConductanceOptions]):
 
     def run(self, network: sr_hooks.Network, images: Any, options: ConductanceOptions) -> Any:
         prepared = prepare_input(network, images, window=options.window, frame="middle", regions=True)
-        results = [_explain(network, image, prepared.windows, options) for image in prepared.images]
+        windows = prepared.windows or (None,)
+        results = [_explain(network, image, window, options) for image in prepared.images for window in windows]
         return results[0] if len(results) == 1 else results
 
     @classmethod
@@ -108,10 +109,10 @@ class Conductance(sr_hooks.Analysis[ConductanceOptions]):
 
 
 def _explain(
-    network: sr_hooks.Network, image: torch.Tensor, windows: tuple[Window, ...], options: ConductanceOptions
+    network: sr_hooks.Network, image: torch.Tensor, window: Window | None, options: ConductanceOptions
 ) -> sr_hooks.Result:
     x = image.to(network.device)
-    window = windows[0] if windows else Window(0, 0, *network.output_size(*image.shape[-2:]))
+    window = window or Window(0, 0, *network.output_size(*image.shape[-2:]))
     units = units_of(network, x, options.layers)
     path, objective = make_path(options.path, seed=options.seed), make_objective(options.objective, gt=options.gt)
     question = Question(network, x, units, objective, window, path)

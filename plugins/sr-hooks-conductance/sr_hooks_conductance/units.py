@@ -68,7 +68,7 @@ def units_of(network: sr_hooks.Network, x: torch.Tensor, names: Any) -> list[Uni
 def _by_output(network: sr_hooks.Network, x: torch.Tensor, names: list[str]) -> list[Unit]:
     taps = resolve(network.module, names, lambda: network(x))
     if not taps:
-        raise TapError(f"{network.name} has no layer of that kind inside: name layers, or put it into nn.Sequential")
+        raise TapError(f"{network.name} has no convolution inside: name layers; put a single layer into nn.Sequential")
     return [Unit(str(tap), (tap,), added=False) for tap in taps]
 
 

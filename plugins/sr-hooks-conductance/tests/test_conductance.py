@@ -224,7 +224,7 @@ def test_the_list_is_a_filter_for_fine_tuning(lr):
 def test_inputs_that_leave_nothing_to_explain(lr):
     grey = sr_hooks.run("conductance", chain(*[1] * 6), torch.full_like(lr, 0.5), steps=2)
     assert grey.verdict.startswith("cannot tell: the image is its own baseline") and grey.figure() is not None
-    with pytest.raises(TapError, match="no layer of that kind inside"):
+    with pytest.raises(TapError, match="no convolution inside"):
         sr_hooks.run("conductance", network_of(nn.Conv2d(3, 3, 3, padding=1)), lr)
     with pytest.raises(TapError, match=r"no layer matches 'nope\.\*'"):
         sr_hooks.run("conductance", chain(1, 1), lr, layers="nope.*")
@@ -242,6 +242,8 @@ def test_images_of_two_sizes_half_precision_and_channels_last_give_the_same(lr):
     expected = sr_hooks.run("conductance", network, lr, steps=6).arrays
     one, two = sr_hooks.run("conductance", network, [lr, lr[..., :17, :20]], steps=6)
     assert one.arrays["map_0"].shape == (25, 31) and two.arrays["map_0"].shape == (17, 20)
+    pair = sr_hooks.run("conductance", network, lr, window=[(0, 0, 8), (9, 9, 12)], steps=2)
+    assert [result.scalars["window"] for result in pair] == [[0, 0, 8, 8], [9, 9, 12, 12]]
     last = network_of(Chain([Block(1), Block(0.5), Block(1)]).to(memory_format=torch.channels_last))
     last.module.load_state_dict(network.module.state_dict())
     rounded = network_of(copy.deepcopy(network.module).to(torch.bfloat16))

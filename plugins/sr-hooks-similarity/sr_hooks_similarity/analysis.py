@@ -125,7 +125,7 @@ def _taps(network: sr_hooks.Network, layers: Any, patches: torch.Tensor) -> list
     first = patches[:1].to(network.device)
     taps = [str(tap) for tap in resolve(network.module, parse_layers(layers), lambda: network(first))]
     if not taps:
-        raise TapError(f"{network.name} has no layer of that kind inside: name layers, or put it into nn.Sequential")
+        raise TapError(f"{network.name} has no convolution inside: name layers; put a single layer into nn.Sequential")
     return taps
 
 

@@ -20,7 +20,8 @@ class Matrices:
     """(L,M) similarities of the layers of one network to those of the other, and of the controls.
 
     Attributes:
-        random: to the layers of the other network with shuffled weights.
+        random: to the layers of the other network with shuffled weights. Of a network alone, also of the two layers
+            within the network with shuffled weights: a layer is like the next one in any network.
         pixels: the smaller of the two layers' similarities to the input's pixels.
         permuted: with the patches (or places) of the other in another order.
     """
@@ -52,9 +53,12 @@ class CkaMeasure:
     ) -> None:
         """`networks` and `taps`: the explained network, the other one, and the other one with shuffled weights."""
         self.one = grams_of(networks[0], patches, taps[0], options, bar)
-        alone = networks[1] is networks[0] and taps[1] == taps[0]
-        self.other = self.one if alone else grams_of(networks[1], patches, taps[1], options, bar)
+        alone, same = networks[1] is networks[0], taps[1] == taps[0]
+        self.other = self.one if alone and same else grams_of(networks[1], patches, taps[1], options, bar)
         self.random = grams_of(networks[2], patches, taps[2], options, bar)
+        self.within: np.ndarray | None = None
+        if alone:
+            self.within = self.random if same else grams_of(networks[2], patches, taps[0], options, bar)
         self.pixels = pixel_gram(patches)
 
     def on(self, chosen: np.ndarray, rng: np.random.Generator) -> Matrices:
@@ -62,10 +66,12 @@ class CkaMeasure:
             _centred(grams[:, chosen][:, :, chosen]) for grams in (self.one, self.other, self.random, self.pixels)
         )
         order = rng.permutation(len(chosen))
+        shuffled = cka_of_pairs(one, random)
+        if self.within is not None:
+            within = random if self.within is self.random else _centred(self.within[:, chosen][:, :, chosen])
+            shuffled = np.maximum(shuffled, cka_of_pairs(within, random))
         near = np.minimum(cka_of_pairs(one, pixels), cka_of_pairs(other, pixels).T)
-        return Matrices(
-            cka_of_pairs(one, other), cka_of_pairs(one, random), near, cka_of_pairs(one, other[:, order][:, :, order])
-        )
+        return Matrices(cka_of_pairs(one, other), shuffled, near, cka_of_pairs(one, other[:, order][:, :, order]))
 
 
 def _centred(grams: np.ndarray) -> np.ndarray:
@@ -89,9 +95,11 @@ class AffinityMeasure:
             bar.update(3)
             pixels, order = pixel_affinities(patch), torch.from_numpy(rng.permutation(one.shape[1]))
             near = np.minimum(_alike(one, pixels), _alike(other, pixels).T)
-            rows.append(
-                Matrices(_alike(one, other), _alike(one, random), near, _alike(one, other[:, order][:, :, order]))
-            )
+            shuffled = _alike(one, random)
+            if networks[1] is networks[0]:
+                within = random if taps[0] == taps[2] else affinities_of(networks[2], patch, taps[0])
+                shuffled = np.maximum(shuffled, _alike(within, random))
+            rows.append(Matrices(_alike(one, other), shuffled, near, _alike(one, other[:, order][:, :, order])))
         self.rows = rows
 
     def on(self, chosen: np.ndarray, rng: np.random.Generator) -> Matrices:

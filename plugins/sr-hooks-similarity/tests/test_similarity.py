@@ -12,6 +12,7 @@ from torch import nn
 
 import sr_hooks
 from sr_hooks.demo import demo_network, photographs
+from sr_hooks.faithfulness import shuffled
 from sr_hooks.images import downsample, read_image
 from sr_hooks.statistics import cka
 
@@ -72,6 +73,22 @@ def test_shuffled_patches_are_not_alike(images):
     assert result.scalars["alone"] and result.figure() is not None
 
 
+def test_of_a_network_alone_the_shuffled_network_has_the_same_two_layers_as_control(images):
+    """Each layer is like the next one in any network, so this alone is nothing learned."""
+    torch.manual_seed(2)
+    parts = [nn.Conv2d(3, 16, 3, padding=1), *(nn.Conv2d(16, 16, 3, padding=1) for _ in range(3)), nn.Conv2d(16, 3, 1)]
+    for measure in ("cka", "affinity"):
+        network = plain(nn.Sequential(*parts))
+        result = sr_hooks.run("similarity", network, images, measure=measure, **OPTIONS)
+        within = sr_hooks.run("similarity", shuffled(network, 0), images, measure=measure, **OPTIONS)
+        assert (result.arrays["random"] >= within.arrays["similarity"] - 1e-5).all()
+        assert result.scalars["alike"] < 0.4 * result.scalars["pairs"], result.verdict
+        assert np.diag(result.arrays["excess"]) == pytest.approx(0, abs=1e-6), "a layer is like itself"
+        some = sr_hooks.run("similarity", network, images, measure=measure, layers=["0", "1"],
+                            other_layers=["1", "2", "3"], **OPTIONS)  # fmt: skip
+        assert some.arrays["random"] == pytest.approx(result.arrays["random"][:2, 1:4], abs=0.02)
+
+
 def test_an_untrained_copy_has_no_excess(images):
     """Against another draw of the same random network, nothing is learned: no layer may be called alike beyond it."""
     torch.manual_seed(1)
@@ -100,7 +117,7 @@ def test_inputs_that_leave_nothing_to_compare(images, measure):
     assert grey.scalars["alike"] == 0 and grey.scalars["constant"] == 2
     alone = sr_hooks.run("similarity", plain(Two()), images, layers="first", **options)
     assert alone.verdict.startswith("cannot tell: one layer has no pair") and alone.scalars["mean_excess"] is None
-    with pytest.raises(sr_hooks.SRHooksError, match="no layer of that kind inside"):
+    with pytest.raises(sr_hooks.SRHooksError, match="no convolution inside"):
         sr_hooks.run("similarity", plain(nn.Conv2d(3, 3, 1)), images, **options)
 
     class Broken(Two):

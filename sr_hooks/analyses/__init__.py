@@ -2,7 +2,7 @@
 
 from sr_hooks.analyses.base import Analysis, Watcher
 from sr_hooks.analyses.degraded_pairs import Inputs, make_inputs, one_input_each
-from sr_hooks.analyses.other_network import other_network
+from sr_hooks.analyses.other_network import other_network, other_networks
 from sr_hooks.analyses.watch_context import WatchContext
 
 __all__ = [
@@ -13,4 +13,5 @@ __all__ = [
     "make_inputs",
     "one_input_each",
     "other_network",
+    "other_networks",
 ]

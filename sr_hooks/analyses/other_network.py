@@ -1,4 +1,4 @@
-"""Another network beside the explained one: before fine-tuning, of another iteration, or of another architecture."""
+"""Other networks beside the explained one: before fine-tuning, of another iteration, or of another architecture."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sr_hooks.networks.loading.checkpoints import load_weights, read_weights
 from sr_hooks.networks.network import Network
 from sr_hooks.networks.unwrap import deep_copy
 
-__all__ = ["other_network"]
+__all__ = ["other_network", "other_networks"]
 
 
 def other_network(other: Any, network: Network, *, what: str = "other") -> Network:
@@ -50,3 +50,35 @@ def other_network(other: Any, network: Network, *, what: str = "other") -> Netwo
     if sum(p.numel() for p in twin.module.parameters()) == 0:
         raise NetworkError(f"{network.name} has no parameters")
     return twin
+
+
+def other_networks(others: Any, network: Network, *, what: str = "others") -> dict[str, Network]:
+    """The explained network and the others by name, the explained one first. Equal names are numbered.
+
+    Args:
+        others: None, one network, or a sequence of networks; each as `other_network` takes it.
+        network: the explained one.
+        what: how errors call the others.
+
+    Raises:
+        OptionError: a network of another scale.
+        SRHooksError: a network cannot be loaded.
+
+    Examples:
+        >>> import torch
+        >>> from sr_hooks import Network
+        >>> from sr_hooks.analyses import other_networks
+        >>> list(other_networks([torch.nn.Conv2d(3, 3, 1)], Network(torch.nn.Conv2d(3, 3, 3, padding=1), scale=1)))
+        ['Conv2d', 'Conv2d (2)']
+    """
+    several = [] if others is None else others if isinstance(others, (list, tuple)) else [others]
+    networks = {network.name: network}
+    for other in several:
+        loaded = other_network(other, network, what=what)
+        if loaded.scale != network.scale:
+            raise OptionError(f"{loaded.name} has scale {loaded.scale:g}, and {network.name} {network.scale:g}")
+        name, number = loaded.name, 2
+        while name in networks:
+            name, number = f"{loaded.name} ({number})", number + 1
+        networks[name] = loaded
+    return networks

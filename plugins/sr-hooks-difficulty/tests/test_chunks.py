@@ -206,7 +206,7 @@ def test_mistakes_are_named(clip):
         (clip.expand(2, -1, -1, -1, -1), {}, "2 clips"),
         ([clip[0, 0], clip[0, 1, :, :64]], {}, "different sizes"),
         (clip, {"degradation": "blurr:2", "patch": 8}, "did you mean blur"),
-        (clip, {"patch": 8, "others": [failing().module]}, "enlarges by"),
+        (clip, {"patch": 8, "others": [failing().module]}, "has scale 2, and CompactResNet baseline 4"),
     ):
         with pytest.raises(sr_hooks.SRHooksError, match=words):
             sr_hooks.run("chunks", network, images, **options)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -10,7 +9,7 @@ import numpy as np
 import torch
 
 import sr_hooks
-from sr_hooks.analyses import make_inputs, other_network
+from sr_hooks.analyses import make_inputs, other_networks
 from sr_hooks.core import generator, progress_bar
 from sr_hooks.errors import NetworkError, OptionError
 from sr_hooks.figures import MAP_OPTIONS, FigureOptions
@@ -85,7 +84,7 @@ class Regions(sr_hooks.Analysis[RegionsOptions]):
 
     @torch.no_grad()
     def run(self, network: sr_hooks.Network, images: Any, options: RegionsOptions) -> sr_hooks.Result:
-        networks = _networks(network, options.others)
+        networks = other_networks(options.others, network)
         inputs = make_inputs(network, images, options.degradation, clip=True, seed=options.seed, also=["clean"])
         inputs = inputs.in_the_middle()
         names: tuple[str, ...] = ()
@@ -129,23 +128,6 @@ class Regions(sr_hooks.Analysis[RegionsOptions]):
 def _middle(image: torch.Tensor) -> torch.Tensor:
     """Of a clip the middle frame."""
     return image if image.ndim == 4 else image[:, image.shape[1] // 2]
-
-
-def _networks(network: sr_hooks.Network, others: Any) -> dict[str, sr_hooks.Network]:
-    """All networks by name, the explained one first; equal names are numbered."""
-    if others is None:
-        others = []
-    several = others if isinstance(others, Sequence) and not isinstance(others, str) else [others]
-    networks = {network.name: network}
-    for other in several:
-        loaded = other_network(other, network, what="others")
-        if loaded.scale != network.scale:
-            raise OptionError(f"{loaded.name} has scale {loaded.scale:g}, and {network.name} {network.scale:g}")
-        name, number = loaded.name, 2
-        while name in networks:
-            name, number = f"{loaded.name} ({number})", number + 1
-        networks[name] = loaded
-    return networks
 
 
 def _result(

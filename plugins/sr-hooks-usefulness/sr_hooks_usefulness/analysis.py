@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 import sr_hooks
-from sr_hooks.analyses import make_inputs, other_network
+from sr_hooks.analyses import make_inputs, other_networks
 from sr_hooks.core import progress_bar
 from sr_hooks.errors import NetworkError, OptionError, nearest
 from sr_hooks.images import make_metric, quantise
@@ -63,7 +63,7 @@ class Usefulness(sr_hooks.Analysis[UsefulnessOptions]):
 
     @torch.no_grad()
     def run(self, network: sr_hooks.Network, images: Any, options: UsefulnessOptions) -> sr_hooks.Result:
-        networks = _networks(network, options.others)
+        networks = other_networks(options.others, network)
         metrics, absent = _metrics(options.metrics)
         task, task_name = _task(options.task)
         inputs = make_inputs(network, images, options.degradation, clip=True, seed=options.seed).in_the_middle()
@@ -94,21 +94,6 @@ class Usefulness(sr_hooks.Analysis[UsefulnessOptions]):
         from sr_hooks_usefulness.figure import usefulness_figure
 
         return usefulness_figure(result, options)
-
-
-def _networks(network: sr_hooks.Network, others: Any) -> dict[str, sr_hooks.Network]:
-    """All networks by name; equal names are numbered."""
-    several = list(others) if isinstance(others, Sequence) and not isinstance(others, str) else [others]
-    networks = {network.name: network}
-    for other in several:
-        loaded = other_network(other, network, what="others")
-        if loaded.scale != network.scale:
-            raise OptionError(f"{loaded.name} has scale {loaded.scale:g}, and {network.name} {network.scale:g}")
-        name, number = loaded.name, 2
-        while name in networks:
-            name, number = f"{loaded.name} ({number})", number + 1
-        networks[name] = loaded
-    return networks
 
 
 def _metrics(names: Any) -> tuple[dict[str, Score], list[str]]:

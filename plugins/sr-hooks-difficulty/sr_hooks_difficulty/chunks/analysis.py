@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 import sr_hooks
-from sr_hooks.analyses import Watcher, other_network
+from sr_hooks.analyses import Watcher, other_networks
 from sr_hooks.core import progress_bar
 from sr_hooks.degradations import parse_degradation
 from sr_hooks.figures import FigureOptions
@@ -66,11 +66,7 @@ class Chunks(sr_hooks.Analysis[ChunksOptions]):
     @torch.no_grad()
     def run(self, network: sr_hooks.Network, images: Any, options: ChunksOptions) -> sr_hooks.Result:
         frames = prepare_input(network, frames_of(images), clips=False).images
-        others = options.others if isinstance(options.others, (list, tuple)) else [options.others]
-        networks = {network.name: network}
-        for number, other in enumerate(others, 1):
-            twin = other_network(other, network, what="others")
-            networks[twin.name if twin.name not in networks else f"{twin.name} ({number})"] = twin
+        networks = other_networks(options.others, network)
         with progress_bar("chunks", len(frames) * len(networks), unit="frames") as bar:
             measured = measure(networks, frames, options, bar)
         return _result(measured, frames, options)

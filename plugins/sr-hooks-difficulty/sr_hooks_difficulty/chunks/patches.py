@@ -11,7 +11,7 @@ import torch
 
 import sr_hooks
 from sr_hooks.degradations import make_lr
-from sr_hooks.errors import ImageError, NetworkError, OptionError
+from sr_hooks.errors import ImageError, OptionError
 from sr_hooks.images import as_clips, psnr, quantise, upsample
 from sr_hooks.inference import calibrate, in_batches
 from sr_hooks_difficulty.analysis import DifficultyOptions, corners, surroundings
@@ -64,15 +64,12 @@ def measure(
 
     Raises:
         ImageError: a frame holds no patch.
-        NetworkError: networks of different scales.
         OptionError: a network over clips.
     """
     first = next(iter(networks.values()))
     for name, network in networks.items():
         if network.frames:
             raise OptionError(f"{name} takes clips: chunks looks at networks of single images, frame by frame")
-        if network.scale != first.scale:
-            raise NetworkError(f"{name} enlarges by {network.scale:g} and {first.name} by {first.scale:g}")
     scale, grid = first.scale, DifficultyOptions(options.patch, options.patch)
     where: list[tuple[int, int, int]] = []
     values: dict[str, list[np.ndarray]] = {name: [] for name in [*networks, "bicubic"]}

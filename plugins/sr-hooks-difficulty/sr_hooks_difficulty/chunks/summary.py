@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from sr_hooks.core import generator
+from sr_hooks.errors import OptionError
 from sr_hooks.statistics import interval, rank_correlation
 
 __all__ = ["groups_of", "judge", "summarise"]
@@ -20,10 +21,10 @@ def groups_of(psnr: np.ndarray, count: int) -> np.ndarray:
     """(P,) group of each patch, 0 for the lowest PSNR; groups differ by one patch at most. Ties go by position.
 
     Raises:
-        ValueError: fewer patches than groups.
+        OptionError: fewer patches than groups.
     """
     if len(psnr) < count:
-        raise ValueError(
+        raise OptionError(
             f"groups is {count}, and the clip has {len(psnr)} patches: give fewer groups or smaller patches"
         )
     group = np.empty(len(psnr), np.int64)

@@ -67,7 +67,7 @@ class HealthWatcher(Watcher):
         return result
 
     def estimate(self, forward: float) -> float:
-        return forward * 6 * max(len(self.context.images), 1)
+        return forward * 8 * max(len(self.context.images), 1)
 
     def state_dict(self) -> dict[str, Any]:
         return {"history": self.history}

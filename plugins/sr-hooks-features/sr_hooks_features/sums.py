@@ -106,7 +106,8 @@ class ChannelSums:
         if total <= 0 or len(self.squares) < 2:
             return 0.0
         shares = self.squares / total
-        return float(-(shares[shares > 0] * np.log(shares[shares > 0])).sum() / math.log(len(shares)))
+        entropy = -(shares[shares > 0] * np.log(shares[shares > 0])).sum() / math.log(len(shares))
+        return float(entropy) + 0.0  # of one channel it is -0.0
 
     @property
     def kurtosis(self) -> float | None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar, cast
 
 import torch
 from torch import distributed
@@ -14,6 +15,8 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 from sr_hooks.errors import RunStopped, SRHooksError
 
 __all__ = ["Ranks", "TimeLimitError", "stopping", "time_limit"]
+
+T = TypeVar("T")
 
 
 class TimeLimitError(SRHooksError):
@@ -51,6 +54,13 @@ class Ranks:
         moved = total.cuda()
         distributed.all_reduce(moved)
         return moved.cpu()
+
+    def from_first(self, read: Callable[[], T]) -> T:
+        """What `read` gives on rank 0, whose folder other nodes need not have. Every rank must call this method."""
+        value = [read() if self.is_first else None]
+        if self.size > 1:
+            distributed.broadcast_object_list(value, src=0)
+        return cast("T", value[0])
 
     def agree(self, willing: bool) -> bool:
         """Whether every rank is willing. Every rank must call this method."""

@@ -118,11 +118,11 @@ class Session:
     def _resume(self, index: RunIndex, iteration: int) -> None:
         if iteration == 0:
             return
-        self._clock.earlier = float(index.time.get("training", 0))
-        for watched in self.watched:
-            watched.take_up(index.time.get(watched.name, {}))
         needing = [watched for watched in self.watched if watched.overrides("load_state_dict")]
-        saved = index.load_state(iteration) if needing else None
+        accounts, saved = self.ranks.from_first(lambda: (index.time, index.load_state(iteration) if needing else None))
+        self._clock.earlier = float(accounts.get("training", 0))
+        for watched in self.watched:
+            watched.take_up(accounts.get(watched.name, {}))
         if needing and (saved is None or saved[0] != iteration):
             which = f"those of iteration {saved[0]} are taken" if saved else "they begin anew"
             self.log.warning("sr_hooks: there are no running sums of iteration %d: %s", iteration, which)

@@ -151,6 +151,8 @@ def _warnings(network: Network, x: torch.Tensor) -> tuple[str, ...]:
 def _facts(network: Network) -> dict[str, Any]:
     names = ("scale", "channels", "multiple", "minimum", "square", "input_range")
     facts = {name: getattr(network, name) for name in names}
+    if network.facts.stretch != (1, 1):
+        facts["stretch"] = list(network.facts.stretch)
     return {**facts, "channels_are": channels_in_words(network.channels, network.bands)}
 
 

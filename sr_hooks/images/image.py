@@ -37,6 +37,7 @@ __all__ = [
     "read_image",
     "reflect_pad",
     "sha256_of",
+    "stretched",
     "to_numpy",
     "upsample",
     "write_image",
@@ -261,6 +262,15 @@ def downsample(hr: torch.Tensor, scale: float) -> torch.Tensor:
 def upsample(lr: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     """Bicubic enlargement of (N,C,h,w) to size (H,W); not clipped, differentiable."""
     return F.interpolate(lr, size=size, mode="bicubic", antialias=True)
+
+
+def stretched(image: torch.Tensor, factors: tuple[int, int]) -> torch.Tensor:
+    """(...,C,H,W) with every row and every column repeated so many times."""
+    if factors == (1, 1):
+        return image
+    flat = image.reshape(-1, *image.shape[-3:])
+    repeated = F.interpolate(flat, scale_factor=[float(factor) for factor in factors], mode="nearest")
+    return repeated.reshape(*image.shape[:-2], *repeated.shape[-2:])
 
 
 def sha256_of(image: torch.Tensor) -> str:

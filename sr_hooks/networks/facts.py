@@ -34,6 +34,7 @@ Origin = Literal["stated", "file", "inferred", "guessed"]
 
 
 _DENOMINATOR = 16  # the largest of a scale that is a fraction
+_STRETCHES = range(1, 9)
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ class NetworkFacts:
         square: whether inputs are padded to a square.
         input_range: the value of white inside the network.
         origins: the name of each fact, and where the fact is from.
+        stretch: how often each row and column of the output is repeated, where height and width have two scales: (2, 1)
+            becomes scale 2 with every column twice. Windows are stated in these output pixels.
     """
 
     scale: float
@@ -59,6 +62,7 @@ class NetworkFacts:
     square: bool = False
     input_range: float = 1.0
     origins: tuple[tuple[str, Origin], ...] = ()
+    stretch: tuple[int, int] = (1, 1)
 
     def output_size(self, height: int, width: int) -> tuple[int, int]:
         """(H,W) of the output for an input of height x width."""
@@ -187,10 +191,13 @@ def _probe(
                 windows=stated.windows,
             ):
                 try:
-                    ratio = _ratio(run(trial_input(frames, channels, sides, device)), sides, multiple, name, scale)
+                    trial = run(trial_input(frames, channels, sides, device))
+                    ratio, stretch = _ratio(trial, sides, multiple, name, scale)
                     for others in [] if frames or square else confirming_sides(module, multiple):
-                        _ratio(run(trial_input(frames, channels, others, device)), others, multiple, name, scale)
-                    seen = NetworkFacts(ratio, multiple, channels, frames, minimum, square)
+                        again = run(trial_input(frames, channels, others, device))
+                        if _ratio(again, others, multiple, name, scale)[1] != stretch:
+                            raise NetworkError(f"{name} has other scales for {others[0]}x{others[1]} pixels")
+                    seen = NetworkFacts(ratio, multiple, channels, frames, minimum, square, stretch=stretch)
                     if frames or square or stated.multiple is not None:
                         return seen
                     return _padding_itself(seen, run, module, device)
@@ -250,17 +257,20 @@ def _first_failure(failures: list[NetworkError]) -> str:
     return str((ran or failures)[0])
 
 
-def _ratio(out: torch.Tensor, sides: tuple[int, int], multiple: int, name: str, stated: float | None) -> float:
-    """The scale that the sizes of output and input show: whole, one over a whole number, or a fraction like 5/2.
+def _ratio(
+    out: torch.Tensor, sides: tuple[int, int], multiple: int, name: str, stated: float | None
+) -> tuple[float, tuple[int, int]]:
+    """The scale that the sizes of output and input show, and the stretch (`NetworkFacts`).
 
-    Of a fraction the denominator divides `multiple`, so that the output of every padded input has whole sides.
+    A scale is whole, one over a whole number, or a fraction like 5/2, whose denominator divides `multiple`.
     """
     ratios = [Fraction(size, side) for size, side in zip(out.shape[-2:], sides, strict=True)]
-    scale = _whole(float(ratios[0]))
-    below, above = ratios[0].denominator, ratios[0].numerator
+    largest = max(ratios)
+    scale, stretch = _whole(float(largest)), [largest / ratio for ratio in ratios]
+    below, above = largest.denominator, largest.numerator
     regular = 1 in (below, above) or (below <= _DENOMINATOR and multiple % below == 0)
-    if regular and ratios[0] == ratios[1] and stated in (None, scale):
-        return scale
+    if regular and all(factor in _STRETCHES for factor in stretch) and stated in (None, scale):
+        return scale, (int(stretch[0]), int(stretch[1]))
     why = "that is no scale"
     if stated is not None:
         why = f"scale={stated:g} was stated"
@@ -276,7 +286,6 @@ def _ratio(out: torch.Tensor, sides: tuple[int, int], multiple: int, name: str, 
 
 
 def _whole(scale: float) -> float:
-    """A scale, as an int where it is whole."""
     if not scale > 0:
         raise NetworkError(f"scale is {scale}; it must be positive")
     return int(scale) if float(scale).is_integer() else float(scale)

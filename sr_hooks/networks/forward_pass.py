@@ -14,7 +14,7 @@ from sr_hooks.core.seeds import frozen_streams
 from sr_hooks.errors import ForwardError, NetworkError, NoImage
 from sr_hooks.hooks.interventions import cloning_outputs
 from sr_hooks.images.clips import FrameChoice, one_frame
-from sr_hooks.images.image import padding_to, reflect_pad
+from sr_hooks.images.image import padding_to, reflect_pad, stretched
 from sr_hooks.networks.calling import Forward, call_module, dtype_of, failing_part
 from sr_hooks.networks.facts import NetworkFacts
 from sr_hooks.networks.pixel_range import PixelValues
@@ -75,6 +75,7 @@ class ForwardPass:
         """
         image = pick_image(self.raw_output(x, facts), self.output, self.name, frames=x.ndim == 5)
         if facts is not None:
+            image = stretched(image, facts.stretch)
             height, width = x.shape[-2:]
             rows, columns = padding_to(x, facts.multiple, facts.minimum, facts.square)
             padded = (height + rows, width + columns)

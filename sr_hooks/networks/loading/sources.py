@@ -93,6 +93,7 @@ def recorded_facts(network: Any, weights: Weights | None, bands: tuple[int, ...]
         "channels": facts.channels,
         **({"frames": facts.frames} if facts.frames else {}),
         **({"bands": list(bands)} if bands else {}),
+        **({"stretch": list(facts.stretch)} if facts.stretch != (1, 1) else {}),
         "channels_are": channels_in_words(facts.channels, bands),
         "forward": describe_forward(network.forward),
     }

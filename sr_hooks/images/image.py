@@ -14,8 +14,8 @@ from torch.nn import functional as F
 
 from sr_hooks.errors import ImageError
 from sr_hooks.files.regular_files import is_folder, read_bytes
-from sr_hooks.images.decoding import decode
-from sr_hooks.images.pixels import decode_pil, without_alpha
+from sr_hooks.images.decoding.image_files import decode
+from sr_hooks.images.decoding.pixels import decode_pil, without_alpha
 
 try:
     import cv2

@@ -11,7 +11,7 @@ import torch
 
 from sr_hooks.errors import ImageError, OptionError
 from sr_hooks.files.regular_files import is_folder
-from sr_hooks.images.decoding import IMAGE_SUFFIXES, READ_FORMATS
+from sr_hooks.images.decoding.image_files import IMAGE_SUFFIXES, READ_FORMATS
 from sr_hooks.images.image import as_batch
 
 __all__ = ["cut_patches", "draw_corners", "image_files", "parse_folders", "single_images"]

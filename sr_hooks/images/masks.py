@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from sr_hooks.errors import ImageError, WindowError, shortened
-from sr_hooks.images.decoding import IMAGE_SUFFIXES, decode_labels
+from sr_hooks.images.decoding.image_files import IMAGE_SUFFIXES, decode_labels
 from sr_hooks.images.regions import region_of_mask, region_of_polygons
 from sr_hooks.images.windows import MOST_WINDOWS, Window, parse_window, split_windows
 

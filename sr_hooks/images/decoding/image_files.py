@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from sr_hooks.errors import ImageError
-from sr_hooks.images.many_bands import decode_npy, decode_tiff, is_npy, is_tiff, tiff_tags
-from sr_hooks.images.pixels import checked, decode_pil, oriented, without_alpha
+from sr_hooks.images.decoding.many_bands import decode_npy, decode_tiff, is_npy, is_tiff, tiff_tags
+from sr_hooks.images.decoding.pixels import checked, decode_pil, oriented, without_alpha
 
 __all__ = ["IMAGE_SUFFIXES", "READ_FORMATS", "decode", "decode_labels"]
 

@@ -24,8 +24,6 @@ from sr_hooks.grid.run import run_grid
 from sr_hooks.images import image_files, read_image
 from sr_hooks.networks.pixel_range import channels_in_words
 
-pytestmark = pytest.mark.slow
-
 BANDS = np.random.default_rng(0).random((8, 24, 20), np.float32)
 BYTES = (BANDS * 255).round().astype(np.uint8)
 
@@ -62,6 +60,7 @@ FILES = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_of_eight_bands_is_the_tensor(name: str, tmp_path: Path) -> None:
     FILES[name](tmp_path / name)
@@ -73,6 +72,7 @@ def test_a_file_of_eight_bands_is_the_tensor(name: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(of_file.attribution, of_tensor.attribution)
 
 
+@pytest.mark.slow
 def test_pages_of_a_tiff_are_bands_where_the_network_takes_as_many(tmp_path: Path) -> None:
     _tiff(tmp_path / "pages.tif", BANDS)
     assert torch.equal(read_image(tmp_path / "pages.tif", bands=8)[0], torch.from_numpy(BANDS))
@@ -80,6 +80,7 @@ def test_pages_of_a_tiff_are_bands_where_the_network_takes_as_many(tmp_path: Pat
         read_image(tmp_path / "pages.tif")
 
 
+@pytest.mark.slow
 def test_four_bands_and_alpha_are_told_apart(tmp_path: Path) -> None:
     four, rgb = _rows_last(BYTES[:4]), _rows_last(BYTES[:3])
     _tiff(tmp_path / "grey.tif", four, photometric="minisblack", planarconfig="contig")
@@ -114,6 +115,7 @@ def test_arrays_that_are_no_image(array: np.ndarray, message: str, tmp_path: Pat
         read_image(tmp_path / "a.npy")
 
 
+@pytest.mark.slow
 def test_the_network_tells_the_axis_and_a_cut_file_is_damaged(tmp_path: Path) -> None:
     square = np.random.default_rng(1).random((5, 9, 20)).astype(np.float32)
     np.save(tmp_path / "a.npy", square)
@@ -124,6 +126,7 @@ def test_the_network_tells_the_axis_and_a_cut_file_is_damaged(tmp_path: Path) ->
         read_image(tmp_path / "b.npy")
 
 
+@pytest.mark.slow
 def test_a_folder_of_arrays_is_a_set_and_beside_pictures_arrays_are_none(tmp_path: Path) -> None:
     for name in ("a.npy", "b.npy"):
         np.save(tmp_path / name, BANDS)
@@ -132,6 +135,7 @@ def test_a_folder_of_arrays_is_a_set_and_beside_pictures_arrays_are_none(tmp_pat
     assert [file.name for file in image_files(tmp_path)] == ["c.png"]
 
 
+@pytest.mark.slow
 def test_the_command_line(tmp_path: Path) -> None:
     np.save(tmp_path / "field.npy", _rows_last(BANDS))
     out = tmp_path / "out"
@@ -142,6 +146,7 @@ def test_the_command_line(tmp_path: Path) -> None:
     np.testing.assert_array_equal(result.arrays["lr"], BANDS)
 
 
+@pytest.mark.slow
 def test_a_grid_of_bands(tmp_path: Path) -> None:
     np.save(tmp_path / "field.npy", np.tile(_rows_last(BANDS), (2, 2, 1)))
     _tiff(tmp_path / "pages.tif", np.tile(BANDS, (1, 2, 2)))
@@ -160,6 +165,7 @@ def test_a_grid_of_bands(tmp_path: Path) -> None:
         assert (tmp_path / "out" / file).is_file()
 
 
+@pytest.mark.slow
 def test_a_watched_run_of_bands(tmp_path: Path) -> None:
     np.save(tmp_path / "field.npy", BANDS)
     net, x = Bands().train(), torch.from_numpy(BANDS)[None]
@@ -172,6 +178,7 @@ def test_a_watched_run_of_bands(tmp_path: Path) -> None:
     assert record["provenance"]["network"]["channels"] == 8
 
 
+@pytest.mark.slow
 def test_a_stereo_pair_is_named(capsys) -> None:
     network = Network(Bands(6))
     result = sr_hooks.lam(network, torch.from_numpy(BANDS[:6])[None], window=(8, 8, 8), steps=4)
@@ -185,6 +192,7 @@ def test_a_stereo_pair_is_named(capsys) -> None:
     assert channels_in_words(6, (5, 1, 0)) == "6 bands, shown 5, 1, 0"
 
 
+@pytest.mark.slow
 def test_ground_truth_of_bands() -> None:
     truth = torch.rand(1, 8, 48, 40, generator=torch.Generator().manual_seed(2))
     x, network = torch.from_numpy(BANDS)[None], Network(Bands())

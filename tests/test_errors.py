@@ -91,6 +91,12 @@ def test_a_class_of_a_plugin_has_the_page_of_its_base():
     assert Missing.page == errors.WindowError.page
 
 
+def test_the_help_of_the_command_names_the_page(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert errors.SRHooksError.page.partition("#")[0] in capsys.readouterr().out.split()
+
+
 def equal_up_to_dots(message: str, shown: str) -> bool:
     """Whether a message is the one that the page shows, whose lines are wrapped and whose `...` stand for anything."""
     parts = " ".join(shown.split()).split("...")

@@ -117,6 +117,7 @@ def _parser(arguments: Sequence[str], *, add_analysis: Any = None) -> _Parser:
     parser = _Parser(
         prog="sr-hooks",
         description="Look inside super-resolution and restoration networks, during and after training.",
+        epilog=f"what an error means, and what to do:\n  {SRHooksError.page.partition('#')[0]}",
     )
     parser.add_argument("--version", action="version", version=f"sr_hooks {__version__}")
     commands = parser.add_subparsers(

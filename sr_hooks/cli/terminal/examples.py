@@ -63,10 +63,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
 
 
 class HelpFormatter(argparse.HelpFormatter):
-    """Wraps all but the examples, which keep their lines."""
+    """Wraps all but texts of several lines, such as the examples, which keep their lines."""
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
-        return text if text.startswith(_HEAD) else super()._fill_text(text, width, indent)
+        return text if "\n  " in text else super()._fill_text(text, width, indent)
 
 
 def examples_of(name: str) -> str | None:

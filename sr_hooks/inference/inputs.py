@@ -195,6 +195,11 @@ def _read(network: Network, images: Any, what: str, *, one_batch: bool, clips: b
             return list(by_frames(lambda frames: _noisy_batch(frames, what, bands), batch).split(1))
         return as_clips(images, network.frames, what, bands=bands)
     if isinstance(images, (torch.Tensor, np.ndarray)) and images.ndim == 5:
+        if network.frames:
+            raise ImageError(
+                f"{what} is a clip of shape {tuple(images.shape)}, and this analysis takes images, each of which "
+                f"{network.name} sees as a clip without motion: give single frames"
+            )
         raise ImageError(
             f"{network.name} takes images, and this is a clip of shape {tuple(images.shape)}; Network(..., frames=T) "
             "says that a module takes clips"

@@ -165,3 +165,19 @@ def test_reruns_are_equal_and_mistakes_are_named(images):
         sr_hooks.run("similarity", demo_network("baseline"), images, patch=90)
     with pytest.raises(sr_hooks.SRHooksError, match="no_such"):
         sr_hooks.run("similarity", demo_network("baseline"), images, other="no_such.pth", **OPTIONS)
+
+
+def test_a_clip_is_refused_by_name(images):
+    class Frames(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Conv2d(3, 3, 1)
+
+        def forward(self, clip: torch.Tensor) -> torch.Tensor:
+            return torch.stack([self.layer(frame) for frame in clip.unbind(1)], dim=1)
+
+    network = sr_hooks.Network(Frames(), scale=1, multiple=1, channels=3, frames=3)
+    with pytest.raises(sr_hooks.SRHooksError, match="this analysis takes images, each of which Frames sees as a clip"):
+        sr_hooks.run("similarity", network, torch.stack([images[0]] * 3, dim=1), **OPTIONS)
+    alone = sr_hooks.run("similarity", network, images[0], layers=["layer#0", "layer#2"], **OPTIONS)
+    assert alone.arrays["similarity"] == pytest.approx(np.ones((2, 2)), abs=1e-6), "frames of a clip without motion"

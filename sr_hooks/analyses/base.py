@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Generic, TypeVar, cast
 import torch
 
 from sr_hooks.analyses.determinism import deterministic_algorithms, rerun_facts
+from sr_hooks.analyses.parts import Parts
 from sr_hooks.analyses.provenance import provenance_of
 from sr_hooks.analyses.watch_context import WatchContext
 from sr_hooks.core import registry as plugins
@@ -39,6 +40,7 @@ __all__ = [
 ]
 
 Options = TypeVar("Options")
+Run = Callable[[Network, Any, Any], Any]
 
 
 class Watcher:
@@ -198,6 +200,11 @@ class Analysis(Generic[Options]):
         return cls.takes == "hr" if cls.together is None else cls.together
 
     @classmethod
+    def divided(cls, network: Network, images: Any, options: Options) -> Parts | None:
+        """The work in parts, which workers share (`sr_hooks.grid.run_in_parts`); None if it cannot be divided."""
+        return None
+
+    @classmethod
     def figure(cls, result: Result) -> Any:
         """A matplotlib Figure of the result, or None."""
         return None
@@ -244,8 +251,10 @@ def blamed(kind: type[Analysis[Any]], where: str) -> Iterator[None]:
         raise
 
 
-def execute(kind: type[Analysis[Any]], network: Any, images: Any, options: Any) -> Result | list[Result]:
-    """Prepare a network, run an analysis on it, restore the network, and complete the provenance of the results."""
+def execute(
+    kind: type[Analysis[Any]], network: Any, images: Any, options: Any, run: Run | None = None
+) -> Result | list[Result]:
+    """Prepare a network, run an analysis on it (or `run` in its place), restore it, and complete the provenance."""
     network = Network.of(network)
     registry = plugins.registry()
     registry.call("before_analysis", analysis=kind.name, network=network, options=options)
@@ -260,7 +269,9 @@ def execute(kind: type[Analysis[Any]], network: Any, images: Any, options: Any) 
         observing(network) as behaviour,
         blamed(kind, "run"),
     ):
-        answer = with_less_memory(network, lambda: _checked(kind, kind().run(network, images, options)), what=kind.name)
+        answer = with_less_memory(
+            network, lambda: _checked(kind, (run or kind().run)(network, images, options)), what=kind.name
+        )
         reruns = rerun_facts(network, deterministic)
     warnings = [*network.warnings(), *behaviour.warnings()]
     seconds = time.perf_counter() - start

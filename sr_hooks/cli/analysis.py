@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, get_type_hints
 
 import torch
 
-from sr_hooks.analyses.base import blamed, execute, joined
+from sr_hooks.analyses.base import Analysis, blamed, execute, joined
 from sr_hooks.analyses.lam.result import LamResult
 from sr_hooks.cli.networks import add_analysis_flags, load_network
 from sr_hooks.cli.show import result_text
@@ -105,7 +105,21 @@ def _flags(kind: Any) -> argparse.ArgumentParser:
     can_check = issubclass(kind.result_type, LamResult)
     add_analysis_flags(command, kind.name, takes_lr=kind.takes == "lr", can_check=can_check)
     add_flags(command, kind.options_type)
+    if _divides(kind):
+        workers = command.add_argument_group("many files")
+        workers.add_argument("--workers", type=int, metavar="N", help="share the work in parts among N processes")
+        workers.add_argument(
+            "--parts",
+            type=Path,
+            metavar="FOLDER",
+            help="the folder of these parts, which further machines may share (default: that of --out with .parts)",
+        )
     return command
+
+
+def _divides(kind: Any) -> bool:
+    """Whether the work of an analysis divides into parts."""
+    return kind.divided.__func__ is not Analysis.divided.__func__  # type: ignore[attr-defined]
 
 
 def _analyse(name: str, kind: Any, arguments: argparse.Namespace) -> Answer:
@@ -117,6 +131,8 @@ def _analyse(name: str, kind: Any, arguments: argparse.Namespace) -> Answer:
     files = [Path(file) for file in arguments.image]
     if not kind.joins_images() and len({file.stem for file in files}) < len(files):
         raise ImageError("two images have the same name, and so would their result folders: rename one")
+    if _divides(kind) and (arguments.workers is not None or arguments.parts is not None):
+        return _save(name, [(name, _in_parts(name, options, figure, files, arguments))], arguments)
     network = load_network(arguments)
     images = [read_input(file, arguments.background, network.channels) for file in files]
     truths: list[Any] = [None] * len(images)
@@ -141,6 +157,19 @@ def _analyse(name: str, kind: Any, arguments: argparse.Namespace) -> Answer:
             _log.info("check of %s", folder)
             check(result)
     return _save(name, results, arguments)
+
+
+def _in_parts(name: str, options: Any, figure: Any, files: list[Path], arguments: argparse.Namespace) -> Result:
+    """The result of work that is shared in parts; files are read when their patches are needed."""
+    from sr_hooks.grid.parts.run import run_in_parts
+
+    if arguments.background is not None:
+        raise OptionError("--background is for work in one process: leave out --workers and --parts")
+    folder = arguments.parts or arguments.out.with_name(f"{arguments.out.name}.parts")
+    network, workers = load_network(arguments), 1 if arguments.workers is None else arguments.workers
+    result = run_in_parts(name, network, files, out=folder, workers=workers, **vars(options))
+    set_options(result, figure)
+    return result
 
 
 def _with_truth(options: Any, network: Network, image: torch.Tensor, truth: torch.Tensor | None) -> Any:

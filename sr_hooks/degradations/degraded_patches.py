@@ -15,6 +15,8 @@ from sr_hooks.images.patch_sets import PatchSet
 
 __all__ = ["DegradedPatches"]
 
+_AT_ONCE = 64  # patches of ground truth in memory
+
 
 class DegradedPatches:
     """Network inputs made of patches of ground truth: `inputs[a:b]` equals `make_lr(patches, ...)[a:b]`."""
@@ -37,6 +39,10 @@ class DegradedPatches:
 
     def __getitem__(self, rows: Any) -> torch.Tensor:
         numbers = np.arange(len(self))[rows]
+        parts = [self._made(numbers[at : at + _AT_ONCE]) for at in range(0, len(numbers), _AT_ONCE)]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def _made(self, numbers: np.ndarray) -> torch.Tensor:
         patches = self._patches[numbers]
         make = partial(make_lr, degradation=self._degradation, scale=self._scale, seed=self._seed)
         runs = np.split(np.arange(len(numbers)), np.flatnonzero(np.diff(numbers) != 1) + 1)  # of neighbours

@@ -26,7 +26,7 @@ from sr_hooks.inference.inputs import check_input
 from sr_hooks.networks.network import Network
 from sr_hooks.results.cache import key_of
 
-__all__ = ["Cell", "GridPlan", "make_plan", "options_of_cell", "version_of"]
+__all__ = ["Cell", "GridPlan", "hashes_of_files", "make_plan", "options_of_cell", "version_of"]
 
 
 @dataclass(frozen=True)
@@ -221,7 +221,7 @@ def _cell(
     images = [network_input(request, n, network, kind.takes) for n in numbers]
     for image in images:
         check_input(network, image)
-    content = {"options": parsed, "files": _files(stated), "threads": how[0]}
+    content = {"options": parsed, "files": hashes_of_files(stated), "threads": how[0]}
     if how[1] and window and kind.joins_windows:
         content["together"] = request.images[numbers[0]].windows
     key = key_of(f"grid {name} {version_of(name)}", network, images, content)
@@ -245,12 +245,12 @@ def version_of(analysis: str) -> str:
     return next((entry["version"] for entry in plugins.registry().listing() if entry["plugin"] == owner), "")
 
 
-def _files(value: Any) -> Any:
+def hashes_of_files(value: Any) -> Any:
     """Replace every file name among option values by the file's SHA-256, and a folder's name by those of its files."""
     if isinstance(value, Mapping):
-        return {key: _files(inside) for key, inside in value.items()}
+        return {key: hashes_of_files(inside) for key, inside in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_files(inside) for inside in value]
+        return [hashes_of_files(inside) for inside in value]
     if not isinstance(value, str):
         return None
     path = Path(value.partition("=")[2] or value)

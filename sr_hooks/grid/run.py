@@ -189,7 +189,8 @@ def _run_here(worker: GridWorker, jobs: int | None, progress: Callable[[int, int
         unchecked = computer.unchecked()
         count = min(jobs or default_jobs(plan.device), len(missing) + unchecked) - 1
         others = [default_device(number) if device == "auto" else device for number in range(1, count + 1)]
-        with Workers(plan, folder.path, start, others) as workers:
+        calls = [partial(_work_elsewhere, replace(plan, device=each), folder.path, start) for each in others]
+        with Workers(calls) as workers:
             run_worker(plan, folder, since=start, progress=progress)
             for status in workers.wait():
                 _log.warning("a worker ended with status %d; the others did its part", status)
@@ -198,6 +199,11 @@ def _run_here(worker: GridWorker, jobs: int | None, progress: Callable[[int, int
     for names in sorted(set(folder.overlaps().values())):
         _log.warning("%s began the same cells: the file locks of %s do not hold between them", " and ".join(names), out)
     return _summary(plan, folder, missing, unchecked, start, time.monotonic() - clock)
+
+
+def _work_elsewhere(plan: GridPlan, path: Path, since: float) -> None:
+    torch.set_num_threads(plan.threads)
+    run_worker(plan, GridFolder(path), since=since)
 
 
 def run_worker(

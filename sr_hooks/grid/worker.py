@@ -5,18 +5,12 @@ from __future__ import annotations
 import logging
 import sys
 
-import torch
-
-from sr_hooks.grid.folder import GridFolder
-from sr_hooks.grid.run import run_worker
-from sr_hooks.grid.workers import receive_plan
+from sr_hooks.grid.workers import receive_call
 
 
 def main() -> None:
     logging.basicConfig(format="sr-hooks: %(message)s", level=logging.WARNING)
-    plan, path, since = receive_plan(sys.stdin.buffer)
-    torch.set_num_threads(plan.threads)
-    run_worker(plan, GridFolder(path), since=since)
+    receive_call(sys.stdin.buffer)()
 
 
 if __name__ == "__main__":

@@ -9,17 +9,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any, BinaryIO
 
 import torch
 
-from sr_hooks.grid.plan import GridPlan
-
-__all__ = ["Workers", "default_device", "default_jobs", "receive_plan", "work_on_when_terminated"]
+__all__ = ["Workers", "default_device", "default_jobs", "receive_call", "work_on_when_terminated"]
 
 _GRACE = 60.0  # seconds that workers have to end
 
@@ -30,17 +26,17 @@ class Workers:
     A worker that dies does no harm: another worker claims its task.
     """
 
-    def __init__(self, plan: GridPlan, folder: Path, since: float, devices: Sequence[str]) -> None:
-        """Start one worker for each device."""
+    def __init__(self, calls: Sequence[Callable[[], object]]) -> None:
+        """Start one worker for each call, which must be picklable."""
         command = [sys.executable, "-m", "sr_hooks.grid.worker"]
-        self._processes = [subprocess.Popen(command, stdin=subprocess.PIPE) for _ in devices]
-        for process, device in zip(self._processes, devices, strict=True):  # all processes are starting by now
-            self._send(process, (replace(plan, device=device), folder, since))
+        self._processes = [subprocess.Popen(command, stdin=subprocess.PIPE) for _ in calls]
+        for process, call in zip(self._processes, calls, strict=True):  # all processes are starting by now
+            self._send(process, pickle.dumps(call))
 
-    def _send(self, process: subprocess.Popen[bytes], message: tuple[GridPlan, Path, float]) -> None:
+    def _send(self, process: subprocess.Popen[bytes], message: bytes) -> None:
         assert process.stdin is not None
         try:
-            process.stdin.write(pickle.dumps(message))
+            process.stdin.write(message)
             process.stdin.flush()  # the stream stays open: its end tells the worker that this process has ended
         except BrokenPipeError:
             pass  # the worker died at once, and prints the reason itself
@@ -68,16 +64,16 @@ class Workers:
         self.wait()
 
 
-def receive_plan(stream: BinaryIO) -> tuple[GridPlan, Path, float]:
-    """Read (plan, folder, start time) that `Workers` sent. From now on this process ends when the sender ends."""
-    message: tuple[GridPlan, Path, float] = pickle.load(stream)
+def receive_call(stream: BinaryIO) -> Callable[[], object]:
+    """Read the call that `Workers` sent. From now on this process ends when the sender ends."""
+    call: Callable[[], object] = pickle.load(stream)
 
     def exit_with_parent() -> None:
         os.read(stream.fileno(), 1)  # not stream.read: Python waits for that lock at exit
         os._exit(0)
 
     threading.Thread(target=exit_with_parent, daemon=True).start()
-    return message
+    return call
 
 
 def default_device(number: int | None = None) -> str:

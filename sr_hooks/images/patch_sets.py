@@ -36,11 +36,12 @@ class Inputs(Protocol):
 
 @dataclass(frozen=True)
 class ImageSource:
-    """An image in a file or in memory, with its shape (C,H,W) and the SHA-256 of its values."""
+    """An image in a file or in memory, its shape (C,H,W) and the SHA-256 of its values; `bands` as in `read_image`."""
 
     image: Path | torch.Tensor
     shape: tuple[int, ...]
     sha256: str
+    bands: int | None = None
 
     def read(self) -> torch.Tensor:
         """(1,C,H,W) float32 in [0, 1].
@@ -50,13 +51,13 @@ class ImageSource:
         """
         if isinstance(self.image, torch.Tensor):
             return self.image
-        image = read_image(self.image)
+        image = read_image(self.image, bands=self.bands)
         if sha256_of(image) != self.sha256:
             raise ImageError(f"{self.image} has changed since the work began: start the work again in a new folder")
         return image
 
 
-def image_sources(images: Any, what: str = "the image") -> tuple[ImageSource, ...]:
+def image_sources(images: Any, what: str = "the image", bands: int | None = None) -> tuple[ImageSource, ...]:
     """The images of a folder, of files, or in memory, as sources; each file is read once and not held.
 
     Raises:
@@ -66,16 +67,16 @@ def image_sources(images: Any, what: str = "the image") -> tuple[ImageSource, ..
         return (images,)
     if isinstance(images, (str, Path)):
         files = image_files(images) if is_folder(images) else [Path(images)]
-        return tuple(_source(file.absolute(), read_image(file)) for file in files)
+        return tuple(_source(file.absolute(), read_image(file, bands=bands), bands) for file in files)
     if isinstance(images, Sequence):
         if not images:
             raise ImageError(f"{what}: none given")
-        return tuple(source for item in images for source in image_sources(item, what))
+        return tuple(source for item in images for source in image_sources(item, what, bands))
     return tuple(_source(image, image) for image in single_images(images, what))
 
 
-def _source(image: Path | torch.Tensor, values: torch.Tensor) -> ImageSource:
-    return ImageSource(image, tuple(values.shape[-3:]), sha256_of(values))
+def _source(image: Path | torch.Tensor, values: torch.Tensor, bands: int | None = None) -> ImageSource:
+    return ImageSource(image, tuple(values.shape[-3:]), sha256_of(values), bands)
 
 
 class PatchSet:

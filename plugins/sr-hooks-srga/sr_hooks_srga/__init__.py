@@ -19,12 +19,13 @@ from sr_hooks.core import progress_bar
 from sr_hooks.figures import FigureOptions
 from sr_hooks.hooks import resolve
 from sr_hooks.images import digest_of_inputs, parse_folders
+from sr_hooks.statistics import are_many
 from sr_hooks_srga.measure import Measured
 from sr_hooks_srga.parts import SrgaParts
 from sr_hooks_srga.published import FAULTS, published_fits, published_index
 from sr_hooks_srga.sets import Set, draw_sets
 
-_LOOKED = 20_000  # inputs of the reference among which the example is chosen
+_LOOKED = 256  # inputs of a very large reference among which the example is chosen
 
 __all__ = ["Srga", "SrgaOptions", "SrgaWatchOptions", "SrgaWatcher"]
 
@@ -112,28 +113,13 @@ class Srga(Analysis[SrgaOptions]):
 
     def run(self, network: sr_hooks.Network, images: Any, options: SrgaOptions) -> sr_hooks.Result:
         with progress_bar("srga", unit="patches") as bar:
-            parts = self.divided(network, images, options, bar)
+            parts = _parts(network, _sets(network, images, options), options, bar)
             bar.total = parts.count * len(parts.sets)
             return parts.combine(parts.compute)
 
     @classmethod
-    def divided(cls, network: sr_hooks.Network, images: Any, options: SrgaOptions, bar: Any = None) -> SrgaParts:
-        """The work in parts that do not depend on each other."""
-        sets = _sets(network, images, options)
-        first = sets[0].inputs[:1].to(network.device)
-        taps = resolve(network.module, options.layer, lambda: network(first))
-        if len(taps) > 1:
-            raise sr_hooks.SRHooksError(f"layer {options.layer!r} means {len(taps)} taps: give one")
-        tap = str(taps[0])
-        published = published_fits(network, sets, tap, options) if options.compat else None
-
-        def conclude(measured: Measured) -> sr_hooks.Result:
-            if published is not None:
-                indices = [published_index(published[0], other) for other in published[1:]]
-                measured = replace(measured, fits=published, indices=indices, components=options.components)
-            return _result(sets, measured, tap, options)
-
-        return SrgaParts(network, sets, tap, options, conclude, bar)
+    def divided(cls, network: sr_hooks.Network, images: Any, options: SrgaOptions) -> SrgaParts:
+        return _parts(network, _sets(network, images, options, held=False), options)
 
     @classmethod
     def figure(cls, result: sr_hooks.Result, *, options: FigureOptions | None = None) -> Any:
@@ -142,7 +128,24 @@ class Srga(Analysis[SrgaOptions]):
         return srga_figure(result, options or FigureOptions())
 
 
-def _sets(network: sr_hooks.Network, images: Any, options: SrgaOptions) -> list[Set]:
+def _parts(network: sr_hooks.Network, sets: list[Set], options: SrgaOptions, bar: Any = None) -> SrgaParts:
+    first = sets[0].inputs[:1].to(network.device)
+    taps = resolve(network.module, options.layer, lambda: network(first))
+    if len(taps) > 1:
+        raise sr_hooks.SRHooksError(f"layer {options.layer!r} means {len(taps)} taps: give one")
+    tap = str(taps[0])
+
+    def conclude(measured: Measured) -> sr_hooks.Result:
+        if options.compat:
+            published = published_fits(network, sets, tap, options)
+            indices = [published_index(published[0], other) for other in published[1:]]
+            measured = replace(measured, fits=published, indices=indices, components=options.components)
+        return _result(sets, measured, tap, options)
+
+    return SrgaParts(network, sets, tap, options, conclude, bar)
+
+
+def _sets(network: sr_hooks.Network, images: Any, options: SrgaOptions, *, held: bool = True) -> list[Set]:
     folders = parse_folders(options.folders)
     return draw_sets(
         network,
@@ -153,6 +156,7 @@ def _sets(network: sr_hooks.Network, images: Any, options: SrgaOptions) -> list[
         patch=options.patch,
         patches=options.patches,
         seed=options.seed,
+        held=held,
     )
 
 
@@ -189,7 +193,7 @@ def _result(sets: list[Set], measured: Measured, layer: str, options: SrgaOption
 
 
 def _liveliest(reference: Set) -> int:
-    return int(reference.inputs[:_LOOKED].flatten(1).std(dim=1).argmax())
+    return int(reference.inputs[: _LOOKED if are_many(len(reference.inputs)) else None].flatten(1).std(dim=1).argmax())
 
 
 def _verdict(scalars: Mapping[str, Any], options: SrgaOptions) -> str:

@@ -16,6 +16,7 @@ from scipy.special import gamma
 import sr_hooks
 from sr_hooks.errors import OptionError
 from sr_hooks.inference import stream
+from sr_hooks.statistics import are_many
 from sr_hooks_srga.gaussian import GeneralisedGaussian
 from sr_hooks_srga.sets import Set
 
@@ -35,6 +36,8 @@ def published_fits(network: sr_hooks.Network, sets: list[Set], tap: str, options
     Raises:
         OptionError: more components than patches, which the published code cannot take.
     """
+    if are_many(len(sets[0].inputs)):
+        raise OptionError("compat='srga' holds all features in memory: ask for 20,000 patches at most")
     if options.components > len(sets[0].inputs):
         raise OptionError(
             f"compat='srga' takes {options.components} components of {len(sets[0].inputs)} patches, which cannot be: "
@@ -45,7 +48,7 @@ def published_fits(network: sr_hooks.Network, sets: list[Set], tap: str, options
 
 def _features(network: sr_hooks.Network, each: Set, tap: str, batch: int) -> np.ndarray:
     """(n,d) float32, flattened whole."""
-    seen = stream(network, each.inputs, [tap], batch=batch)
+    seen = stream(network, each.inputs[:], [tap], batch=batch)
     return torch.cat([part.features[tap].flatten(1).float().cpu() for part in seen]).numpy()
 
 

@@ -40,11 +40,13 @@ def draw_sets(
     patch: int,
     patches: int,
     seed: int,
+    held: bool = True,
 ) -> list[Set]:
     """The reference, then every set to be told from it, all with the same number of inputs.
 
-    Patches do not overlap. All degradations are of the same patches of `images`, which may be None where there are
-    only folders. Files are read one by one, and no more than their patches are held.
+    Patches do not overlap. Up to 20,000 are held in memory, unless `held` is False. All degradations are of the same
+    patches of `images`, which may be None where there are only folders. Files are read
+    one by one, and no more than their patches are held.
 
     Raises:
         OptionError: nothing to compare, the same set twice, or fewer than 8 patches.
@@ -61,11 +63,12 @@ def draw_sets(
         raise OptionError(f"{twice} is there twice: the reference and every set need names of their own")
     truths: list[_Drawn] = []
     if images is not None and (chains or folder is None):
-        truths = [_Drawn(images, round(patch * network.scale), patches, seed, "image")]
+        truths = [_Drawn(images, round(patch * network.scale), patches, seed, "image", network.channels)]
     elif folder is None:
         raise OptionError("the reference is a degradation, so images are needed; or give a folder as reference")
-    own = [_Drawn(folder, patch, patches, seed, "reference image")] if folder is not None else []
-    own += [_Drawn(images_of_it, patch, patches, seed, f"image of {name}") for name, images_of_it in folders.items()]
+    own = [_Drawn(folder, patch, patches, seed, "reference image", network.channels)] if folder is not None else []
+    for name, images_of_it in folders.items():
+        own.append(_Drawn(images_of_it, patch, patches, seed, f"image of {name}", network.channels))
     count = min(len(each.corners) for each in [*truths, *own])
     if count < 8:
         raise OptionError(
@@ -82,8 +85,8 @@ def draw_sets(
     inputs = [plain[0], *made, *plain[1:]] if folder is not None else [*made, *plain]
     for each in inputs:
         check_input(network, each[:1])
-    held = [each[:] if not are_many(count) else each for each in inputs]
-    return [Set(name, each) for name, each in zip(names, held, strict=True)]
+    is_held = held and not are_many(count)
+    return [Set(name, each[:] if is_held else each) for name, each in zip(names, inputs, strict=True)]
 
 
 def _folder(reference: Any) -> Any:
@@ -96,10 +99,10 @@ def _folder(reference: Any) -> Any:
 class _Drawn:
     """At most `count` patches, as evenly from the images as these allow."""
 
-    def __init__(self, images: Any, side: int, count: int, seed: int, what: str) -> None:
+    def __init__(self, images: Any, side: int, count: int, seed: int, what: str, bands: int | None) -> None:
         if isinstance(images, (str, Path)) and not Path(images).is_file():
             images = image_files(images)
-        self.side, self.sources = side, image_sources(images, what)
+        self.side, self.sources = side, image_sources(images, what, bands)
         self.corners: list[tuple[int, int, int]] = []
         for index, source in enumerate(self.sources):
             quota = -(-(count - len(self.corners)) // (len(self.sources) - index))

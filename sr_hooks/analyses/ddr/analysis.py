@@ -8,8 +8,9 @@ from typing import Any, cast
 from sr_hooks.analyses.base import Analysis, execute
 from sr_hooks.analyses.ddr.measure import measure
 from sr_hooks.analyses.ddr.options import DdrOptions, DdrWatchOptions
+from sr_hooks.analyses.ddr.parts import DdrParts
 from sr_hooks.analyses.ddr.result import DdrResult
-from sr_hooks.analyses.ddr.samples import draw_samples
+from sr_hooks.analyses.ddr.samples import Samples, draw_samples
 from sr_hooks.analyses.ddr.watcher import DdrWatcher
 from sr_hooks.core.options import with_options
 from sr_hooks.degradations.parsing import parse_degradations
@@ -35,19 +36,14 @@ class Ddr(Analysis[DdrOptions]):
     watch_images = 8
 
     def run(self, network: Network, images: Any, options: DdrOptions) -> DdrResult:
-        folders = parse_folders(options.folders)
-        samples = draw_samples(
-            network,
-            images,
-            parse_degradations(options.degradations),
-            folders,
-            patch=options.patch,
-            patches=options.patches,
-            seed=options.seed,
-        )
+        samples = _samples(network, images, options)
         result = measure(network, samples, options)
         result.arrays["thumbnails"] = samples.thumbnails()
         return result
+
+    @classmethod
+    def divided(cls, network: Network, images: Any, options: DdrOptions) -> DdrParts:
+        return DdrParts(network, _samples(network, images, options), options)
 
     @classmethod
     def figure(cls, result: Result, *, options: FigureOptions | None = None) -> Any:
@@ -61,6 +57,18 @@ class Ddr(Analysis[DdrOptions]):
         from sr_hooks.analyses.ddr.figure import ddr_film
 
         return ddr_film(cast("list[DdrResult]", results))
+
+
+def _samples(network: Network, images: Any, options: DdrOptions) -> Samples:
+    return draw_samples(
+        network,
+        images,
+        parse_degradations(options.degradations),
+        parse_folders(options.folders),
+        patch=options.patch,
+        patches=options.patches,
+        seed=options.seed,
+    )
 
 
 def _ddr(network: Any, images: Any, options: DdrOptions) -> DdrResult:

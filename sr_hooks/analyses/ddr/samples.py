@@ -27,7 +27,7 @@ from sr_hooks.statistics.sketched_pca import are_many
 __all__ = ["Samples", "draw_samples"]
 
 _PART = 256  # patches of one part
-_LOOKED = 256  # inputs among which an example is chosen, of samples that are not in memory
+_LOOKED = 256  # inputs among which an example is chosen, of very many samples
 _THUMBNAILS = ((1024, 32), (4096, 16))  # up to so many inputs: the side of each picture
 
 
@@ -71,7 +71,7 @@ class Samples:
         Of clips the middle frame.
         """
         first = np.flatnonzero(self.labels == 0)
-        if not isinstance(self.inputs, torch.Tensor):
+        if are_many(len(self.labels)):
             first = first[:_LOOKED]
         chosen = first[int(self.inputs[first].flatten(1).std(dim=1).argmax())]
         rows = []
@@ -181,7 +181,7 @@ def _held_patches(
 def _lazy_patches(
     network: Network, images: Any, *, side: int, count: int, seed: int, many: bool, what: str
 ) -> PatchSet:
-    sources = image_sources(images, what)
+    sources = image_sources(images, what, network.channels)
     is_grey = [network.channels == 3 and source.shape[0] == 1 for source in sources]
     shapes = [((3, *source.shape[1:]) if grey else source.shape) for source, grey in zip(sources, is_grey, strict=True)]
     corners = draw_corners(shapes, side, count, seed, what)

@@ -21,7 +21,8 @@ def judge(
     `apart` says of each folder what the network takes it for.
     """
     if permutations and 1 / (permutations + 1) >= LEVEL:
-        return f"undecided: {permutations} permutations cannot give a p below {LEVEL}; take 199 or more" + _tail([])
+        few = f"undecided: {permutations} permutations cannot give a p below {LEVEL}; take 199 or more"
+        return few + _tail(_of_sketches(layers))
     notes = list(apart)
     if min(counts) < wanted:
         notes.append(f"{min(counts)} patches a class where {wanted} were asked, the images hold no more")

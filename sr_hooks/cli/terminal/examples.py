@@ -18,6 +18,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "ddr": (
         "sr-hooks ddr --model net.pth --image photos/*.png --degradations blur:2 noise:25.5",
         "sr-hooks ddr --model demo:target --image photo.png --layers 'body.*.conv1' --patch 64 --tsne 0",
+        "sr-hooks ddr --model net.pth --image div2k/ --patches 33334 --workers 8 --parts /shared/ddr",
     ),
     "faig": (
         "sr-hooks faig --model target.pth --baseline baseline.pth --image photos/*.png --degradations blur:2",

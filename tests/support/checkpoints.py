@@ -140,6 +140,20 @@ LAYOUTS: dict[str, Callable[[], Any]] = {
         "step": torch.tensor(9),
         **prefixed(W, "ema_model."),
     },
+    "mmengine's average": lambda: {
+        "meta": {"iter": 3},
+        "state_dict": {
+            **prefixed(OTHER, "generator."),
+            **prefixed(W, "generator_ema.module."),
+            "generator_ema.steps": torch.tensor(3),
+        },
+    },
+    "DeepSpeed": lambda: {
+        "module": prefixed(W, "module."),
+        "ds_version": "0.14",
+        "dtype": torch.float32,
+        "shapes": [OrderedDict((name, value.shape) for name, value in W.items())],
+    },
     "LitEma": lambda: {
         "state_dict": {
             **prefixed(OTHER, "model."),

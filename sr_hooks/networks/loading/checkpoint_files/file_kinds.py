@@ -17,6 +17,14 @@ from sr_hooks.networks.loading.checkpoint_files.safe_pickle import load_tensors,
 __all__ = ["read_content"]
 
 _HEAD = 1024  # bytes that tell what a file is
+_INDEX = ".index.json"
+_OF_FOLDERS = (
+    "model.safetensors",
+    "pytorch_model.bin",
+    "diffusion_pytorch_model.safetensors",
+    "diffusion_pytorch_model.bin",
+)
+_SUFFIXES = (".safetensors", ".bin", ".pth", ".pt", ".ckpt")
 _SAVE_ALONE = "torch.save({'params': network.state_dict()}, 'weights.pth')"
 
 _BEGINNINGS: tuple[tuple[bytes, str], ...] = (
@@ -41,8 +49,12 @@ def read_content(path: Path) -> Any:
     Raises:
         CheckpointError: the file is missing, something else, truncated, or a pickle that would run code.
     """
+    if path.is_dir():
+        return read_content(_file_of_folder(path))
+    if path.name.endswith(_INDEX) and path.is_file():
+        return _read_shards(path)
     if not path.is_file():
-        reason = ": it is a folder" if path.is_dir() else ": it is no regular file" if path.exists() else ""
+        reason = ": it is no regular file" if path.exists() else ""
         raise CheckpointError(f"no weights file {path}{reason}")
     try:
         with path.open("rb") as file:
@@ -60,6 +72,43 @@ def read_content(path: Path) -> Any:
     if named_safetensors and not head.startswith((b"PK", b"\x80")):
         return _read_safetensors(path)
     return _read_torch(path)
+
+
+def _file_of_folder(folder: Path) -> Path:
+    """The weights file of a folder that `save_state` of Accelerate or `save_pretrained` wrote; of several, the index.
+
+    Raises:
+        CheckpointError: no weights file, or several.
+    """
+    if list(folder.glob("*.distcp")):
+        raise CheckpointError(
+            f"{folder} is a folder of torch.distributed.checkpoint: convert it once by "
+            f"python -m torch.distributed.checkpoint.format_utils dcp_to_torch {folder.name} weights.pth"
+        )
+    index = sorted(folder.glob(f"*{_INDEX}"))
+    files = [folder / name for name in _OF_FOLDERS if (folder / name).is_file()]
+    if len(index or files) == 1:
+        return (index or files)[0]
+    names = [path.name for path in sorted(folder.iterdir()) if path.suffix.lower() in _SUFFIXES]
+    inside = f", with {', '.join(names[:5])}: give the file that is meant" if names else " without weights"
+    raise CheckpointError(f"no weights file {folder}: it is a folder{inside}")
+
+
+def _read_shards(index: Path) -> dict[str, Any]:
+    """The weights of all files that an index of Hugging Face names, as one."""
+    try:
+        files = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        if not all(Path(file).name == file for file in files):
+            raise ValueError("it names files elsewhere")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{index} is no index of weights files: {error}") from None
+    state: dict[str, Any] = {}
+    for file in files:
+        part = read_content(index.parent / file)
+        if not isinstance(part, dict):
+            raise CheckpointError(f"{index.parent / file} holds no weights by name, and {index.name} names it")
+        state |= part
+    return state
 
 
 def _is_safetensors(head: bytes, path: Path) -> bool:

@@ -34,7 +34,7 @@ _DEPTH = 4
 
 COUNTERS = ("total_ops", "total_params")
 """Of thop, in every part of a network."""
-OF_AVERAGES = ("n_averaged", "initted", "step", "num_updates", "decay")
+OF_AVERAGES = ("n_averaged", "initted", "step", "steps", "num_updates", "decay")
 """Beside the network inside an average."""
 
 _AVERAGE = re.compile(r"(^|[_.\-])(ema|avg|averaged?|swa|shadow)\d*([_.\-]|$)|^ema", re.IGNORECASE)

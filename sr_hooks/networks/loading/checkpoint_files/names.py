@@ -153,7 +153,7 @@ def _without_counters(named: Named) -> Named:
     """Leave out the counters of thop, and those of averages beside a whole network."""
     counters = {name for name in named.state if name.rpartition(".")[2] in COUNTERS}
     rest = [name for name in named.state if name not in counters]
-    tops = {name for name in rest if name in OF_AVERAGES or re.fullmatch(r"(model_ema|ema)\.(decay|num_updates)", name)}
+    tops = {name for name in rest if name in OF_AVERAGES or _counts_average(name)}
     if any("." in name for name in rest if name not in tops):
         counters |= tops
     if not counters or len(counters) == len(named.state):
@@ -165,6 +165,12 @@ def _without_counters(named: Named) -> Named:
         left_out={name: named.state[name] for name in sorted(counters)},
         remarks=(f"left out, since they are no weights: {', '.join(kinds)}",),
     )
+
+
+def _counts_average(name: str) -> bool:
+    """Whether this is a counter beside the weights of an average, such as mmengine's `generator_ema.steps`."""
+    first, _, last = name.partition(".")
+    return is_average(first) and last in OF_AVERAGES
 
 
 def _network_of_several(named: Named) -> Named:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import pickle
 import re
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from sr_hooks import Network
 from sr_hooks.cli.app import main
@@ -254,3 +256,54 @@ def test_names_of_the_network_itself_are_not_stripped(image: torch.Tensor, tmp_p
         load_weights(module, read_weights(tmp_path / "net.pth"))
         assert torch.equal(module.model.conv_first.weight, files.OTHER["conv_first.weight"])
         module.load_state_dict(files.prefixed(files.W, "model."))
+
+
+def _shards(folder: Path) -> None:
+    """As `save_pretrained` of Hugging Face splits large weights."""
+    names = list(files.W)
+    parts = {"model-00001-of-00002.safetensors": names[:3], "model-00002-of-00002.safetensors": names[3:]}
+    for file, inside in parts.items():
+        save_file({name: files.W[name].contiguous() for name in inside}, folder / file)
+    of_names = {name: file for file, inside in parts.items() for name in inside}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": of_names}))
+
+
+FOLDERS = {
+    "Accelerate": lambda folder: (
+        save_file(files.W, folder / "model.safetensors"), torch.save(files.optimizer(), folder / "optimizer.bin")
+    ),
+    "pytorch_model.bin": lambda folder: torch.save(files.W, folder / "pytorch_model.bin"),
+    "diffusers": lambda folder: save_file(files.W, folder / "diffusion_pytorch_model.safetensors"),
+    "shards": _shards,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", FOLDERS)
+def test_a_folder_with_the_weights_of_one_network(kind: str, image: torch.Tensor, tmp_path: Path) -> None:
+    folder = tmp_path / "saved"
+    folder.mkdir()
+    FOLDERS[kind](folder)
+    sources = [folder, *folder.glob("*.index.json")]
+    for source in sources:
+        network = Network.from_import(CLASS, files.ARGUMENTS, weights=source)
+        with torch.no_grad():
+            assert torch.equal(network.module(image), files.network()(image))
+
+
+def test_other_folders_are_named(tmp_path: Path) -> None:
+    def refused(sentence: str, source: Path = tmp_path) -> None:
+        with pytest.raises(CheckpointError, match=sentence):
+            Network.from_import(CLASS, files.ARGUMENTS, weights=source)
+
+    refused("it is a folder without weights")
+    for name in ("model.safetensors", "model_1.safetensors", "pytorch_model.bin"):
+        save_file(files.W, tmp_path / name)
+    refused("with model.safetensors, model_1.safetensors, pytorch_model.bin: give the file that is meant")
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"a": "../../elsewhere.bin"}}))
+    refused("it names files elsewhere", index)
+    index.write_text("[1, 2]")
+    refused("is no index of weights files", index)
+    index.unlink()
+    (tmp_path / "__0_0.distcp").write_bytes(b"")
+    refused("torch.distributed.checkpoint: convert it once by .*dcp_to_torch")

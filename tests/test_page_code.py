@@ -120,7 +120,8 @@ def test_python_blocks_run(name: str, tmp_path: Path, monkeypatch: pytest.Monkey
     """One after the other, with names in common, in a folder that holds what they name."""
     monkeypatch.chdir(tmp_path)
     with packages(monkeypatch):
-        names = {**scene(name), "__name__": "__page__"}
+        imported = {key: module for key, module in sys.modules.items() if re.fullmatch(r"sr_hooks_\w+", key)}
+        names = {**imported, **scene(name), "__name__": "__page__"}
         for number, code in enumerate(to_run(name)):
             exec(compile(code, f"{name}: block {number}", "exec"), names)
 

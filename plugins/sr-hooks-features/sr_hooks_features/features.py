@@ -126,7 +126,7 @@ class Features(sr_hooks.Analysis[FeaturesOptions]):
         pages: dict[Key, tuple[dict[str, Any], dict[str, torch.Tensor]]] = {}
 
         def look(tap: str, feature: torch.Tensor) -> None:
-            for frame, maps in enumerate(maps_of(feature, tap, picture.shape[-2:])):
+            for frame, maps in enumerate(maps_of(feature, tap, picture.shape)):
                 key = tap, frame
                 row: dict[str, Any] = {"layer": tap, **({"frame": frame} if _frames(sums, tap) > 1 else {})}
                 row |= sums[key].row()
@@ -169,7 +169,7 @@ def counted(
     for lr in inputs:
 
         def look(tap: str, feature: torch.Tensor, lr: torch.Tensor = lr) -> None:
-            for frame, maps in enumerate(maps_of(feature, tap, lr.shape[-2:])):
+            for frame, maps in enumerate(maps_of(feature, tap, lr.shape)):
                 sums.setdefault((tap, frame), ChannelSums()).add(maps[None])
 
         observe(network, lr, taps, look)

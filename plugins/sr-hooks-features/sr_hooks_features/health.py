@@ -105,7 +105,7 @@ class Health(sr_hooks.Analysis[HealthOptions]):
         sums = {tap: ChannelSums() for tap in taps}
         with progress_bar("health", len(inputs), unit="images") as bar:
             for lr in inputs:
-                size = lr.shape[-2:]
+                size = lr.shape
                 observe(network, lr, taps, lambda tap, f, s=size: sums[tap].add(maps_of(f, tap, s, strict=False)))
                 bar.update(1)
         rows = [{"layer": tap, **each.row()} for tap, each in sums.items()]

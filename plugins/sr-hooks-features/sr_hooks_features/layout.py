@@ -83,16 +83,18 @@ def maps_of(feature: torch.Tensor, tap: str, size: Sequence[int], *, strict: boo
     """A feature as (F,C,h,w), F frames; tokens (1,L,C) lie on the input's grid, padded to what L says.
 
     Args:
-        size: height and width of the input.
+        size: height and width of the input, or the whole shape of the image or clip.
         strict: refuse what has no positions in the image; else windows of tokens (N,L,C) become (N,C,L,1).
 
     Raises:
         TapError: the feature has no axis of channels, or no positions in the image.
     """
+    if feature.ndim == len(size) == 5 and feature.shape[1] != size[1] == feature.shape[2]:  # (N,C,T,h,w), of a Conv3d
+        feature = feature.transpose(1, 2)
     if feature.ndim >= 4:
         return feature.flatten(0, -4)
     if feature.ndim == 3:
-        grid = _grid(feature.shape[1], size) if len(feature) == 1 else None
+        grid = _grid(feature.shape[1], size[-2:]) if len(feature) == 1 else None
         if grid is not None:
             return feature.transpose(1, 2).reshape(1, -1, *grid)
         if not strict:

@@ -64,6 +64,6 @@ def saliency_of(
     for tap, gradient in zip(taps, network.differentiate(compute), strict=True):
         if gradient is None:
             continue
-        for frame, maps in enumerate(maps_of(gradient.detach(), tap, lr.shape[-2:])):
+        for frame, maps in enumerate(maps_of(gradient.detach(), tap, lr.shape)):
             scores[tap, frame] = torch.nan_to_num(maps, 0.0, 0.0, 0.0).abs().double().sum(dim=(1, 2)).cpu().numpy()
     return scores

@@ -203,6 +203,28 @@ def test_tokens_lie_on_the_padded_image(lr):
         maps_of(torch.zeros(4, 16, 12), "attn", (19, 15))
 
 
+def test_channels_and_frames_of_a_convolution_over_time(lr):
+    class OverTime(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = nn.Conv3d(3, 5, 3, padding=1)
+            self.last = nn.Conv3d(5, 3, 1)
+
+        def forward(self, clip: torch.Tensor) -> torch.Tensor:
+            return clip + self.last(self.first(clip.transpose(1, 2))).transpose(1, 2)
+
+    module = OverTime()
+    net = sr_hooks.Network(module, scale=1, multiple=1, channels=3, frames=4)
+    clip = lr[:1, None].repeat(1, 4, 1, 1, 1) * torch.linspace(0.5, 1, 4).view(-1, 1, 1, 1)
+    result = sr_hooks.run("features", net, clip, layers="first", order="index", control=False)
+    rows = result.scalars["layers"]
+    assert [row["frame"] for row in rows] == [0, 1, 2, 3] and {row["channels"] for row in rows} == {5}
+    with torch.no_grad():
+        expected = module.first(clip.transpose(1, 2))[0, :, 2]
+    assert np.allclose(result.arrays["maps_2"], expected.numpy(), atol=1e-6)
+    assert sr_hooks.run("health", net, clip).scalars["layers"][0]["channels"] == 5
+
+
 @pytest.mark.slow
 def test_a_network_over_clips_is_shown_frame_by_frame(lr):
     try:

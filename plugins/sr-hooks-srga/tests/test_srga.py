@@ -14,6 +14,7 @@ from torch import nn
 
 import sr_hooks
 from sr_hooks.demo import demo_network, photographs
+from sr_hooks.grid import run_in_parts
 from sr_hooks.hooks import features
 from sr_hooks.images import read_image, write_image
 from sr_hooks.networks import import_basicsr
@@ -283,3 +284,13 @@ def test_many_patches_are_sketched_and_the_error_is_stated(found, monkeypatch):
     whole = sr_hooks.run("srga", demo_network("baseline"), photographs(), **options)  # 2,048 values fit
     for row, exact in zip(whole.scalars["sets"], found.scalars["sets"], strict=True):
         assert row["srga"] == pytest.approx(exact["srga"], abs=2e-3)
+
+
+@pytest.mark.parametrize("sketch", [0, 700])
+def test_parts_give_what_one_process_gives(sketch, tmp_path):
+    options = {"patch": 8, "patches": 60, "splits": 10, "degradations": ["noise:30"], "sketch": sketch}
+    whole = sr_hooks.run("srga", demo_network("baseline"), photographs(), **options)
+    parts = run_in_parts("srga", demo_network("baseline"), photographs(), out=tmp_path / "out", **options)
+    assert parts.scalars == whole.scalars and parts.verdict == whole.verdict
+    assert all(np.array_equal(parts.arrays[name], whole.arrays[name]) for name in whole.arrays)
+    assert len(list((tmp_path / "out/cells").rglob("result.json"))) == 2 + (2 if sketch else 0) + 1

@@ -13,6 +13,7 @@ from sr_hooks.figures.panels import Panel, Slot, compose
 from sr_hooks.figures.style import INK, image_of, new_figure, pixels, plain
 from sr_hooks.results.result import iteration_of
 from sr_hooks.statistics.random_projection import principal_frame
+from sr_hooks.statistics.sketched_pca import are_many
 
 if TYPE_CHECKING:
     from sr_hooks.analyses.ddr.result import DdrResult, LayerSeparability
@@ -22,6 +23,7 @@ __all__ = ["CLASS_COLOURS", "CLASS_MARKERS", "common_frame", "ddr_figure", "ddr_
 # Okabe and Ito's colours, told apart by colour-blind eyes; with the markers, in print without colour too.
 CLASS_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
 CLASS_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+_DRAWN = 500  # points of each class, where there are very many
 _MOST = 4  # scatters; of more layers, the most separated one and some from first to last
 _MOST_LAYERS = 4  # of a training run's pictures
 _MOST_PAIRS = 10
@@ -105,6 +107,7 @@ def scatter(
     """One layer's points by class, with hulls, and its index in the title."""
     layer = result.layers[index]
     places = result.coordinates(layer.layer) if coordinates is None else coordinates
+    many = are_many(len(places))
     for k, name in enumerate(result.classes):
         points_of_class = places[result.arrays["labels"] == k]
         colour = CLASS_COLOURS[k % len(CLASS_COLOURS)]
@@ -113,9 +116,10 @@ def scatter(
             if len(result.classes) <= _FEW:
                 axes.fill(corners[:, 0], corners[:, 1], facecolor=colour, alpha=0.12, linewidth=0)
             axes.plot(corners[:, 0], corners[:, 1], color=colour, linewidth=0.6, alpha=0.5)
+        drawn = points_of_class[:: -(-len(points_of_class) // _DRAWN) if many else 1]
         axes.scatter(
-            points_of_class[:, 0],
-            points_of_class[:, 1],
+            drawn[:, 0],
+            drawn[:, 1],
             s=14,
             color=colour,
             marker=CLASS_MARKERS[(k + k // len(CLASS_COLOURS)) % len(CLASS_MARKERS)],  # no pair comes twice
@@ -129,7 +133,8 @@ def scatter(
         share = f", {layer.explained[number]:.0%} of variance" if len(layer.explained) > number else ""
         text = f"axis {number + 1} of the run" if framed else f"component {number + 1}{share}"
         write(f"t-SNE {number + 1}, no unit" if embedded and coordinates is None else text, fontsize=points)
-    axes.set_title(_title(layer), fontsize=9, color=INK)
+    some = f"\nat most {_DRAWN} points of each class are drawn; outlines hold all" if many else ""
+    axes.set_title(_title(layer) + some, fontsize=9, color=INK)
     axes.tick_params(labelsize=max(points - 1, 6))
     axes.margins(0.06)
 

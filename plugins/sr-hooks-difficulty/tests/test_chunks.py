@@ -226,13 +226,13 @@ def test_places_by_chance():
 
 @pytest.fixture(scope="module")
 def recipe() -> dict:
-    """The names that the recipe of the README leaves."""
-    text = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    """The names that the recipe of the page on chunks leaves."""
+    text = (Path(__file__).parents[3] / "docs/chunks.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"<!-- recipe -->\n```python\n(.*?)```", text, flags=re.DOTALL)
     names: dict = {}
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        exec(compile(code, "README.md", "exec"), names)
+        exec(compile(code, "chunks.md", "exec"), names)
     return names
 
 

@@ -8,6 +8,7 @@ import hashlib
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from sr_hooks.images.regions import Region
 from sr_hooks.images.windows import Window, window_with_most_edges
 from sr_hooks.inference.inputs import check_input
 from sr_hooks.networks.network import Network
-from sr_hooks.results.cache import key_of
+from sr_hooks.results.cache import Content, content_of, facts_of, key_of
 
 __all__ = ["Cell", "GridPlan", "hashes_of_files", "make_plan", "options_of_cell", "version_of"]
 
@@ -172,18 +173,43 @@ def _cells_not_computed(request: GridRequest, cells: Sequence[Cell], rows: Itera
 
 
 def _cells_of(request: GridRequest, row: int, network: Network, how: tuple[int, bool]) -> Iterator[Cell]:
+    contents = _Contents(request, network)
     for name in request.analyses:
         options = request.options_of(request.networks[row], name)
         if options is None:
             continue
         kind = find_analysis(name)
+        common = (f"grid {name} {version_of(name)}", {"files": hashes_of_files(options), "threads": how[0]})
+        cell = partial(_cell, request, (row, network), contents, name, common=common, stated=options, together=how[1])
         if kind.joins_images():
-            yield _cell(request, row, network, name, None, None, options, how)
+            yield cell(None, None)
             continue
         windowed = any(field.name == "window" for field in dataclasses.fields(kind.options_type))
         for number in range(len(request.images)):
             for window in _windows_of(request, number, network) if windowed else [None]:
-                yield _cell(request, row, network, name, number, window, options, how)
+                yield cell(number, window)
+
+
+class _Contents:
+    """What keys are made of, hashed once for all cells of a network: its facts and weights, and each of its inputs."""
+
+    def __init__(self, request: GridRequest, network: Network) -> None:
+        self.facts = facts_of(network)
+        self._request, self._network = request, network
+        self._images: dict[tuple[int, str], Content] = {}
+
+    def images(self, numbers: Sequence[int], takes: str) -> list[Content]:
+        """Of the network's inputs for some images, which are checked.
+
+        Raises:
+            SRHooksError: the network does not take an image.
+        """
+        for number in numbers:
+            if (number, takes) not in self._images:
+                image = network_input(self._request, number, self._network, takes)
+                check_input(self._network, image)
+                self._images[number, takes] = content_of(image)
+        return [self._images[number, takes] for number in numbers]
 
 
 def _windows_of(request: GridRequest, number: int, network: Network) -> list[Window]:
@@ -206,27 +232,26 @@ def _windows_of(request: GridRequest, number: int, network: Network) -> list[Win
 
 def _cell(
     request: GridRequest,
-    row: int,
-    network: Network,
+    network: tuple[int, Network],
+    contents: _Contents,
     name: str,
     number: int | None,
     window: Window | None,
+    *,
+    common: tuple[str, Mapping[str, Any]],
     stated: Mapping[str, Any],
-    how: tuple[int, bool],
+    together: bool,
 ) -> Cell:
     kind = find_analysis(name)
     options = options_of_cell(name, stated, window)
     parsed: Any = from_mapping(kind.options_type, options, where=name)
     numbers = [number] if number is not None else range(len(request.images))
-    images = [network_input(request, n, network, kind.takes) for n in numbers]
-    for image in images:
-        check_input(network, image)
-    content = {"options": parsed, "files": hashes_of_files(stated), "threads": how[0]}
-    if how[1] and window and kind.joins_windows:
+    content = {"options": parsed, **common[1]}
+    if together and window and kind.joins_windows:
         content["together"] = request.images[numbers[0]].windows
-    key = key_of(f"grid {name} {version_of(name)}", network, images, content)
+    key = key_of(common[0], network[1], contents.images(numbers, kind.takes), content, facts=contents.facts)
     box = window.as_tuple() if window else None
-    return Cell(key, name, row, number, box, options, request.check and name == "lam")
+    return Cell(key, name, network[0], number, box, options, request.check and name == "lam")
 
 
 def options_of_cell(analysis: str, stated: Mapping[str, Any], window: Window | None) -> dict[str, Any]:

@@ -20,12 +20,27 @@ from sr_hooks.results.result import RESULT_FILE, Result, read_result
 from sr_hooks.results.writing import recover
 from sr_hooks.version import __version__
 
-__all__ = ["Cache", "key_of"]
+__all__ = ["Cache", "Content", "content_of", "facts_of", "key_of"]
 
 _log = logging.getLogger("sr_hooks")
 
 
-def key_of(kind: str, network: Network, image: Any, options: Any) -> str:
+class Content(str):
+    """The content of a value, computed once for many keys; see `content_of`."""
+
+
+def content_of(value: Any) -> Content:
+    """What stands for the image or the options in `key_of`, so that their values are hashed once for many keys."""
+    return Content(_content(value))
+
+
+def facts_of(network: Network) -> Content:
+    """What stands for the network's facts and weights in `key_of`, hashed once for many keys."""
+    facts = {name: value for name, value in network.describe().items() if name not in ("name", "weights", "file")}
+    return content_of(facts)
+
+
+def key_of(kind: str, network: Network, image: Any, options: Any, *, facts: Content | None = None) -> str:
     """The key of a result: 64 hexadecimal digits.
 
     They follow from `kind`, the network's class, facts and weights, its device and number format, the image's values,
@@ -37,21 +52,23 @@ def key_of(kind: str, network: Network, image: Any, options: Any) -> str:
             older code is not taken for one of newer.
         image: a tensor, an array, or nested sequences and mappings of them; None for none.
         options: a dataclass, a mapping or plain values; tensors and arrays in it count by their values.
+        facts: of `facts_of` for this very network, to compute many keys.
 
     Raises:
         OptionError: options hold something that has no content to go by, such as a function.
     """
     digest = hashlib.sha256()
-    facts = {name: value for name, value in network.describe().items() if name not in ("name", "weights", "file")}
     versions = {"sr_hooks": __version__, "torch": torch.__version__}
     hardware = [network.device.type, str(network.dtype), repr(network.output)]
-    for part in (kind, versions, facts, hardware, image, options):
+    for part in (kind, versions, facts or facts_of(network), hardware, image, options):
         digest.update(_content(part).encode() + b"\n")
     return digest.hexdigest()
 
 
 def _content(value: Any) -> str:
     """One text for one value, with a mark of its type, so that 1, "1" and (1,) differ."""
+    if isinstance(value, Content):
+        return str(value)
     if isinstance(value, torch.Tensor):
         value = value.detach().cpu().float().numpy() if value.dtype == torch.bfloat16 else value.detach().cpu().numpy()
     if isinstance(value, np.ndarray):

@@ -25,7 +25,8 @@ def on_config(config: Any) -> Any:
 
 def on_files(files: Files, config: Any) -> Files:
     for page, readme in _readmes().items():
-        files.append(File.generated(config, page, content=readme.read_text(encoding="utf-8")))
+        text = readme.read_text(encoding="utf-8").replace("](../../docs/", "](")  # all pages are in one folder
+        files.append(File.generated(config, page, content=text))
         for picture in sorted(readme.parent.glob("*.png")):
             files.append(File.generated(config, picture.name, content=picture.read_bytes()))
     return files

@@ -18,7 +18,6 @@ from sr_hooks.grid import run_in_parts
 from sr_hooks.hooks import features
 from sr_hooks.images import read_image, write_image
 from sr_hooks.networks import import_basicsr
-from sr_hooks.statistics import sketched_pca
 
 
 @pytest.fixture(autouse=True)
@@ -271,8 +270,8 @@ def test_watched_in_a_basicsr_training(tmp_path: Path):
 
 def test_many_patches_are_sketched_and_the_error_is_stated(found, monkeypatch):
     """As above 20,000 patches, with the threshold at 100: 120 patches of 2,048 values, in 700 numbers."""
-    monkeypatch.setattr(sketched_pca, "ABOVE", 100)
-    monkeypatch.setattr(sketched_pca, "CHECKED", 80)
+    monkeypatch.setattr("sr_hooks.statistics.sketched_pca.ABOVE", 100)
+    monkeypatch.setattr("sr_hooks.statistics.sketched_pca.CHECKED", 80)
     options = {"patch": 8, "patches": 120, "splits": 20, "degradations": ["blur:1", "noise:30"]}
     many = sr_hooks.run("srga", demo_network("baseline"), photographs(), **options, memory=700 * 4 * 120 / 1e9)
     assert (many.scalars["sketch"]["size"], many.scalars["sketch"]["patches"]) == (700, 80)

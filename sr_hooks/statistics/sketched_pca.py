@@ -99,26 +99,29 @@ class FeatureTable:
         if len(rows) < rows.shape[1]:  # their Gram matrix is the smaller one
             gram = accumulate(lambda start, stop: {"": rows[start:stop]}, len(rows), batch=_ROWS, store="float32")[""]
             return principal_components(gram, count)
-        mean, covariance, energy = _moments(rows)
-        variance = float(covariance.trace())
-        if not variance > 1e-12 * energy:
-            return None
-        values, axes = leading_eigenvectors(covariance.numpy(), count)
-        keep = min(count, len(rows) - 1, int((values > 1e-9 * values[0]).sum()))
-        scores = _projected(rows, mean, torch.from_numpy(axes[:, :keep].copy())).numpy()
-        largest = scores[np.abs(scores).argmax(axis=0), np.arange(keep)]
-        scores *= np.where(largest < 0, -1.0, 1.0)
-        return Components(scores, values[:keep] / variance)
+        return _components(rows, count, torch.float64)
 
     def reduced(self, count: int) -> FeatureTable:
         """The table of the first `count` principal components' scores, in float32, to free this one."""
-        components = self.components(count)
-        rows = (
-            torch.zeros(len(self.rows), 1)
-            if components is None
-            else torch.from_numpy(components.scores.astype(np.float32))
-        )
+        if len(self.rows) < self.rows.shape[1]:
+            components = self.components(count)
+        else:
+            components = _components(self.rows, count, torch.float32)
+        rows = torch.zeros(len(self.rows), 1) if components is None else torch.from_numpy(components.scores).float()
         return FeatureTable(rows, self.dimensions)
+
+
+def _components(rows: torch.Tensor, count: int, dtype: torch.dtype) -> Components | None:
+    """Principal components from the covariance; the scores alone grow with the number of rows."""
+    mean, covariance, energy = _moments(rows)
+    variance = float(covariance.trace())
+    if not variance > 1e-12 * energy:
+        return None
+    values, axes = leading_eigenvectors(covariance.numpy(), count)
+    keep = min(count, len(rows) - 1, int((values > 1e-9 * values[0]).sum()))
+    scores = _projected(rows, mean, torch.from_numpy(axes[:, :keep].copy()), dtype).numpy()
+    scores *= np.where(-scores.min(axis=0) > scores.max(axis=0), -1.0, 1.0).astype(scores.dtype)
+    return Components(scores, values[:keep] / variance)
 
 
 def _moments(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, float]:
@@ -137,8 +140,8 @@ def _moments(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, float]:
     return mean, scatter - offset, energy
 
 
-def _projected(rows: torch.Tensor, mean: torch.Tensor, axes: torch.Tensor) -> torch.Tensor:
-    scores = torch.empty(len(rows), axes.shape[1], dtype=torch.float64)
+def _projected(rows: torch.Tensor, mean: torch.Tensor, axes: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    scores = torch.empty(len(rows), axes.shape[1], dtype=dtype)
     for start in range(0, len(rows), _ROWS):
         part = rows[start : start + _ROWS]
         scores[start : start + len(part)] = (part.double() - mean) @ axes

@@ -32,8 +32,8 @@ from benchmarks.grid import make_grid
 from sr_hooks.grid import read_request, run_grid
 from sr_hooks.grid.folder import GridFolder
 from sr_hooks.grid.plan import make_plan
-from sr_hooks.grid.sharing.stored_plans import shared_plan
-from sr_hooks.grid.sharing.tasks import Task, run_shared
+from sr_hooks.grid.work.stored_plans import shared_plan
+from sr_hooks.grid.work.tasks import Task, run_shared
 
 CLAIMS = {"ms a cell": 5.0, "growth": 2.0, "KiB a cell": 4.0}
 

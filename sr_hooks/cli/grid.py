@@ -142,7 +142,7 @@ def _grid(arguments: argparse.Namespace) -> int:
 
 
 def _dry_run(arguments: argparse.Namespace) -> int:
-    from sr_hooks.grid.sharing.costs import estimate
+    from sr_hooks.grid.work.costs import estimate
     from sr_hooks.grid.workers import default_device, default_jobs
 
     request = _request(arguments)

@@ -14,8 +14,8 @@ from sr_hooks.faithfulness.check import check
 from sr_hooks.grid.folder import GridFolder
 from sr_hooks.grid.loading import load_network, network_input, read_cached_image
 from sr_hooks.grid.plan import Cell, GridPlan
-from sr_hooks.grid.sharing.costs import cost_of
-from sr_hooks.grid.sharing.tasks import Task
+from sr_hooks.grid.work.costs import cost_of
+from sr_hooks.grid.work.tasks import Task
 from sr_hooks.images.image import sha256_of
 from sr_hooks.networks.network import Network
 from sr_hooks.results.result import Result

@@ -24,8 +24,8 @@ from sr_hooks.grid.report.formats import as_text
 from sr_hooks.grid.report.outputs import Outputs
 from sr_hooks.grid.report.tables import make_tables
 from sr_hooks.grid.request import GridRequest
-from sr_hooks.grid.sharing.stored_plans import shared_plan
-from sr_hooks.grid.sharing.tasks import Task, run_shared
+from sr_hooks.grid.work.stored_plans import shared_plan
+from sr_hooks.grid.work.tasks import Task, run_shared
 from sr_hooks.grid.workers import Workers, default_device, default_jobs, work_on_when_terminated
 from sr_hooks.results.writing import write_file
 from sr_hooks.version import __version__

@@ -17,7 +17,7 @@ import torch
 
 from sr_hooks.grid import read_request, run_grid
 from sr_hooks.grid.folder import GridFolder
-from sr_hooks.grid.sharing.tasks import Task, run_shared
+from sr_hooks.grid.work.tasks import Task, run_shared
 from sr_hooks.grid.workers import default_device, default_jobs
 from tests.support.grids import command, environment, tables_in
 

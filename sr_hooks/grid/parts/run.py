@@ -20,7 +20,7 @@ from sr_hooks.errors import OptionError, ResultError
 from sr_hooks.grid.cluster.executors import Executor, run_in
 from sr_hooks.grid.folder import GridFolder
 from sr_hooks.grid.plan import hashes_of_files
-from sr_hooks.grid.sharing.tasks import Task, run_shared
+from sr_hooks.grid.work.tasks import Task, run_shared
 from sr_hooks.grid.workers import Workers
 from sr_hooks.images.patch_sets import ImageSource, image_sources
 from sr_hooks.networks.network import Network

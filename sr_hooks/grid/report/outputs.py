@@ -17,7 +17,7 @@ from sr_hooks.grid.report.formats import as_latex, as_markdown
 from sr_hooks.grid.report.rows import GridRows
 from sr_hooks.grid.report.tables import as_csv, make_tables
 from sr_hooks.grid.report.warnings import ComparisonWarning, comparison_warnings
-from sr_hooks.grid.sharing.tasks import Task
+from sr_hooks.grid.work.tasks import Task
 from sr_hooks.results.writing import write_file
 from sr_hooks.version import __version__
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sr_hooks.grid.folder import GridFolder
-from sr_hooks.grid.sharing.tasks import Task, run_shared
+from sr_hooks.grid.work.tasks import Task, run_shared
 
 
 def opened(path: Path) -> GridFolder:

@@ -19,9 +19,9 @@ from sr_hooks.grid.folder import GridFolder
 from sr_hooks.grid.report.formats import as_text
 from sr_hooks.grid.report.rows import GridRows
 from sr_hooks.grid.report.tables import make_tables
-from sr_hooks.grid.sharing import stored_plans as sharing
-from sr_hooks.grid.sharing.costs import estimate
-from sr_hooks.grid.sharing.tasks import run_shared
+from sr_hooks.grid.work import stored_plans as sharing
+from sr_hooks.grid.work.costs import estimate
+from sr_hooks.grid.work.tasks import run_shared
 from sr_hooks.images.image import write_image
 from tests.support.grids import write_grid
 

@@ -19,7 +19,26 @@ _AT_ONCE = 64  # patches of ground truth in memory
 
 
 class DegradedPatches:
-    """Network inputs made of patches of ground truth: `inputs[a:b]` equals `make_lr(patches, ...)[a:b]`."""
+    """Network inputs made of patches of ground truth: `inputs[a:b]` equals `make_lr(patches, ...)[a:b]`.
+
+    Inputs are made when they are asked for, 64 patches at a time. Randomness goes by the number of the patch, so any
+    split into batches gives the same inputs.
+
+    Args:
+        patches: squares of ground truth, (n,C,side,side) in [0, 1].
+        degradation: what happens to each patch.
+        scale: of the network.
+        seed: of the randomness.
+
+    Examples:
+        >>> from sr_hooks.degradations import DegradedPatches, parse_degradation
+        >>> from sr_hooks.demo import photographs
+        >>> from sr_hooks.images import PatchSet, image_sources
+        >>> patches = PatchSet(image_sources(photographs()[:1]), [(0, 0, 0), (0, 32, 64)], 32)  # image, top, left
+        >>> inputs = DegradedPatches(patches, parse_degradation("blur:2"), scale=4, seed=0)
+        >>> inputs[0:2].shape
+        torch.Size([2, 3, 8, 8])
+    """
 
     def __init__(self, patches: PatchSet, degradation: Degradation, *, scale: float, seed: int) -> None:
         self._patches, self._degradation, self._scale, self._seed = patches, degradation, scale, seed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -12,12 +13,12 @@ import sr_hooks
 from sr_hooks.analyses import Watcher, other_network
 from sr_hooks.core import generator, progress_bar
 from sr_hooks.errors import NetworkError, OptionError, TapError
-from sr_hooks.faithfulness import shuffled
 from sr_hooks.figures import FigureOptions
 from sr_hooks.hooks import parse_layers, resolve
-from sr_hooks.images import cut_patches, sha256_of
-from sr_hooks.inference import prepare_input
-from sr_hooks_similarity.measures import AffinityMeasure, CkaMeasure, Matrices, Measure
+from sr_hooks.images import Inputs, PatchSet, cut_patches, digest_of_inputs, draw_corners, image_sources
+from sr_hooks.inference import check_input, fit_channels, prepare_input
+from sr_hooks_similarity.measures import Matrices, Measure
+from sr_hooks_similarity.parts import SimilarityParts
 from sr_hooks_similarity.words import compared, counts_of, verdict_of
 
 __all__ = ["Similarity", "SimilarityOptions", "SimilarityWatcher"]
@@ -85,34 +86,25 @@ class Similarity(sr_hooks.Analysis[SimilarityOptions]):
     watcher_type = SimilarityWatcher
     watch_images = 8
 
-    @torch.no_grad()
     def run(self, network: sr_hooks.Network, images: Any, options: SimilarityOptions) -> sr_hooks.Result:
         several = prepare_input(network, images, clips=False).images
         patches = cut_patches(several, options.patch, options.patches, options.seed, "the image")
-        if len(patches) < _LEAST:
-            raise OptionError(
-                f"the images hold {len(patches)} patches of {options.patch}x{options.patch} pixels, and {_LEAST} are "
-                "needed: give more or larger images, or a smaller patch"
-            )
-        other = network if options.other is None else other_network(options.other, network)
-        if other.channels != network.channels:
-            raise NetworkError(f"{other.name} takes {other.channels} channels, and {network.name} {network.channels}")
-        taps = [_taps(network, options.layers, patches)]
-        taps.append(_taps(other, options.layers if options.other_layers is None else options.other_layers, patches))
-        networks = [network, other, shuffled(other, options.seed)]
-        kind = CkaMeasure if options.measure == "cka" else AffinityMeasure
-        runs = 2 if other is network and taps[0] == taps[1] else 3
-        with other.prepared(), progress_bar("similarity", runs * len(patches), unit="patches") as bar:
-            measure: Measure = kind(networks, [*taps, taps[1]], patches, options, bar)
-        rng = generator(options.seed, "halves")
-        whole = measure.on(np.arange(len(patches)), rng)
-        halves = np.stack(
-            [measure.on(rng.permutation(len(patches))[: len(patches) // 2], rng).excess for _ in range(options.halves)]
-        )
-        distinct = len({hash(patch.numpy().tobytes()) for patch in patches})
-        if distinct < _LEAST:  # equal patches make intervals of width 0
-            halves[:] = np.nan
-        return _result(network, other, options.other is None, taps, whole, halves, patches, options, distinct)
+        with progress_bar("similarity", unit="patches") as bar:
+            parts = _parts(network, patches, options, bar)
+            bar.total = parts.runs * len(patches)
+            return parts.at_once()
+
+    @classmethod
+    def divided(cls, network: sr_hooks.Network, images: Any, options: SimilarityOptions) -> SimilarityParts:
+        sources = image_sources(images, bands=network.channels)
+        is_grey = [network.channels == 3 and source.shape[0] == 1 for source in sources]
+        shapes = [
+            (3, *source.shape[1:]) if grey else source.shape for source, grey in zip(sources, is_grey, strict=True)
+        ]
+        corners = draw_corners(shapes, options.patch, options.patches, options.seed, "the image")
+        patches = PatchSet(sources, corners, options.patch, partial(fit_channels, network))
+        check_input(network, patches[:1])
+        return _parts(network, patches, options)
 
     @classmethod
     def figure(cls, result: sr_hooks.Result, *, options: FigureOptions | None = None) -> Any:
@@ -121,7 +113,33 @@ class Similarity(sr_hooks.Analysis[SimilarityOptions]):
         return similarity_figure(result, options)
 
 
-def _taps(network: sr_hooks.Network, layers: Any, patches: torch.Tensor) -> list[str]:
+@torch.no_grad()
+def _parts(network: sr_hooks.Network, patches: Inputs, options: SimilarityOptions, bar: Any = None) -> SimilarityParts:
+    if len(patches) < _LEAST:
+        raise OptionError(
+            f"the images hold {len(patches)} patches of {options.patch}x{options.patch} pixels, and {_LEAST} are "
+            "needed: give more or larger images, or a smaller patch"
+        )
+    other = network if options.other is None else other_network(options.other, network)
+    if other.channels != network.channels:
+        raise NetworkError(f"{other.name} takes {other.channels} channels, and {network.name} {network.channels}")
+    taps = [_taps(network, options.layers, patches)]
+    taps.append(_taps(other, options.layers if options.other_layers is None else options.other_layers, patches))
+
+    def conclude(measure: Measure, distinct: int) -> sr_hooks.Result:
+        rng = generator(options.seed, "halves")
+        whole = measure.on(np.arange(len(patches)), rng)
+        halves = np.stack(
+            [measure.on(rng.permutation(len(patches))[: len(patches) // 2], rng).excess for _ in range(options.halves)]
+        )
+        if distinct < _LEAST:  # equal patches make intervals of width 0
+            halves[:] = np.nan
+        return _result(network, other, options.other is None, taps, whole, halves, patches, options, distinct)
+
+    return SimilarityParts((network, other), taps, patches, options, conclude, bar)
+
+
+def _taps(network: sr_hooks.Network, layers: Any, patches: Inputs) -> list[str]:
     first = patches[:1].to(network.device)
     taps = [str(tap) for tap in resolve(network.module, parse_layers(layers), lambda: network(first))]
     if not taps:
@@ -136,7 +154,7 @@ def _result(
     taps: list[list[str]],
     whole: Matrices,
     halves: np.ndarray,
-    patches: torch.Tensor,
+    patches: Inputs,
     options: SimilarityOptions,
     distinct: int,
 ) -> sr_hooks.Result:
@@ -160,7 +178,7 @@ def _result(
         scalars["same_layer"] = [
             {"layer": tap, **{key: float(arrays[key][i, i]) for key in keys}} for i, tap in enumerate(taps[0])
         ]
-    provenance = {"seed": options.seed, "patches_sha256": sha256_of(patches)}
+    provenance = {"seed": options.seed, "patches_sha256": digest_of_inputs(patches)}
     if not alone:
         provenance["other"] = other.describe()
     return sr_hooks.Result("similarity", arrays, scalars, provenance, verdict_of(scalars, network.name, other.name))

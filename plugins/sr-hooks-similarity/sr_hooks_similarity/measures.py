@@ -10,9 +10,9 @@ import torch
 
 import sr_hooks
 from sr_hooks_similarity.alignment import cka_of_pairs
-from sr_hooks_similarity.features import affinities_of, grams_of, pixel_affinities, pixel_gram
+from sr_hooks_similarity.features import affinities_of, pixel_affinities, places_of
 
-__all__ = ["AffinityMeasure", "CkaMeasure", "Matrices", "Measure"]
+__all__ = ["AffinityMeasure", "CkaMeasure", "Matrices", "Measure", "affinities_with_controls"]
 
 
 @dataclass(frozen=True)
@@ -45,31 +45,36 @@ class Measure(Protocol):
         """The matrices over the patches with these numbers."""
 
 
+@dataclass(frozen=True)
 class CkaMeasure:
-    """Unbiased linear CKA over patches."""
+    """Unbiased linear CKA over patches, from the centred Gram matrices of layers, (L,n,n) or (M,n,n).
 
-    def __init__(
-        self, networks: list[sr_hooks.Network], taps: list[list[str]], patches: torch.Tensor, options: Any, bar: Any
-    ) -> None:
-        """`networks` and `taps`: the explained network, the other one, and the other one with shuffled weights."""
-        self.one = grams_of(networks[0], patches, taps[0], options, bar)
-        alone, same = networks[1] is networks[0], taps[1] == taps[0]
-        self.other = self.one if alone and same else grams_of(networks[1], patches, taps[1], options, bar)
-        self.random = grams_of(networks[2], patches, taps[2], options, bar)
-        self.within: np.ndarray | None = None
-        if alone:
-            self.within = self.random if same else grams_of(networks[2], patches, taps[0], options, bar)
-        self.pixels = pixel_gram(patches)
+    Attributes:
+        one: of the explained network.
+        random: of the other network with shuffled weights.
+        pixels: (1,n,n) of the patches themselves.
+        other: of the other network; None for `one`.
+        within: of the explained network with shuffled weights, where a network is compared with itself at other layers.
+    """
+
+    one: np.ndarray
+    random: np.ndarray
+    pixels: np.ndarray
+    other: np.ndarray | None = None
+    within: np.ndarray | None = None
 
     def on(self, chosen: np.ndarray, rng: np.random.Generator) -> Matrices:
-        one, other, random, pixels = (
-            _centred(grams[:, chosen][:, :, chosen]) for grams in (self.one, self.other, self.random, self.pixels)
+        one, random, pixels = (
+            _centred(grams[:, chosen][:, :, chosen]) for grams in (self.one, self.random, self.pixels)
         )
+        other = one if self.other is None else _centred(self.other[:, chosen][:, :, chosen])
         order = rng.permutation(len(chosen))
         shuffled = cka_of_pairs(one, random)
         if self.within is not None:
-            within = random if self.within is self.random else _centred(self.within[:, chosen][:, :, chosen])
+            within = _centred(self.within[:, chosen][:, :, chosen])
             shuffled = np.maximum(shuffled, cka_of_pairs(within, random))
+        elif self.other is None:
+            shuffled = np.maximum(shuffled, cka_of_pairs(random, random))
         near = np.minimum(cka_of_pairs(one, pixels), cka_of_pairs(other, pixels).T)
         return Matrices(cka_of_pairs(one, other), shuffled, near, cka_of_pairs(one, other[:, order][:, :, order]))
 
@@ -80,31 +85,44 @@ def _centred(grams: np.ndarray) -> np.ndarray:
     return centred
 
 
+@dataclass(frozen=True)
 class AffinityMeasure:
-    """1 - mean |S - S'| of the affinities of places within a patch (DSRL), the mean over patches."""
+    """1 - mean |S - S'| of the affinities of places within a patch (DSRL), the mean over patches: (n,L,M) matrices."""
 
-    def __init__(
-        self, networks: list[sr_hooks.Network], taps: list[list[str]], patches: torch.Tensor, options: Any, bar: Any
-    ) -> None:
-        rng = np.random.default_rng([options.seed, 1])
-        rows: list[Matrices] = []
-        for patch in patches.split(1):
-            one, other, random = (
-                affinities_of(network, patch, names) for network, names in zip(networks, taps, strict=True)
-            )
-            bar.update(3)
-            pixels, order = pixel_affinities(patch), torch.from_numpy(rng.permutation(one.shape[1]))
-            near = np.minimum(_alike(one, pixels), _alike(other, pixels).T)
-            shuffled = _alike(one, random)
-            if networks[1] is networks[0]:
-                within = random if taps[0] == taps[2] else affinities_of(networks[2], patch, taps[0])
-                shuffled = np.maximum(shuffled, _alike(within, random))
-            rows.append(Matrices(_alike(one, other), shuffled, near, _alike(one, other[:, order][:, :, order])))
-        self.rows = rows
+    rows: Matrices
 
     def on(self, chosen: np.ndarray, rng: np.random.Generator) -> Matrices:
-        names = ("similarity", "random", "pixels", "permuted")
-        return Matrices(*(np.mean([getattr(self.rows[i], name) for i in chosen], axis=0) for name in names))
+        return Matrices(**{name: values[chosen].mean(axis=0) for name, values in vars(self.rows).items()})
+
+
+def affinities_with_controls(
+    networks: list[sr_hooks.Network], taps: list[list[str]], patches: torch.Tensor, first: int, seed: int, bar: Any
+) -> Matrices:
+    """(n,L,M) similarities of n patches by affinity.
+
+    Args:
+        networks, taps: the explained network, the other one, and the other one with shuffled weights; the layers of the
+            explained one and of the other one.
+        first: number of the first patch; the order of places that is the control follows from it.
+    """
+    rng = np.random.default_rng([seed, 1])
+    for _ in range(first):
+        rng.permutation(places_of(patches))
+    rows: list[Matrices] = []
+    for patch in patches.split(1):
+        one, other, random = (
+            affinities_of(network, patch, names) for network, names in zip(networks, [*taps, taps[1]], strict=True)
+        )
+        if bar is not None:
+            bar.update(3)
+        pixels, order = pixel_affinities(patch), torch.from_numpy(rng.permutation(places_of(patches)))
+        near = np.minimum(_alike(one, pixels), _alike(other, pixels).T)
+        shuffled = _alike(one, random)
+        if networks[1] is networks[0]:
+            within = random if taps[0] == taps[1] else affinities_of(networks[2], patch, taps[0])
+            shuffled = np.maximum(shuffled, _alike(within, random))
+        rows.append(Matrices(_alike(one, other), shuffled, near, _alike(one, other[:, order][:, :, order])))
+    return Matrices(**{name: np.stack([vars(row)[name] for row in rows]) for name in vars(rows[0])})
 
 
 def _alike(one: torch.Tensor, other: torch.Tensor) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""A hook of mkdocs: the README of every package under plugins/ is a page of the site."""
+"""A hook of mkdocs: the README of every package under plugins/, and the changelog, are pages of the site."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 
 from mkdocs.structure.files import File, Files
 
-PLUGINS = Path(__file__).resolve().parents[1] / "plugins"
+REPOSITORY = Path(__file__).resolve().parents[1]
+PLUGINS = REPOSITORY / "plugins"
 
 
 def _readmes() -> dict[str, Path]:
@@ -29,4 +30,6 @@ def on_files(files: Files, config: Any) -> Files:
         files.append(File.generated(config, page, content=text))
         for picture in sorted(readme.parent.glob("*.png")):
             files.append(File.generated(config, picture.name, content=picture.read_bytes()))
+    changelog = (REPOSITORY / "CHANGELOG.md").read_text(encoding="utf-8").replace("](docs/", "](")
+    files.append(File.generated(config, "changelog.md", content=changelog))
     return files

@@ -13,8 +13,6 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -84,16 +82,6 @@ def picture_of(name: str, target: Path) -> None:
     small.quantize(_COLOURS).save(target, optimize=True)
 
 
-@contextmanager
-def inside(folder: Path) -> Iterator[None]:
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
-        yield
-    finally:
-        os.chdir(before)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="a new folder")
@@ -102,14 +90,14 @@ def main() -> None:
     torch.set_num_threads(1)
     make_folder(arguments.folder)
     PICTURES.mkdir(exist_ok=True)
-    with inside(arguments.folder):
-        for command in commands():
-            name = name_of(command)
-            if arguments.only and name not in arguments.only:
-                continue
-            if run(command):
-                sys.exit(f"fails: {command}")
-            picture_of(name, PICTURES / f"{name}.png")
+    os.chdir(arguments.folder)
+    for command in commands():
+        name = name_of(command)
+        if arguments.only and name not in arguments.only:
+            continue
+        if run(command):
+            sys.exit(f"fails: {command}")
+        picture_of(name, PICTURES / f"{name}.png")
 
 
 if __name__ == "__main__":

@@ -34,7 +34,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     import_basicsr()
     folder = tmp_path_factory.mktemp("methods")
     methods.make_folder(folder)
-    with methods.inside(folder):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
         yield folder
 
 

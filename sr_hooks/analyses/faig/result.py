@@ -134,7 +134,8 @@ class FaigResult(Result):
         """
         if self._pair is None:
             raise NetworkError(
-                "this result was read from a folder, which holds no networks: result.attach(baseline, target)"
+                "this result was read from a folder, which holds no networks: result.attach(baseline, target); "
+                "on the command line, give --baseline"
             )
         return self._pair
 

@@ -103,17 +103,8 @@ def _required(kind: Any) -> list[str]:
 def _flags(kind: Any) -> argparse.ArgumentParser:
     command = argparse.ArgumentParser(add_help=False)
     can_check = issubclass(kind.result_type, LamResult)
-    add_analysis_flags(command, kind.name, takes_lr=kind.takes == "lr", can_check=can_check)
+    add_analysis_flags(command, kind.name, takes_lr=kind.takes == "lr", can_check=can_check, divides=_divides(kind))
     add_flags(command, kind.options_type)
-    if _divides(kind):
-        workers = command.add_argument_group("many files")
-        workers.add_argument("--workers", type=int, metavar="N", help="share the work in parts among N processes")
-        workers.add_argument(
-            "--parts",
-            type=Path,
-            metavar="FOLDER",
-            help="the folder of these parts, which further machines may share (default: that of --out with .parts)",
-        )
     return command
 
 

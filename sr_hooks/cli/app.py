@@ -168,7 +168,7 @@ def _completed(commands: Any, name: str) -> None:
     command = commands.add_parser(name)
     if name in OWN_ANALYSES:
         own = own_analysis(name)
-        add_analysis_flags(command, name, takes_lr=own.takes_lr, can_check=own.can_check)
+        add_analysis_flags(command, name, takes_lr=own.takes_lr, can_check=own.can_check, divides=own.divides)
     flags = own.flags if name in OWN_ANALYSES else plugin_flags(name)
     for flag in flags:
         command.add_argument(flag, nargs="*")

@@ -6,6 +6,7 @@ import argparse
 import json
 import textwrap
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sr_hooks.cli.terminal.answer import Answer, add_answer_flags, add_out_flags
@@ -85,7 +86,9 @@ def device_of(name: str) -> str:
     return str(checked_device(name, "--device"))
 
 
-def add_analysis_flags(command: argparse.ArgumentParser, name: str, *, takes_lr: bool, can_check: bool) -> None:
+def add_analysis_flags(
+    command: argparse.ArgumentParser, name: str, *, takes_lr: bool, can_check: bool, divides: bool
+) -> None:
     """Add the flags that every analysis has: network, images, where results go, what is printed."""
     add_network_flags(command)
     what = "input (LR) images" if takes_lr else "ground-truth (HR) images"
@@ -104,6 +107,15 @@ def add_analysis_flags(command: argparse.ArgumentParser, name: str, *, takes_lr:
     add_out_flags(command, f"{name}_result")
     if can_check:
         command.add_argument("--check", action="store_true", help="check the faithfulness of every map; takes longer")
+    if divides:
+        workers = command.add_argument_group("many files")
+        workers.add_argument("--workers", type=int, metavar="N", help="share the work in parts among N processes")
+        workers.add_argument(
+            "--parts",
+            type=Path,
+            metavar="FOLDER",
+            help="the folder of these parts, which further machines may share (default: that of --out with .parts)",
+        )
     add_figure_flag(command)
     add_answer_flags(command)
 

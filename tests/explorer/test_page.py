@@ -54,7 +54,15 @@ def opened(browser, served):
     return browser
 
 
-def wait_for(get, what, seconds=60):
+def chosen(browser, word):
+    """Click the choice with this word in the list that is open; False while the list is not drawn."""
+    choices = [choice for choice in browser.find_elements(CSS, "[role=option]") if word in choice.text]
+    for choice in choices[:1]:
+        choice.click()
+    return bool(choices)
+
+
+def wait_for(get, what, seconds=180):
     """What `get` returns as soon as that is true; a page that is drawn anew meanwhile is asked again."""
     from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
 
@@ -200,8 +208,7 @@ def test_fields_change_the_question_and_mistakes_are_one_line(opened):
     assert answer.find_element(CSS, ".map").get_attribute("src") != map_before
     key = answer.get_attribute("data-key")
     field(opened, "overlay").click()
-    choices = wait_for(lambda: opened.find_elements(CSS, "[role=option]"), "choices")
-    next(choice for choice in choices if "red" in choice.text).click()
+    wait_for(lambda: chosen(opened, "red"), "choice of red")
     answer = answered(opened, but=key)
     type_into(opened, "window", "250, 250, 32")
     error = wait_for(lambda: opened.find_element(CSS, "#message .error"), "error")
@@ -332,7 +339,7 @@ def test_the_command_talks_to_nobody_and_answers_its_own_name_alone(browser, tmp
         assert _status(port, "127.0.0.1") == 200 and _status(port, "evil.example") == 400
         assert _listens_on(port) == {"127.0.0.1"}
         process.send_signal(signal.SIGINT)  # Ctrl-C, while the page is open
-        assert process.wait(60) == 0 and process.stderr.read() == ""
+        assert process.wait(180) == 0 and process.stderr.read() == ""
     finally:
         browser.get("about:blank")
         process.kill()
@@ -343,7 +350,7 @@ def test_the_command_talks_to_nobody_and_answers_its_own_name_alone(browser, tmp
 def _status(port, host):
     import http.client
 
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=90)
     connection.request("GET", "/config", headers={"Host": f"{host}:{port}"})
     return connection.getresponse().status
 

@@ -30,6 +30,7 @@ class OwnAnalysis(NamedTuple):
     words: Mapping[str, Sequence[str]]
     takes_lr: bool
     can_check: bool
+    divides: bool
 
 
 def add_completion_arguments(command: argparse.ArgumentParser) -> None:
@@ -64,9 +65,12 @@ def own_analysis(name: str) -> OwnAnalysis:
             facts = _assigned(item)
             if facts.get("name") == repr(name):
                 options = classes[facts["options_type"]]
-                takes_lr = facts.get("takes", repr("lr")) == repr("lr")
                 return OwnAnalysis(
-                    tuple(_flags(options)), dict(_words(options)), takes_lr, facts.get("result_type") == "LamResult"
+                    flags=tuple(_flags(options)),
+                    words=dict(_words(options)),
+                    takes_lr=facts.get("takes", repr("lr")) == repr("lr"),
+                    can_check=facts.get("result_type") == "LamResult",
+                    divides=any(isinstance(node, ast.FunctionDef) and node.name == "divided" for node in item.body),
                 )
     raise KeyError(name)
 

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from sr_hooks.core.seeds import own_streams
-from sr_hooks.core.torch_errors import one_line
+from sr_hooks.core.torch_errors import is_out_of_memory, one_line
+from sr_hooks.errors import NetworkError, SRHooksError
 from sr_hooks.inference.signature import Signature, sign
 from sr_hooks.networks.network import Network
 from sr_hooks.networks.probing.trial_inputs import trial_sides
@@ -21,6 +22,7 @@ _SIDES = (6, 8, 16, 32, 64)  # of the small images; the first that the network t
 _MORE = 6  # forwards of a network that draws random numbers or has noted something: two may be equal by chance
 _CLOSE = 1e-4  # relative difference that other batches and layouts explain by rounding
 _MIXED = 1e-3  # relative difference that they do not explain
+_NOT_FINITE = "not finite: the network returns NaN or infinite values on a plain image, so look at its weights"
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class Behaviour:
         cuts: parts in which a value that depends on the input goes on without its gradient, "" for the whole network.
         leaves_torch: whether values that depend on the input pass through Python or numpy, and lose their gradient.
         custom: whether autograd follows a function of the network's own, or a hook on a tensor.
+        finite: whether all values of the output are finite numbers.
     """
 
     signature: str = ""
@@ -49,10 +52,11 @@ class Behaviour:
     cuts: tuple[str, ...] = ()
     leaves_torch: bool = False
     custom: bool = False
+    finite: bool = True
 
     def warnings(self) -> list[str]:
         """Sentences on what makes an answer about this network doubtful; empty where nothing does."""
-        sentences = []
+        sentences = [] if self.finite else [_NOT_FINITE]
         differ = f"two forwards on one image differ by {100 * self.difference:.2g} %"
         if not self.repeats:
             sentences.append(
@@ -100,6 +104,10 @@ def observing(network: Network) -> Iterator[Behaviour]:
         if behaviour.frozen:
             network.frozen_seed = 0 if before is None else before
         yield behaviour
+    except Exception as error:
+        if behaviour.finite or isinstance(error, SRHooksError) or is_out_of_memory(error):
+            raise
+        raise NetworkError(f"{network.name}: {_NOT_FINITE}") from error  # arithmetic of an analysis without numbers
     finally:
         network.frozen_seed = before
         del _open[key]
@@ -146,6 +154,7 @@ def _behaviour(network: Network, x: torch.Tensor, other: torch.Tensor) -> Behavi
         cuts=cuts,
         leaves_torch=first.may_leave_torch and _reads_values(network, first, other),
         custom=first.custom,
+        finite=bool(torch.isfinite(output).all()),
     )
 
 

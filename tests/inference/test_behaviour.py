@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 import sr_hooks
+from sr_hooks.analyses.base import execute
 from sr_hooks.inference.behaviour import observe
 from sr_hooks.networks.network import Network
 
@@ -266,3 +267,41 @@ def test_facts_are_inferred_anew_when_the_module_has_changed(small_lr, name, val
     result = sr_hooks.lam(network, lr, window=(8, 8, 8), steps=3)
     assert result.scalars["canvas"]["output"] == [22 * network.module.factor] * 2
     assert getattr(network, {"factor": "scale"}.get(name, name)) == value
+
+
+class Broken(nn.Module):
+    """Scale 1; the features are numbers, the output is not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head, self.tail = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 3, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.tail(self.head(x)) * float("nan")
+
+
+class Dividing(sr_hooks.Analysis[Any]):
+    """An analysis whose arithmetic cannot do without numbers."""
+
+    name = "dividing"
+    options_type = type("Options", (), {"__dataclass_fields__": {}})
+
+    def run(self, network: Any, images: Any, options: Any) -> sr_hooks.Result:
+        return sr_hooks.Result(self.name, scalars={"largest": int(network(images).max())}, verdict="sound")
+
+
+class Blind(Dividing):
+    """One that does not look at the output."""
+
+    def run(self, network: Any, images: Any, options: Any) -> sr_hooks.Result:
+        return sr_hooks.Result(self.name, verdict="all is well")
+
+
+def test_a_network_whose_output_is_not_finite_is_said_first(small_lr):
+    network = Network(Broken(), scale=1, multiple=1, channels=3)
+    assert not observe(network).finite
+    with pytest.raises(sr_hooks.errors.NetworkError, match="NaN or infinite"):
+        execute(Dividing, network, small_lr, None)
+    assert execute(Blind, network, small_lr, None).verdict.startswith("not finite: the network returns NaN or infinite")
+    with pytest.raises(ValueError, match="NaN"):
+        int(network(small_lr).max())  # what the analysis itself says

@@ -11,7 +11,7 @@ import torch
 
 from sr_hooks.core.seeds import own_streams
 from sr_hooks.core.torch_errors import is_out_of_memory, one_line
-from sr_hooks.errors import NetworkError, SRHooksError
+from sr_hooks.errors import NetworkError, PluginError, SRHooksError
 from sr_hooks.inference.signature import Signature, sign
 from sr_hooks.networks.network import Network
 from sr_hooks.networks.probing.trial_inputs import trial_sides
@@ -105,7 +105,8 @@ def observing(network: Network) -> Iterator[Behaviour]:
             network.frozen_seed = 0 if before is None else before
         yield behaviour
     except Exception as error:
-        if behaviour.finite or isinstance(error, SRHooksError) or is_out_of_memory(error):
+        cause = error.__cause__ if isinstance(error, PluginError) else error
+        if behaviour.finite or cause is None or isinstance(cause, SRHooksError) or is_out_of_memory(cause):
             raise
         raise NetworkError(f"{network.name}: {_NOT_FINITE}") from error  # arithmetic of an analysis without numbers
     finally:

@@ -49,7 +49,7 @@ def health_verdict(rows: Sequence[Mapping[str, Any]], images: int, fires_at_most
     if broken is not None:
         parts.append(f"{broken['layer']} is the first layer with NaN or infinite values ({broken['nonfinite']})")
     else:
-        parts.append("all values are finite")
+        parts.append("all values of the layers are finite")
     highest = max(rows, key=lambda row: row["max"])
     parts.append(f"the largest |feature| is {highest['max']:.3g} ({highest['layer']})")
     if highest["max"] > _HALF:

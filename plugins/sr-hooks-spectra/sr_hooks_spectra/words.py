@@ -29,7 +29,12 @@ def verdict_of(scalars: Mapping[str, Any]) -> str:
         parts.append("the output has the ground truth's energy in each quarter of the frequencies, to 1 dB")
     parts.append(f"FSDS {scalars['fsds']:.1f} dB")
     if scalars.get("linear_share") is not None:
-        parts.append(f"a linear filter has {max(scalars['linear_share'], 0):.0%} of the output's variance")
+        share = scalars["linear_share"]
+        parts.append(
+            f"the filter of the network's impulse response has {share:.0%} of the output's variance"
+            if share > 0
+            else "the network's impulse response tells nothing of this output: its filter is further off than the mean"
+        )
     return "; ".join([*parts, *_of_layers(scalars)]) + "."
 
 

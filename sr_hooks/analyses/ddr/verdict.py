@@ -10,13 +10,15 @@ __all__ = ["judge"]
 
 LEVEL = 0.01
 _FEW = 20
+_TOO_FEW = 8  # patches a class; below, no difference shows unless it is gross
+_TOO_ROUGH = 0.25  # change of CHI by sketches
 _WEAK = 0.1  # of the variance; below, content outweighs degradation ten to one
 
 
 def judge(
     layers: Sequence[LayerSeparability], *, counts: Sequence[int], wanted: int, permutations: int, apart: Sequence[str]
 ) -> str:
-    """The sentence; it begins with "features (do not) separate", "undefined", "undecided" or "not tested".
+    """The sentence: "features (do not) separate ...", "cannot tell", "undefined", "undecided" or "not tested".
 
     `apart` says of each folder what the network takes it for.
     """
@@ -31,9 +33,15 @@ def judge(
     if apart:
         notes.append("a folder shows other content than the rest, and content separates as degradation does")
     notes += _of_sketches(layers)
-    if len(layers) == 1:
-        return _one(layers[0]) + _tail(notes)
-    return _many(layers) + _tail(notes)
+    answer = _one(layers[0]) if len(layers) == 1 else _many(layers)
+    doubts = []
+    if min(counts) < _TOO_FEW and not any(layer.separates for layer in layers):
+        doubts.append(f"{min(counts)} patches a class are too few to find a difference")
+    if any(layer.sketch and layer.sketch.get("error", 0.0) > _TOO_ROUGH for layer in layers):
+        doubts.append("the sketch is too small")
+    if doubts and answer.startswith("features "):
+        answer = f"cannot tell: {' and '.join(doubts)}; {answer}"
+    return answer + _tail(notes)
 
 
 def _tail(notes: Sequence[str]) -> str:

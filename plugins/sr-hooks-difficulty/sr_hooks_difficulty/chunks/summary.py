@@ -87,7 +87,7 @@ def _persistence(groups: np.ndarray, seed: int) -> dict[str, Any]:
 
 
 def judge(scalars: dict[str, Any]) -> str:
-    """The sentence; it begins "groups keep their places", "groups wander", "cannot tell" or "degenerate"."""
+    """The sentence; it begins "groups keep their places", "cannot tell" or "degenerate"."""
     rows = scalars["groups"]
     if scalars["spread"] < 1e-6:
         return "degenerate: all patches have the same PSNR, so groups by PSNR mean nothing."
@@ -100,8 +100,8 @@ def judge(scalars: dict[str, Any]) -> str:
             f"{scalars['stays']:.0%} of places stay in their group in the next frame, {scalars['stays_by_chance']:.0%}"
         )
         chance += f" by chance (p {scalars['p']:.3f})"
-        keep = scalars["p"] <= _LEVEL
-        begin = f"{'groups keep their places' if keep else 'groups wander'}: {chance}; {facts}"
+        doubt = "" if scalars["p"] <= _LEVEL else "cannot tell whether "
+        begin = f"{doubt}groups keep their places: {chance}; {facts}"
     return "; ".join([begin, *_notes(scalars)]) + "."
 
 

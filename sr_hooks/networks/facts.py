@@ -75,7 +75,7 @@ class NetworkFacts:
         if x.shape[-3] != self.channels:
             remedy = {
                 1: "give a grey image",
-                3: "repeat it to 3 (image.expand(-1, 3, -1, -1))",
+                3: "repeat it to 3 (image.expand(-1, 3, -1, -1))" if x.shape[-3] == 1 else "give an RGB image",
                 6: "give a pair of RGB images (stereo) as one, torch.cat([left, right], dim=1)",
             }.get(self.channels, f"give all {self.channels} bands as one tensor (N,{self.channels},h,w)")
             raise ImageError(f"the image has {x.shape[-3]} channel(s) and {name} takes {self.channels}: {remedy}")

@@ -29,7 +29,7 @@ _POLICY = (
 """What a browser may fetch for the page: from this server alone, also if the page asks for more."""
 
 _START = 30.0  # seconds that the server may take to answer
-_END = 5.0  # seconds that open pages have to be told
+_END = 30.0  # seconds at most that open pages have to be told, and that a busy machine needs
 _MEGABYTES = 64  # of an uploaded file
 
 

@@ -208,7 +208,8 @@ def test_a_cache_file_changes_no_answer(lr, tmp_path, monkeypatch, content):
         file.write_text(content)
     calibration._plans.clear()
     result = explained(Changeable(), lr)
-    assert np.allclose(result.attribution, expected.attribution, atol=1e-5 * np.abs(expected.attribution).max())
+    norm = np.linalg.norm(expected.attribution)
+    assert np.linalg.norm(result.attribution - expected.attribution) <= 10 * AGREEMENT * norm
     calibration._plans.clear()
 
 

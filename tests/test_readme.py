@@ -26,6 +26,7 @@ from sr_hooks.images import downsample, read_image, write_image
 from tests.conftest import REPOSITORY
 from tests.integration.basicsr import runs
 from tests.support.environments import Environment
+from tests.support.processes import hear_ctrl_c
 
 README, CHINESE = (REPOSITORY / name for name in ("README.md", "README.zh-CN.md"))
 WEIGHTS = REPOSITORY / "sr_hooks/demo/weights"
@@ -205,6 +206,7 @@ def ask_in_a_process(arguments: list[str], folder: Path) -> subprocess.Popen[str
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        preexec_fn=hear_ctrl_c,
     )
 
 

@@ -21,6 +21,7 @@ from sr_hooks.explorer.page import import_gradio
 from sr_hooks.grid import read_request
 from sr_hooks.images.image import downsample, read_image, write_image
 from tests.support.browser import chromium
+from tests.support.processes import hear_ctrl_c
 
 CSS = "css selector"
 PHOTO = photographs()[1]
@@ -324,6 +325,7 @@ def test_the_command_talks_to_nobody_and_answers_its_own_name_alone(browser, tmp
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=hear_ctrl_c,
     )
     try:
         record = ""

@@ -37,11 +37,14 @@ def tf32_everywhere(request):
     if request.param == "new" and not newer:
         pytest.skip("this torch has no newer switches")
     before = (cudnn.conv.fp32_precision, products.fp32_precision) if newer else (cudnn.allow_tf32, products.allow_tf32)
+    older = torch.get_float32_matmul_precision()
     if request.param == "new":
         cudnn.conv.fp32_precision = products.fp32_precision = "tf32"
     else:
         cudnn.allow_tf32 = products.allow_tf32 = True
     yield
+    if request.param == "old":
+        torch.set_float32_matmul_precision(older)
     if newer:
         cudnn.conv.fp32_precision, products.fp32_precision = before
     else:

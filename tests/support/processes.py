@@ -1,9 +1,10 @@
-"""How a process of a distributed test ends."""
+"""How processes of tests end: by themselves after a distributed run, or at Ctrl-C."""
 
 from __future__ import annotations
 
 import atexit
 import os
+import signal
 import sys
 
 from torch import distributed
@@ -20,3 +21,8 @@ def leave() -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
+
+
+def hear_ctrl_c() -> None:
+    """For `preexec_fn`: the process ends at SIGINT, also where the tests run in the background, which ignores it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

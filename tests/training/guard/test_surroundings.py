@@ -96,7 +96,6 @@ TORCH: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
 def test_a_switch_of_torch_is_put_back(name: str) -> None:
     read, change = TORCH[name]
     gc.collect()  # what earlier tests left half done ends now, and not between two lines of this one
-    torch.set_float32_matmul_precision("highest")  # torch refuses to read it where a newer switch says otherwise
     before = read()
     with preserved():
         change()

@@ -174,6 +174,7 @@ def test_networks(lr, module, message):
         sr_hooks.lam(module, lr, window=WINDOW)
 
 
+@pytest.mark.slow
 def test_wrong_scale_is_named_and_output_can_be_selected(lr):
     with pytest.raises(NetworkError, match="scale=4 was stated"):
         sr_hooks.lam(sr_hooks.Network(Tiny(), scale=4), lr, window=WINDOW)

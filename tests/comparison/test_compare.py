@@ -74,6 +74,7 @@ def test_what_else_differs_is_said(pair, spoil, said):
     assert said in change.verdict
 
 
+@pytest.mark.slow
 def test_what_has_no_common_ground_is_refused(pair, filters, lr, tmp_path, baseline):
     larger = sr_hooks.lam(baseline, lr, window=WINDOW, steps=3)
     with pytest.raises(OptionError, match="inputs of 24x24 and 64x64"):

@@ -60,6 +60,7 @@ def test_the_example_of_the_page_takes_every_option(residual):
     assert residual.figure(axes=own, panels=["map", "histogram"]) is own[0].get_figure() and own[1].patches
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", ["single", "double", 5])
 @pytest.mark.parametrize("options", [{}, {"look": "paper", "zoom": True}])
 def test_texts_of_the_example_fit(residual, width, options):

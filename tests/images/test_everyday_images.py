@@ -302,6 +302,7 @@ def test_grey_is_repeated_for_a_network_of_rgb_and_said(tmp_path: Path, caplog: 
     assert np.array_equal(result.attribution, same.attribution) and "input_notes" not in same.provenance
 
 
+@pytest.mark.slow
 def test_a_grid_composes_transparent_pixels_on_its_background(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     from sr_hooks.cli.app import main
 

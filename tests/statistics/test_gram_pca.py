@@ -31,6 +31,7 @@ def difference(found: Components, exact: np.ndarray) -> float:
     return float(np.abs(found.scores * signs - exact).max() / np.abs(exact).max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [{}, {"store": "int16"}, {"store": "float32"}, {"memory": LENGTH * 2 * 20 / 1e9, "store": "int16"}],

@@ -197,6 +197,7 @@ def test_chance_is_called_chance(pieces):
     assert checked.verdict.startswith("no better than chance")
 
 
+@pytest.mark.slow
 def test_ready_made_inputs_and_one_image(result, pieces):
     from sr_hooks.degradations.parsing import make_lr
 

@@ -120,6 +120,7 @@ def test_auto_reaches_the_error_it_claims(baseline, small_lr):
     assert result.error <= 0.03 and error < 0.06 and result.steps < 60
 
 
+@pytest.mark.slow
 def test_rerun_is_equal_and_noise_follows_the_seed(baseline, small_lr):
     first, again, other = (
         sr_hooks.lam(baseline, small_lr, window=(40, 40, 16), path="gaussian", seed=s, steps=7) for s in (1, 1, 2)

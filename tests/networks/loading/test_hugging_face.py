@@ -54,6 +54,7 @@ def test_its_output_is_that_of_the_saved_network(
     assert network.weights is not None and network.weights.path.name == "model.safetensors"
 
 
+@pytest.mark.slow
 @needs_transformers
 def test_it_is_analysed_and_found_again(saved: tuple[torch.nn.Module, Path], small_lr: torch.Tensor) -> None:
     network = sr_hooks.Network.load(str(saved[1]))

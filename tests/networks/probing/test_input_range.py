@@ -62,6 +62,7 @@ def test_an_input_that_only_comes_back_is_no_evidence(skip: str, scale: int, tmp
     assert (network.input_range, origin(network)) == (1, "guessed")
 
 
+@pytest.mark.slow
 def test_a_guess_stands_first_in_verdict_doctor_and_result(tmp_path: Path, small_lr: torch.Tensor, capsys) -> None:
     network = loaded(Drowning(), tmp_path)
     result = sr_hooks.lam(network, small_lr, window=(10, 10, 8), steps=5)

@@ -90,6 +90,7 @@ def result(count, side=32, seed=0):
     return SimpleNamespace(arrays={"thumbnails": noise, "labels": np.zeros(count, int)})
 
 
+@pytest.mark.slow
 def test_patches_of_all_networks_stay_within_the_bound():
     sheets = PatchSheets()
     for seed in range(12):  # the most that results hold, of noise, which compresses worst

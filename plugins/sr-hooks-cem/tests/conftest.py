@@ -1,4 +1,4 @@
-"""One thread and a cache of its own for every module, and one photograph."""
+"""One thread and a separate cache for every module, and one photograph."""
 
 from __future__ import annotations
 

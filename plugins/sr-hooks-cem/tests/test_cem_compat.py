@@ -100,10 +100,10 @@ def test_compat_without_one_of_the_published_steps_is_another_map(published_case
         plain = PublishedPool._prepare
         monkeypatch.setattr(PublishedPool, "_prepare", lambda *a: [image.flip(1) for image in plain(*a)])
     options = result.provenance["options"]
-    kept = {name: options[name] for name in ("window", "pool", "coarse", "fine", "tolerance", "block")}
+    request = {name: options[name] for name in ("window", "pool", "coarse", "fine", "tolerance", "block")}
     if broken == "fine":
-        kept["fine"] = 2
-    other = sr_hooks.run("cem", demo_network("target"), hr, compat="cem", lam=False, cache="", **kept)
+        request["fine"] = 2
+    other = sr_hooks.run("cem", demo_network("target"), hr, compat="cem", lam=False, cache="", **request)
     assert not np.allclose(other.arrays["effect"], expected, atol=1e-4)
 
 

@@ -1,4 +1,4 @@
-"""One thread and a cache of its own for every module, and two photographs."""
+"""One thread and a separate cache for every module, and two photographs."""
 
 from __future__ import annotations
 

@@ -47,3 +47,14 @@ def handle_of(module: nn.Module, tap: str, change):
         return change(out) if runs["count"] == int(call or 0) else None
 
     return part.register_forward_hook(hook)
+
+
+def leaf_at(module: nn.Module, tap: str):
+    """Cut the graph at a tap: after a forward, the feature there as a leaf, under "feature"; and the hook's handle."""
+    leaf: dict[str, torch.Tensor] = {}
+
+    def replace(feature):
+        leaf["feature"] = feature.detach().clone().requires_grad_()
+        return leaf["feature"].clone()
+
+    return leaf, handle_of(module, tap, replace)

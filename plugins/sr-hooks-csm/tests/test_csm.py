@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from csm_networks import handle_of, msrresnet, swinir
+from csm_networks import handle_of, leaf_at, msrresnet, swinir
 from sr_hooks_csm.ablation import Tails
 from torch import nn
 from torch.nn import functional as F
@@ -42,17 +42,12 @@ NETWORKS = {"MSRResNet": msrresnet, "SwinIR": swinir}
 
 def gradient_alone(build, tap: str, lr: torch.Tensor) -> np.ndarray:
     """The published way: a network of its own for the tap, one forward, one backward."""
-    module, kept = build(), {}
-
-    def keep(feature):
-        kept["feature"] = feature.detach().clone().requires_grad_()
-        return kept["feature"].clone()
-
-    handle_of(module, tap, keep)
+    module = build()
+    leaf, _ = leaf_at(module, tap)
     out = F.pad(module(lr), (0, 1, 0, 1), mode="replicate")
     dy, dx = out[..., :-1, :-1] - out[..., 1:, :-1], out[..., :-1, :-1] - out[..., :-1, 1:]
     ((dx * dx + dy * dy + 1e-6).sqrt() - 1e-3).double().sum().backward()
-    gradient = kept["feature"].grad
+    gradient = leaf["feature"].grad
     axes = (0, 2, 3) if gradient.ndim == 4 else (0, 1)
     return (gradient.abs() / gradient.abs().max()).double().sum(dim=axes).numpy()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from csm_networks import handle_of, msrresnet
+from csm_networks import handle_of, leaf_at, msrresnet
 
 import sr_hooks
 from sr_hooks.attribution import make_objective
@@ -14,18 +14,13 @@ from sr_hooks.images import downsample
 
 def public_map_and_psnr(build, tap: str, lr: torch.Tensor, gt: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
     """The public code for one tap, written out: the map's sums, and each channel's PSNR by whole forwards."""
-    module, kept = build(), {}
-
-    def keep(feature):
-        kept["feature"] = feature.detach().clone().requires_grad_()
-        return kept["feature"].clone()
-
-    handle = handle_of(module, tap, keep)
+    module = build()
+    leaf, handle = leaf_at(module, tap)
     out = module(lr)
     dy, dx = (out[:, :, :-1] - out[:, :, 1:]).pow(2), (out[..., :-1] - out[..., 1:]).pow(2)
     (dy[..., :-1] + dx[:, :, :-1]).pow(1 / 2).sum().backward()
     handle.remove()
-    feature, gradient = kept["feature"].detach(), kept["feature"].grad.abs().numpy()
+    feature, gradient = leaf["feature"].detach(), leaf["feature"].grad.abs().numpy()
     total = (gradient / gradient.max()).sum(axis=(0, 2, 3))
     truth, values = np.uint8(gt[0].mul(255).numpy()).astype(np.float64), []
     for channel in range(feature.shape[1]):

@@ -202,9 +202,11 @@ def _result(
     arrays |= {"where": where, "psnr": values, "macs": macs.astype(np.int64), "classes": classes}
     side = round(options.patch * network.scale)
     for index in [int(key.removeprefix("image_")) for key in list(arrays) if key.startswith("image_")]:
-        size, mine = arrays[f"image_{index}"].shape[-2:], where[:, 0] == index
-        arrays[f"psnr_map_{index}"] = _mean_map(where[mine, 1:], values[mine], side, size)
-        arrays[f"compute_map_{index}"] = _mean_map(where[mine, 1:], macs[mine] / max(macs.mean(), 1), side, size)
+        size, in_image = arrays[f"image_{index}"].shape[-2:], where[:, 0] == index
+        arrays[f"psnr_map_{index}"] = _mean_map(where[in_image, 1:], values[in_image], side, size)
+        arrays[f"compute_map_{index}"] = _mean_map(
+            where[in_image, 1:], macs[in_image] / max(macs.mean(), 1), side, size
+        )
     varies = bool(np.ptp(macs) > 0)
     scalars: dict[str, Any] = {
         "patches": len(values),

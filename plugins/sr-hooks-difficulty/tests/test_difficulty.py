@@ -153,12 +153,12 @@ def test_watched_in_a_basicsr_training(basicsr, tmp_path: Path):
     data = runs.make_data(tmp_path / "pictures")
     content = runs.options(data, runs.NETWORKS["RCAN"], train={"total_iter": 4}, sr_hooks=block)
     runs.train(runs.write(content, tmp_path / "x.yml"), tmp_path / "run", sr_hooks.analyze)
-    found = sorted((tmp_path / "run").rglob("difficulty/result.json"))
+    files = sorted((tmp_path / "run").rglob("difficulty/result.json"))
     (chunks,) = (tmp_path / "run").rglob("chunks/result.json")
     assert chunks.parent.parent.name == "4" and len(sr_hooks.load(chunks.parent).scalars["groups"]) == 2
-    assert [path.parent.parent.name for path in found] == ["2", "4"]
-    assert all((path.parent / "figure.png").is_file() for path in found)
-    assert sr_hooks.load(found[0].parent).scalars["patches"] == 8
+    assert [path.parent.parent.name for path in files] == ["2", "4"]
+    assert all((path.parent / "figure.png").is_file() for path in files)
+    assert sr_hooks.load(files[0].parent).scalars["patches"] == 8
     with pytest.raises(sr_hooks.SRHooksError, match="holds no patch of 32x32"):
         content["sr_hooks"] = {"difficulty": {"every": 2}}
         runs.train(runs.write(content, tmp_path / "y.yml"), tmp_path / "refused", sr_hooks.analyze)

@@ -1,4 +1,4 @@
-"""Similarity divided among workers: equal bits whatever their number, and after an interruption."""
+"""Similarity divided among workers: equal bits for any number of them, and after an interruption."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class FolderClock:
             path.touch()
             difference = path.stat().st_mtime - _host_time()
         except OSError:
-            return 0.0  # a folder that cannot be written is reported by whoever writes a result
+            return 0.0  # a folder that cannot be written is reported where a result is written
         return difference if abs(difference) > _SAME else 0.0
 
 

@@ -16,7 +16,7 @@ LEASE = 120.0  # seconds without a sign of life after which a claim is taken ove
 
 
 class Heartbeat:
-    """Touches the lock files of this process's claims, from a thread of its own."""
+    """Touches the lock files of this process's claims, from a separate thread."""
 
     def __init__(self) -> None:
         self._files: set[Path] = set()
@@ -86,5 +86,5 @@ class Observer:
 
 
 def _touch(file: Path) -> None:
-    with suppress(OSError):  # the folder is away; whoever writes a result reports that
+    with suppress(OSError):  # the folder is away; that is reported where a result is written
         os.utime(file)

@@ -43,11 +43,11 @@ def run_in_parts(
     threads: int = 1,
     **options: Any,
 ) -> Result:
-    """Run an analysis whose work divides into parts (ddr, srga) with several workers, and continue after a kill.
+    """Run an analysis in parts (ddr, srga, similarity) with several workers, and continue after a kill.
 
     Each part is the features of some patches: whole ones or their sketches. A worker claims a part by a file lock,
     computes it, and saves it in the folder `out`. When all parts are there, one worker combines them in a fixed order:
-    the arrays of the result are equal bit for bit, whatever the number of workers. The same call continues work that
+    the arrays of the result are equal bit for bit, for any number of workers. The same call continues work that
     was interrupted, and returns a result that is there already. Several hosts that share the folder may make the same
     call.
 

@@ -62,7 +62,7 @@ def run_shared(
 
     Args:
         since: when this run began, in seconds of `folder.now()`. Tasks that failed before are tried again.
-        on_settled: called with each settled task, whichever process ran the task.
+        on_settled: called with each settled task, of this process or another one.
     """
     journal = folder.journal()
     deaths = _deaths(journal)

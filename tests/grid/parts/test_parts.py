@@ -1,4 +1,4 @@
-"""One analysis divided among workers: equal bits whatever their number, and after a kill."""
+"""One analysis divided among workers: equal bits for any number of them, and after a kill."""
 
 from __future__ import annotations
 

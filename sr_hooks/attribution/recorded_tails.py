@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch.nn import functional as F
-from torch.utils._pytree import tree_map_only
 
 from sr_hooks.attribution.receptive_field.recording import recorded
 from sr_hooks.attribution.receptive_field.trace import Ref, TracedOperation, Untraceable, check_hooks
@@ -255,7 +254,7 @@ def _run(tails: RecordedTails, operation: _Operation, values: Any, overwritten: 
     """Run one operation; `overwritten` are values of their own memory that nothing else takes."""
     step = operation.step
     if operation.slots is None:
-        args, kwargs = tree_map_only(Ref, lambda ref: values[tails.source(ref.index)], (step.args, step.kwargs))
+        args, kwargs = step.taking(lambda index: values[tails.source(index)])
     else:
         args, kwargs = list(step.args), step.kwargs
         for at, number in operation.slots:

@@ -13,9 +13,10 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from sr_hooks.core.seeds import own_streams
 from sr_hooks.inference.gradient_cuts import Differences, blocked, has_no_slope
 
-__all__ = ["Signature", "content_of", "sign"]
+__all__ = ["Signature", "content_of", "operations_of", "sign"]
 
 
 @dataclass
@@ -71,6 +72,23 @@ def sign(
         draws,
         watcher.custom,
     )
+
+
+def operations_of(compute: Callable[..., Sequence[torch.Tensor]], shapes: Sequence[Sequence[int]]) -> str:
+    """SHA-256 over the operations of `compute` on tensors of these shapes, without weights and without data.
+
+    "" where other tensors take part, whose values would have to be compared too, a gradient is custom, or data is read.
+    """
+    watcher = _Watcher(nn.Module())
+    inputs = [torch.empty(tuple(shape), device="meta").requires_grad_() for shape in shapes]
+    try:
+        with torch.enable_grad(), own_streams(), _Lists(watcher), watcher:
+            for tensor in inputs:
+                watcher._number(tensor)
+            results = [(watcher._called(result), watcher._followed(result)) for result in compute(*inputs)]
+    except Exception:  # what fails here fails where it is used, too, which says why
+        return ""
+    return "" if watcher.constants or watcher.custom else _digest([*watcher.lines, shapes, results])
 
 
 def _digest(lines: Sequence[Any]) -> str:

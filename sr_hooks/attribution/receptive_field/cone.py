@@ -14,13 +14,12 @@ from math import prod
 from typing import Any
 
 import torch
-from torch.utils._pytree import tree_map_only
 
 from sr_hooks.attribution.receptive_field.extents import Extent, as_box, boxed, can_narrow, hull, narrowed, whole
 from sr_hooks.attribution.receptive_field.fixed_values import Fixed, fixed_values, run_whole
-from sr_hooks.attribution.receptive_field.parts import Part, Shapes
+from sr_hooks.attribution.receptive_field.rules.parts import Part, Shapes
 from sr_hooks.attribution.receptive_field.rules.table import needs_everything, part_of
-from sr_hooks.attribution.receptive_field.trace import Ref, Trace, TracedOperation, Untraceable
+from sr_hooks.attribution.receptive_field.trace import Trace, TracedOperation, Untraceable
 from sr_hooks.images.windows import Box
 
 __all__ = ["Cone"]
@@ -189,7 +188,7 @@ def _work(step: TracedOperation, shapes: Shapes) -> int:
     counter = flop_registry.get(step.function.overloadpacket)
     if counter is None:
         return 0
-    args, kwargs = tree_map_only(Ref, lambda ref: shapes[ref.index], (step.args, step.kwargs))
+    args, kwargs = step.taking(shapes.__getitem__)
     return int(counter(*args, **kwargs, out_val=shapes[step.outputs[0]])) // 2  # type: ignore[index]
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch.utils._pytree import tree_map_only
 
 from sr_hooks.attribution.receptive_field.extents import Extent, is_whole, narrowed, whole
 from sr_hooks.attribution.receptive_field.trace import Ref, Trace, TracedOperation
@@ -64,7 +63,7 @@ def run_whole(step: TracedOperation, values: Mapping[int, torch.Tensor]) -> Any:
 
     A view is taken as a reshape: weights may lie channels last now, and in another order when the view was recorded.
     """
-    args, kwargs = tree_map_only(Ref, lambda ref: values[ref.index], (step.args, step.kwargs))
+    args, kwargs = step.taking(values.__getitem__)
     if step.function in _VIEWS:
         return args[0].reshape(args[1])
     return step.function(*args, **kwargs)
@@ -97,10 +96,8 @@ def _written(operations: Sequence[TracedOperation]) -> set[int | None]:
 def _once(operations: Sequence[TracedOperation]) -> _Once:
     once, first, written = _Once([], {}), dict[str, TracedOperation](), _written(operations)
     for operation in operations:
-        args, kwargs = tree_map_only(
-            Ref, lambda ref: Ref(once.instead.get(ref.index, ref.index)), (operation.args, operation.kwargs)
-        )
-        operation = replace(operation, args=args, kwargs=kwargs)
+        args, kwargs = operation.taking(lambda index: Ref(once.instead.get(index, index)))
+        operation = replace(operation, args=tuple(args), kwargs=kwargs)
         key = f"{operation.function} {args} {kwargs}"
         earlier = first.setdefault(key, operation)
         if earlier is operation or not written.isdisjoint((*operation.refs(), *operation.outputs)):

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
-from torch import nn
 
 from sr_hooks.attribution.objectives.objective import Objective
 from sr_hooks.attribution.objectives.window_values import GradientMagnitude
 from sr_hooks.attribution.receptive_field.cone import Cone
-from sr_hooks.attribution.receptive_field.recording import recorded
-from sr_hooks.attribution.receptive_field.trace import Trace, Untraceable, check_hooks, record
+from sr_hooks.attribution.receptive_field.remembered import Recording, confirm, recording_of, remembered
+from sr_hooks.attribution.receptive_field.trace import Trace, Untraceable
 from sr_hooks.errors import SRHooksError
 from sr_hooks.images.windows import Box, Window
-from sr_hooks.inference.behaviour import observed
 from sr_hooks.inference.calibration import ExecutionPlan, reduced
-from sr_hooks.inference.signature import content_of
 from sr_hooks.networks.network import Network
 from sr_hooks.networks.unwrap import derived_weights, plain_copy
 
@@ -30,7 +25,6 @@ _ROUNDED = 1e-2  # the distance up to which rounding is asked for as the reason
 _EQUAL_IN_FLOAT64 = 1e-9
 _SIDES = (24, 40, 72)  # of the images that the proof is given, the first that the network takes
 _WORTH = 0.9  # a cone with more than this share of the work is not worth its bookkeeping
-_recordings: WeakKeyDictionary[nn.Module, tuple[str, dict[Any, Any]]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -86,8 +80,7 @@ class WindowCones:
     ) -> None:
         self.network, self.objective, self.windows = network, objective, tuple(windows)
         self.shape, self.precision = tuple(shape), precision
-        self._traces: dict[int, Trace] = {}
-        self._cones: dict[tuple[tuple[int, ...], int], Cone] = {}
+        self._recordings: dict[int, Recording] = {}
         self.groups: list[WindowCone] = []
         self.reason = ""
         try:
@@ -104,37 +97,30 @@ class WindowCones:
         Raises:
             Untraceable: the network's operations cannot be written down.
         """
-        if (indices, count) not in self._cones:
-            if count not in self._traces:
-                self._traces[count] = _trace(
-                    self.network, self.objective, self.windows, (count, *self.shape), self.precision
-                )
-            self._cones[indices, count] = Cone(self._traces[count], [1 + i for i in indices], shown=0)
-        return self._cones[indices, count]
+        return self._recording(count).cone(indices)
+
+    def _recording(self, count: int) -> Recording:
+        """Looked up once: the network and the objective do not change in a call."""
+        if count not in self._recordings:
+            shape = (count, *self.shape)
+            self._recordings[count] = recording_of(self.network, self.objective, self.windows, shape, self.precision)
+        return self._recordings[count]
 
     def confirm(self) -> bool:
         """Record the network again at this size, and tell whether the operations are those that the cones are from.
 
         Where they are not, what was remembered is forgotten.
         """
-        memory, key = _memory(self.network), ((1, *self.shape), self.precision)
-        remembered = memory.get(key)
-        if not isinstance(remembered, Trace) or memory.get("recorded") is observed(self.network):
-            return True
-        del memory[key]
-        if _written(_trace_of(self.network, *key)) == _written(remembered):
-            return True
-        _recordings.pop(self.network.module)
-        return False
+        return confirm(self.network, (1, *self.shape), self.precision)
 
     def _grouped(self) -> list[WindowCone]:
         """A gradient costs a forward and, for each window, about as much again."""
         each = [self.cone((i,), 1) for i in range(len(self.windows))]
         together = self.cone(tuple(range(len(self.windows))), 1)
-        everything = Cone(self._traces[1], [0])
+        everything = self._recording(1).work()
         alone = 2 * sum(cone.work for cone in each)
         joint = (1 + len(each)) * together.work
-        if not together.inputs or min(alone, joint) > _WORTH * (1 + len(each)) * everything.work:
+        if not together.inputs or min(alone, joint) > _WORTH * (1 + len(each)) * everything:
             self.reason = "the windows depend on nearly everything"
             return []
         chosen = (
@@ -144,68 +130,9 @@ class WindowCones:
         for indices, cone in chosen:
             if cone.inputs is None or cone.shown_box is None:
                 raise Untraceable("the objective does not depend on the input")
-            share = cone.work / everything.work if everything.work else 1.0
+            share = cone.work / everything if everything else 1.0
             groups.append(WindowCone(indices, cone.inputs, cone.shown_box, share, cone.barrier, self))
         return groups
-
-
-def _trace(
-    network: Network, objective: Objective, windows: Sequence[Window], shape: Sequence[int], precision: str
-) -> Trace:
-    """The network's operations and the objectives': results are the output and one value a window."""
-    operations = _trace_of(network, shape, precision)
-
-    def values(output: torch.Tensor, x: torch.Tensor) -> list[torch.Tensor]:
-        return [objective(output, x, window) for window in windows]
-
-    (out,) = operations.results
-    objectives = record(values, nn.Module(), [operations.shapes[out], operations.shapes[0]], network.device)
-    return operations.followed_by(objectives, [out, 0])
-
-
-def _trace_of(network: Network, shape: Sequence[int], precision: str) -> Trace:
-    """The network's own operations."""
-    memory, key = _memory(network), (tuple(shape), precision)
-    if key not in memory:
-        memory["recorded"] = observed(network)
-        memory[key] = recorded(network, shape, precision)
-    trace: Trace | Untraceable = memory[key]
-    if isinstance(trace, Untraceable):
-        raise trace
-    return trace
-
-
-def _written(trace: Trace) -> str:
-    """The operations of a trace as text, constants by their values."""
-    steps = [f"{step.function} {step.args} {step.kwargs} {step.outputs}" for step in trace.steps]
-    constants = [(number, content_of(value)) for number, value in trace.constants.items()]
-    return f"{steps} {trace.shapes} {trace.weights} {constants} {trace.results}"
-
-
-def _memory(network: Network) -> dict[Any, Any]:
-    """Recordings and proofs of a module; emptied when the module computes something else than before.
-
-    Raises:
-        Untraceable: a hook is attached to the module, or autograd follows a function of its own.
-    """
-    check_hooks(network.module)
-    network.scale  # noqa: B018  inferred before the network is observed
-    behaviour = observed(network)
-    if behaviour.custom:
-        raise Untraceable("a custom_function or a hook on a tensor has a gradient of its own")
-    signature = f"{behaviour.signature} {_way_of_running(network)}"
-    known = _recordings.get(network.module)
-    if known is None or known[0] != signature or not behaviour.signature:
-        known = _recordings[network.module] = (signature, {})
-    return known[1]
-
-
-def _way_of_running(network: Network) -> str:
-    """What a network does around its module."""
-    objects = [
-        f"{type(value).__name__} {id(value)}" for value in (network.forward, network.output) if value is not None
-    ]
-    return f"{network.facts} {network.pixels} {objects} {network.frame} {network.frozen_seed}"
 
 
 def _tensors(network: Network) -> dict[str, torch.Tensor]:
@@ -214,7 +141,7 @@ def _tensors(network: Network) -> dict[str, torch.Tensor]:
 
 def _doubts(network: Network) -> str:
     """Why the network's cones are not to be trusted, or ""; asked once for a network as it is."""
-    memory = _memory(network)
+    memory = remembered(network)
     if "doubts" not in memory:
         memory["doubts"] = _prove(network)
     return str(memory["doubts"])
@@ -233,7 +160,7 @@ def _prove(network: Network) -> str:
             continue
         window = Window(height // 3, width // 2, 8, 8)
         try:
-            trace = _trace(network, objective, [window], (1, network.channels, side, side), "float32")
+            trace = recording_of(network, objective, [window], (1, network.channels, side, side), "float32").trace
         except Untraceable as refusal:
             error = refusal
             continue

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, cast
 from weakref import ref
 
@@ -43,8 +44,27 @@ class TracedOperation:
 
     def refs(self) -> list[int]:
         """The values that it takes, in order."""
+        return self._refs
+
+    @cached_property
+    def _refs(self) -> list[int]:
         leaves = tree_flatten((self.args, self.kwargs))[0]
         return [leaf.index for leaf in leaves if isinstance(leaf, Ref)]
+
+    @cached_property
+    def _slots(self) -> list[tuple[int, int]] | None:
+        """The positions of the arguments that are values, and these; None where others hold values too."""
+        slots = [(at, arg.index) for at, arg in enumerate(self.args) if isinstance(arg, Ref)]
+        return slots if len(slots) == len(self._refs) else None
+
+    def taking(self, value_of: Callable[[int], Any]) -> tuple[list[Any], dict[str, Any]]:
+        """The arguments, with what `value_of` gives of its number instead of each `Ref`."""
+        args, kwargs = list(self.args), self.kwargs
+        if self._slots is None:
+            args, kwargs = tree_map_only(Ref, lambda ref: value_of(ref.index), (args, kwargs))
+        for at, index in self._slots or ():
+            args[at] = value_of(index)
+        return args, kwargs
 
 
 @dataclass
@@ -73,15 +93,12 @@ class Trace:
         def moved(number: int) -> int:
             return known.get(number, number + ahead)
 
-        steps = [
-            replace(
-                step,
-                args=tree_map_only(Ref, lambda ref: Ref(moved(ref.index)), step.args),
-                kwargs=tree_map_only(Ref, lambda ref: Ref(moved(ref.index)), step.kwargs),
-                outputs=tuple(None if number is None else moved(number) for number in step.outputs),
-            )
-            for step in other.steps
-        ]
+        def after(step: TracedOperation) -> TracedOperation:
+            args, kwargs = step.taking(lambda index: Ref(moved(index)))
+            outputs = tuple(None if number is None else moved(number) for number in step.outputs)
+            return replace(step, args=tuple(args), kwargs=kwargs, outputs=outputs)
+
+        steps = [after(step) for step in other.steps]
         return Trace(
             [*self.shapes, *other.shapes],
             {**self.weights, **{moved(number): name for number, name in other.weights.items()}},

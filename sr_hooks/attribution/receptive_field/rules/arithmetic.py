@@ -6,7 +6,7 @@ from math import prod
 from typing import Any
 
 from sr_hooks.attribution.receptive_field.extents import Extent, lengths, whole
-from sr_hooks.attribution.receptive_field.parts import Fetch, Part, Rule, Shapes, replay, shape_of
+from sr_hooks.attribution.receptive_field.rules.parts import Fetch, Part, Rule, Shapes, replay, shape_of
 from sr_hooks.attribution.receptive_field.rules.shapes import stretched
 from sr_hooks.attribution.receptive_field.trace import TracedOperation
 

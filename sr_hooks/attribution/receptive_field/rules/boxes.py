@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from sr_hooks.attribution.receptive_field.extents import Extent, Span, Spans, hull, one_span, refit, span, whole
-from sr_hooks.attribution.receptive_field.parts import Fetch, Part, Rule, Shapes, shape_of
+from sr_hooks.attribution.receptive_field.rules.parts import Fetch, Part, Rule, Shapes, shape_of
 from sr_hooks.attribution.receptive_field.trace import TracedOperation
 from sr_hooks.images.windows import Box
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from sr_hooks.attribution.receptive_field.extents import Extent, Span, lengths, one_span, refit, span, whole
-from sr_hooks.attribution.receptive_field.parts import Fetch, Part, Rule, Shapes, replay, shape_of
+from sr_hooks.attribution.receptive_field.rules.parts import Fetch, Part, Rule, Shapes, replay, shape_of
 from sr_hooks.attribution.receptive_field.trace import TracedOperation
 
 __all__ = [

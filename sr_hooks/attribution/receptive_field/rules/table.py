@@ -13,11 +13,11 @@ from typing import Any
 import torch
 
 from sr_hooks.attribution.receptive_field.extents import Extent, is_whole
-from sr_hooks.attribution.receptive_field.parts import Part, Rule, Shapes
 from sr_hooks.attribution.receptive_field.rules import arithmetic
 from sr_hooks.attribution.receptive_field.rules import shapes as shape
 from sr_hooks.attribution.receptive_field.rules import windows as around
 from sr_hooks.attribution.receptive_field.rules.boxes import im2col, on_boxes
+from sr_hooks.attribution.receptive_field.rules.parts import Part, Rule, Shapes
 from sr_hooks.attribution.receptive_field.trace import TracedOperation
 
 __all__ = ["needs_everything", "part_of"]

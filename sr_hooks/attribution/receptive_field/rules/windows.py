@@ -10,8 +10,8 @@ import torch
 from torch.nn import functional as F
 
 from sr_hooks.attribution.receptive_field.extents import Extent, Span, one_span, span
-from sr_hooks.attribution.receptive_field.parts import Fetch, Part, Shapes, shape_of
 from sr_hooks.attribution.receptive_field.rules.boxes import BoxFetch, BoxPart, BoxRule
+from sr_hooks.attribution.receptive_field.rules.parts import Fetch, Part, Shapes, shape_of
 from sr_hooks.attribution.receptive_field.trace import TracedOperation
 from sr_hooks.images.windows import Box
 

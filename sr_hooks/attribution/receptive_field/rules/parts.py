@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from sr_hooks.attribution.receptive_field.extents import Extent
-from sr_hooks.attribution.receptive_field.trace import Ref, TracedOperation
+from sr_hooks.attribution.receptive_field.trace import TracedOperation
 
 __all__ = ["Fetch", "Part", "Rule", "Shapes", "replay", "shape_of"]
 
@@ -47,12 +47,5 @@ def shape_of(step: TracedOperation, shapes: Shapes) -> tuple[int, ...]:
 
 def replay(step: TracedOperation, needs: Mapping[int, Extent], fetch: Fetch) -> Any:
     """The same function on the narrowed values."""
-
-    def put(value: Any) -> Any:
-        if isinstance(value, Ref):
-            return fetch(value.index, needs[value.index])
-        if isinstance(value, (list, tuple)):
-            return type(value)(put(v) for v in value)
-        return value
-
-    return step.function(*(put(a) for a in step.args), **{k: put(v) for k, v in step.kwargs.items()})
+    args, kwargs = step.taking(lambda index: fetch(index, needs[index]))
+    return step.function(*args, **kwargs)

@@ -22,6 +22,7 @@ _SIDES = (6, 8, 16, 32, 64)  # of the small images; the first that the network t
 _MORE = 6  # forwards of a network that draws random numbers or has noted something: two may be equal by chance
 _CLOSE = 1e-4  # relative difference that other batches and layouts explain by rounding
 _MIXED = 1e-3  # relative difference that they do not explain
+_PLAIN = (bool, int, float, str, type(None))
 _NOT_FINITE = "not finite: the network returns NaN or infinite values on a plain image, so look at its weights"
 
 
@@ -160,18 +161,31 @@ def _behaviour(network: Network, x: torch.Tensor, other: torch.Tensor) -> Behavi
 
 
 def _attributes(module: torch.nn.Module) -> list[Any]:
-    """What the parts of a module hold, at a glance: another object or number shows, a change deep inside does not."""
-    return [(key, _glance(value)) for part in module.modules() for key, value in vars(part).items()]
+    """What the parts of a module hold, at a glance: another object or number shows, a change deep inside does not.
+
+    One flat list: thousands of small ones would make Python collect garbage.
+    """
+    noted: list[Any] = []
+    for part in module.modules():
+        _note(vars(part), noted)
+    return noted
 
 
-def _glance(value: Any) -> Any:
-    if isinstance(value, torch.Tensor):
-        return id(value), 0 if value.is_inference() else value._version
-    if isinstance(value, dict):
-        return [(key, _glance(item)) for key, item in value.items()]
-    if isinstance(value, (list, tuple)):
-        return [item if isinstance(item, (bool, int, float, str)) else id(item) for item in value]
-    return value if isinstance(value, (bool, int, float, str, type(None))) else id(value)
+def _note(value: Any, noted: list[Any]) -> None:
+    if isinstance(value, _PLAIN):
+        noted.append(value)
+    elif isinstance(value, torch.Tensor):
+        noted += id(value), 0 if value.is_inference() else value._version
+    elif isinstance(value, dict):
+        noted.append(len(value))
+        for key, item in value.items():
+            noted.append(key)
+            _note(item, noted)
+    elif isinstance(value, (list, tuple)):
+        noted.append(len(value))
+        noted += [item if isinstance(item, _PLAIN) else id(item) for item in value]
+    else:
+        noted.append(id(value))
 
 
 def _seeded(network: Network, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

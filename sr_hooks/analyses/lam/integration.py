@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -70,7 +71,7 @@ class Explanation:
             window_cones = self.question.window_cones(shape, self.precision, again=True)
         groups: list[WindowCone | None] = [*window_cones.groups] if window_cones and window_cones.groups else [None]
         near = None if window_cones is None or self._shows_all(window_cones) else window_cones.groups
-        outputs = [own_output(self.network, image, near) for image in self.images]
+        outputs = [self._own(image, plan, near) for image in self.images]
         integrals: dict[Key, _WindowIntegral] = {}
         for group in groups:
             integrals |= self._compared(group, plan, window_cones.reason if window_cones else "", outputs)
@@ -93,7 +94,7 @@ class Explanation:
         try:
             answers, at_images = self._integrate(group, plan, reason)
         except Untraceable as error:  # only the recording for one image succeeded
-            self._show_all(outputs)
+            self._show_all(outputs, plan)
             return self._compared(None, plan, f"its operations on a batch are not known: {error}", outputs)
         bar = _SAME if self.precision == "float32" else _SAME_REDUCED
         off = _apart(at_images, outputs, group)
@@ -101,17 +102,22 @@ class Explanation:
             return answers
         if group is None:
             return {key: replace(answer, unrepeatable=off) for key, answer in answers.items()}
-        self._show_all(outputs)
+        self._show_all(outputs, plan)
         off = _apart(at_images, outputs, group)
         if off <= bar:  # windows of attention begin elsewhere in a part of the image than in the image
             return answers
         reason = f"on this image the cone's output and the network's own differ by {off:.1e} of its spread"
         return self._compared(None, plan, reason, outputs)
 
-    def _show_all(self, outputs: list[OwnOutput]) -> None:
+    def _own(self, image: torch.Tensor, plan: ExecutionPlan, near: Sequence[WindowCone] | None) -> OwnOutput:
+        """The network's own output for an image, near the cones' outputs or whole, in the calibrated layout."""
+        with self.network.channels_last(plan.channels_last):
+            return own_output(self.network, plan.lay_out(image), near)
+
+    def _show_all(self, outputs: list[OwnOutput], plan: ExecutionPlan) -> None:
         """Exchange outputs of a part for those of the whole image."""
         for row, image in enumerate(self.images):
-            outputs[row] = own_output(self.network, image)
+            outputs[row] = self._own(image, plan, None)
 
     def _gradients(self, plan: ExecutionPlan, group: WindowCone | None, precision: str) -> Gradients:
         return Gradients(self.network, self.question.objective, self.windows, plan, precision, group)

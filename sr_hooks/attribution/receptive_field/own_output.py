@@ -60,7 +60,7 @@ def own_output(network: Network, image: torch.Tensor, cones: Sequence[WindowCone
     known = tuple((box, values) for box, values in parts if values is not None)
     if not cones or len(known) < len(parts):
         with torch.no_grad():
-            output = network(image.to(network.device)).float().cpu()
+            output = network(image.to(network.device)).float().cpu().contiguous()
         height, width = output.shape[-2:]
         known = ((Box(0, height, 0, width), output),)
     for _, values in known:
@@ -95,7 +95,9 @@ def _near(network: Network, image: torch.Tensor, cone: WindowCone) -> torch.Tens
     )
     if min(box) < 0 or box.bottom > output.shape[-2] or box.right > output.shape[-1]:
         return None
-    return output[(..., *box.slices)].clone()  # without the rest, whose memory is free again
+    return output[(..., *box.slices)].clone(
+        memory_format=torch.contiguous_format
+    )  # without the rest, whose memory is free again
 
 
 def _aligned(start: int, end: int, side: int, step: int, minimum: int) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,6 +13,7 @@ import torch
 from sr_hooks.attribution.objectives.objective import Objective
 from sr_hooks.attribution.receptive_field.fixed_values import Fixed
 from sr_hooks.attribution.receptive_field.proved_cones import WindowCone
+from sr_hooks.attribution.receptive_field.segments import SegmentedCone
 from sr_hooks.core.torch_errors import is_out_of_memory
 from sr_hooks.errors import NetworkError, OptionError, SRHooksError
 from sr_hooks.hooks.gradient_breaks import find_gradient_breaks
@@ -23,25 +25,9 @@ from sr_hooks.networks.network import Network
 
 __all__ = ["Facts", "Gradients", "Sample", "Samples", "Tally"]
 
-_SIZES = (
-    1,
-    2,
-    3,
-    4,
-    6,
-    9,
-    12,
-    17,
-    21,
-    26,
-    33,
-    42,
-    51,
-    65,
-    84,
-    106,
-    128,
-)  # of a cone's batches: each size is recorded once
+_log = logging.getLogger("sr_hooks")
+# Of a cone's batches: each size is recorded once.
+_SIZES = (1, 2, 3, 4, 6, 9, 12, 17, 21, 26, 33, 42, 51, 65, 84, 106, 128)
 
 
 @dataclass(frozen=True)
@@ -131,8 +117,9 @@ class Samples:
 class Gradients:
     """d objective / d input at any number of inputs, for several windows from one forward.
 
-    No parameter gradient is computed, memory running out halves the batch, and a network that writes in
-    place into what its backward needs is run again with its layers' outputs cloned.
+    No parameter gradient is computed. Where memory runs out, the batch is halved; of one input, a cone's activations
+    are computed twice. A network that writes in place into what its backward needs is run again with its layers'
+    outputs cloned.
 
     Args:
         window_cone: where given, only the windows' cone is computed, and inputs and gradients are of its `inputs` box.
@@ -150,6 +137,7 @@ class Gradients:
         self.network, self.objective, self.windows = network, objective, list(windows)
         self.plan, self.precision, self.window_cone = plan, precision, window_cone
         self._fixed: dict[int, Fixed] = {}
+        self._segmented: SegmentedCone | None = None  # the cone of one input, where memory ran out
 
     def __call__(
         self, points: torch.Tensor, wanted: Sequence[Sequence[int]], *, with_output: Sequence[int] = ()
@@ -172,13 +160,25 @@ class Gradients:
             shown = [number - first for number in range(len(points))[part] if number in with_output]
             batch = partial(self._batch, points[part], wanted[part], shown)
             tried = attempt(partial(self.network.differentiate, batch))
-            if not tried.ran_out or self.plan.batch == 1:
-                done.append((first, tried.result()))
-                first += len(points[part])
-            else:
-                self._fixed.clear()
-                self.plan = replace(self.plan, batch=self.plan.batch // 2)
+            if tried.ran_out and self._takes_less():
+                continue
+            done.append((first, tried.result()))
+            first += len(points[part])
         return Samples.joined(done)
+
+    def _takes_less(self) -> bool:
+        """Halve the batch; of one input compute a cone's activations twice. False where nothing is left to do."""
+        self._fixed.clear()
+        if self.plan.batch > 1:
+            self.plan = replace(self.plan, batch=self.plan.batch // 2)
+            return True
+        if self._segmented is not None:
+            self.network.backward.cone_bytes = self._segmented.bytes
+        if self.window_cone is None or self._segmented is not None:
+            return False
+        self._segmented = SegmentedCone(self.window_cone.cone(1))
+        _log.info("sr_hooks: the activations of a window's cone in %s are computed twice", self.network.name)
+        return True
 
     def _batch(self, points: torch.Tensor, wanted: Sequence[Sequence[int]], shown: Sequence[int]) -> Samples:
         turns, pairs = _turns(wanted), list[tuple[int, int]]()
@@ -219,9 +219,9 @@ class Gradients:
                 output = self.network(x).float()
             image = self._image(x)
             return output, lambda rows, index: self._objective(output, image, rows, self.windows[index])
-        cone = self.window_cone.cone(len(x))
+        cone = self._segmented or self.window_cone.cone(len(x))
         if len(x) not in self._fixed:
-            self._fixed[len(x)] = cone.prepare(self.window_cone.weights(self.plan))
+            self._fixed[len(x)] = self.window_cone.cone(len(x)).prepare(self.window_cone.weights(self.plan))
         precision = (
             "tf32" if self.precision == "tf32" else "float32"
         )  # the cone's steps say themselves what is bfloat16

@@ -33,6 +33,8 @@ class Backward:
         ran_out: whether memory ran out in a backward, or in the forward before it.
         largest_input: (C,h,w), or (T,C,h,w), of the largest input that the network was called with.
             `inference.memory.with_less_memory` clears this and `ran_out`, and asks for them.
+        cone_bytes: what a gradient of a window's cone takes with its activations computed twice, where even that did
+            not fit; 0 elsewhere. `with_less_memory` clears this too.
     """
 
     clones_outputs: bool = False
@@ -41,6 +43,7 @@ class Backward:
     checkpoints: bool = False
     ran_out: bool = False
     largest_input: tuple[int, ...] = ()
+    cone_bytes: int = 0
 
     def note_input(self, x: torch.Tensor) -> None:
         """Note the size of an input (N,C,h,w) or (N,T,C,h,w)."""

@@ -17,16 +17,16 @@ import torch
 
 from sr_hooks.attribution.receptive_field.extents import Extent, as_box, boxed, can_narrow, hull, narrowed, whole
 from sr_hooks.attribution.receptive_field.fixed_values import Fixed, fixed_values, run_whole
-from sr_hooks.attribution.receptive_field.rules.parts import Part, Shapes
+from sr_hooks.attribution.receptive_field.rules.parts import Fetch, Part, Shapes
 from sr_hooks.attribution.receptive_field.rules.table import needs_everything, part_of
 from sr_hooks.attribution.receptive_field.trace import Trace, TracedOperation, Untraceable
 from sr_hooks.images.windows import Box
 
-__all__ = ["Cone"]
+__all__ = ["Cone", "ConeStep"]
 
 
 @dataclass(frozen=True)
-class _ConeStep:
+class ConeStep:
     """A recorded operation, and the part of the operation that the cone computes."""
 
     operation: TracedOperation
@@ -46,22 +46,26 @@ class Cone:
         shown_box: the box of the shown result that is computed.
         work: multiply-accumulates of one forward, as far as convolutions and matrix products go.
         barrier: the operation nearest to the results that needs all of its input's rows and columns, or "".
+        steps: what is computed, in order.
+        known: of the values that the input changes, by number, the part that is computed.
+        ends: the numbers of the values that are results.
     """
 
     def __init__(self, trace: Trace, results: Sequence[int], *, shown: int | None = None) -> None:
         self.trace = trace
         self._results = [trace.results[position] for position in results]
         self._shown = _origin(trace, trace.results[shown]) if shown is not None else None
+        self.ends = {*self._results} if self._shown is None else {*self._results, self._shown}
         self._moving = _depending(trace)
-        self._known: dict[int, Extent] = {}
+        self.known: dict[int, Extent] = {}
         self.inputs: Box | None = None
         self.shown_box: Box | None = None
         self.barrier = ""
-        self._steps = self._plan()
-        self._last = _last_uses([step.part for step in self._steps])
-        self.work = sum(step.part.work for step in self._steps)
+        self.steps = self._plan()
+        self._last = _last_uses([step.part for step in self.steps])
+        self.work = sum(step.part.work for step in self.steps)
 
-    def _plan(self) -> list[_ConeStep]:
+    def _plan(self) -> list[ConeStep]:
         shapes, steps = self.trace.shapes, []
         wanted = {index: whole(shapes[index]) for index in self._results}
         for step in reversed(self.trace.steps):
@@ -73,16 +77,16 @@ class Cone:
                 wanted[self._shown] = boxed(self.shown_box, shapes[self._shown])
             part = self._cut(step, outputs, wanted)
             for index in outputs:
-                self._known[index] = _in_shape(part.gives, shapes[index])
+                self.known[index] = _in_shape(part.gives, shapes[index])
             for index, need in part.needs:
                 if index in self._moving:
                     wanted[index] = hull(wanted[index], need) if index in wanted else need
-            steps.append(_ConeStep(step, part))
+            steps.append(ConeStep(step, part))
         if 0 in wanted:
             self.inputs = as_box(wanted[0])
-            self._known[0] = boxed(self.inputs, shapes[0])
+            self.known[0] = boxed(self.inputs, shapes[0])
         needs = (need for step in steps for need in step.part.needs)
-        if not all(can_narrow(self._known[index], need) for index, need in needs if index in self._moving):
+        if not all(can_narrow(self.known[index], need) for index, need in needs if index in self._moving):
             raise Untraceable("parts of the image are taken that do not fit into each other")
         return steps[::-1]
 
@@ -97,7 +101,7 @@ class Cone:
     def prepare(self, weights: Mapping[str, torch.Tensor]) -> dict[tuple[int, Extent], torch.Tensor]:
         """The parts of values that the cone takes and that no input changes, from the weights."""
         parts: dict[int, set[Extent]] = {}
-        for step in self._steps:
+        for step in self.steps:
             for index, extent in step.part.needs:
                 if index not in self._moving:
                     parts.setdefault(index, set()).add(extent)
@@ -110,26 +114,38 @@ class Cone:
             x: the box `inputs` of the input, (N,C,h',w').
             fixed: what `prepare` gave.
         """
-        values: dict[int, torch.Tensor] = {0: x}
+        values = {0: x}
+        self.advance(values, fixed)
+        return self.results_in(values, fixed)
 
-        def fetch(index: int, extent: Extent) -> torch.Tensor:
-            if index in values:
-                return narrowed(values[index], self._known[index], extent)
-            return fixed[index, extent]
-
-        results = {*self._results, self._shown}
-        for position, step in enumerate(self._steps):
+    def advance(self, values: dict[int, torch.Tensor], fixed: Fixed, start: int = 0, stop: int | None = None) -> None:
+        """Run the steps from `start` to `stop`: what they make is added to the values, and what is used up removed."""
+        fetch = self._fetch_from(values, fixed)
+        for position, step in enumerate(self.steps[start:stop], start):
             out = step.part.run(fetch)
             for index, value in zip(step.operation.outputs, out if step.operation.several else [out], strict=True):
-                if index in self._known:
+                if index in self.known:
                     values[index] = value
             for index in self._last.get(position, ()):
-                if index not in results:
+                if index not in self.ends:
                     values.pop(index, None)
-        shown = None
+
+    def results_in(
+        self, values: Mapping[int, torch.Tensor], fixed: Fixed
+    ) -> tuple[torch.Tensor | None, list[torch.Tensor]]:
+        """The shown result as far as computed, and the wanted ones, from the values after the last step."""
+        fetch, shapes, shown = self._fetch_from(values, fixed), self.trace.shapes, None
         if self._shown is not None and self.shown_box is not None:
-            shown = fetch(self._shown, boxed(self.shown_box, self.trace.shapes[self._shown]))
-        return shown, [fetch(index, whole(self.trace.shapes[index])) for index in self._results]
+            shown = fetch(self._shown, boxed(self.shown_box, shapes[self._shown]))
+        return shown, [fetch(index, whole(shapes[index])) for index in self._results]
+
+    def _fetch_from(self, values: Mapping[int, torch.Tensor], fixed: Fixed) -> Fetch:
+        def fetch(index: int, extent: Extent) -> torch.Tensor:
+            if index in values:
+                return narrowed(values[index], self.known[index], extent)
+            return fixed[index, extent]
+
+        return fetch
 
 
 def _depending(trace: Trace) -> set[int]:

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_flatten, tree_map_only
 
-from sr_hooks.attribution.receptive_field.side_effects import draws, memory_of, same_strides, written_to
+from sr_hooks.hooks.side_effects import draws, memory_of, same_strides, written_to
 from sr_hooks.networks.unwrap import deep_copy
 
 __all__ = ["Ref", "Trace", "TracedOperation", "Untraceable", "check_hooks", "record", "sharing_copy"]

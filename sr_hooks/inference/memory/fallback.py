@@ -96,12 +96,12 @@ def with_less_memory(network: Network, compute: Callable[[], T], *, what: str) -
         ResourceError: the memory is too small; one line that says how much was needed, and what to do.
     """
     backward = network.backward
-    backward.ran_out, backward.largest_input = False, ()
+    backward.ran_out, backward.largest_input, backward.cone_bytes = False, (), 0
     first = attempt(compute)
     if not first.ran_out:
         return first.result()
-    tried, last = "one input at a time", first
-    if backward.ran_out and not backward.checkpoints and _checkpoints_are_equal(network):
+    tried, last, twice = "one input at a time", first, bool(backward.cone_bytes)
+    if backward.ran_out and not backward.checkpoints and not twice and _checkpoints_are_equal(network):
         _log.info("sr_hooks: %s runs out of memory; the activations of %s are computed twice", what, network.name)
         backward.checkpoints = True
         try:
@@ -110,6 +110,8 @@ def with_less_memory(network: Network, compute: Callable[[], T], *, what: str) -
             backward.checkpoints = False
         if not last.ran_out:
             return last.result()
+        twice = True
+    if twice:
         tried += ", its activations computed twice"
     where = f"the memory of {in_words(network.device)}, {tried}"
     remedy = f"give a smaller image or a part of it{_elsewhere(network.device)}, or end other programs that hold memory"
@@ -118,9 +120,10 @@ def with_less_memory(network: Network, compute: Callable[[], T], *, what: str) -
 
 def _need(network: Network, last: Attempt[T]) -> str:
     """What was needed, as far as it is known."""
-    shape = network.backward.largest_input
+    shape, cone = network.backward.largest_input, network.backward.cone_bytes
     need = bytes_of_gradient(network, shape) if shape else None
-    parts = [f"a gradient at {'x'.join(map(str, shape))} takes some {as_text(need)}"] if need else []
+    parts = [f"what the window depends on takes some {as_text(cone)} so"] if cone else []
+    parts += [f"a gradient at {'x'.join(map(str, shape))} takes some {as_text(need)}"] if need else []
     parts += [f"the last tensor that did not fit took {as_text(last.request)}"] if last.request else []
     return ", and ".join(parts) + "; " if parts else ""
 

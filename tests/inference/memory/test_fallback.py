@@ -13,6 +13,8 @@ import torch
 
 import sr_hooks
 from sr_hooks.analyses.lam import integration, question
+from sr_hooks.attribution import wide_rounds
+from sr_hooks.attribution.path_integrals import SmallRounds
 from sr_hooks.attribution.wide_rounds import WideRounds
 from sr_hooks.cli.app import main
 from sr_hooks.core.registry import registered
@@ -105,6 +107,26 @@ def test_lam_is_cut_on_an_accelerator_too(baseline, lr48, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("strategy", [SmallRounds, WideRounds])
+def test_a_cones_activations_are_computed_twice(baseline, lr48, caplog, monkeypatch, strategy):
+    """Where the gradient of one window does not fit although only what the window depends on is computed."""
+    monkeypatch.setattr(question, "strategy_of", lambda device: strategy())
+    monkeypatch.setattr(integration, "calibrate", lambda *_: ExecutionPlan(False, 2))
+    monkeypatch.setattr(wide_rounds, "samples_that_fit", lambda *_: 2)
+    options = {"window": WINDOW, "steps": 5, "picture": "window"}
+    plain = sr_hooks.lam(baseline, lr48, **options)
+    with SmallCard(3.6e6) as card, caplog.at_level(logging.INFO, logger="sr_hooks"):
+        result = sr_hooks.lam(baseline, lr48, **options)
+    assert card.refusals == 2 and not baseline.backward.cone_bytes  # at two inputs, and at one
+    assert caplog.text.count("activations of a window's cone in CompactResNet baseline are computed twice") == 1
+    assert result.scalars["cone"] == plain.scalars["cone"] and result.scalars["cone"]["input"]["height"] == 42
+    assert relative(result.attribution, plain.attribution) < 1e-6
+    del result
+    gc.collect()
+    assert card.live == 0
+
+
+@pytest.mark.slow
 def test_then_activations_are_computed_twice(baseline, lr48, caplog):
     """The window is the whole output, so no part of the image can be left out."""
     plain = sr_hooks.lam(baseline, lr48, window=WHOLE, steps=3, cone="off")
@@ -133,6 +155,16 @@ def test_then_one_line_says_what_was_needed(baseline, lr48):
     )
     assert "--device cpu" not in message  # it ran there
     assert refusal.value.__context__ is None and refusal.value.__cause__ is None
+
+
+@pytest.mark.slow
+def test_the_line_says_what_a_cone_needed(baseline, lr48):
+    with SmallCard(2e6) as card:
+        with pytest.raises(
+            ResourceError, match="its activations computed twice: what the window depends on takes some"
+        ):
+            sr_hooks.lam(baseline, lr48, window=WINDOW, steps=2, picture="window")
+        assert card.live == 0
 
 
 @pytest.mark.slow

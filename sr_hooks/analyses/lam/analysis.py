@@ -73,6 +73,7 @@ def _explained(question: Question, images: torch.Tensor) -> list[LamResult]:
     Raises:
         MemoryError: an image does not fit even so.
     """
+    question.network.backward.note_input(images)  # memory may run out before the network is called
     tried = attempt(lambda: Explanation(question, images).results())
     if not tried.ran_out:
         return tried.result()

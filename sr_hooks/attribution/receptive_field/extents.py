@@ -20,6 +20,7 @@ from math import prod
 from typing import NamedTuple
 
 import torch
+from torch.nn import functional as F
 
 from sr_hooks.images.windows import Box
 
@@ -187,13 +188,38 @@ def _fit(has: Spans, wants: Spans) -> bool:
 
 
 def narrowed(value: torch.Tensor, known: Extent, wanted: Extent) -> torch.Tensor:
-    """The wanted part of a value of which the known part is at hand."""
+    """The wanted part of a value of which the known part is at hand.
+
+    Where a gradient returns, rows and columns are cut in one operation: its backward fills one tensor, in the layout of
+    the value, and that of a slice for each dimension fills two, row by row.
+    """
     if known == wanted:
         return value
+    borders = _borders(known, wanted) if value.requires_grad else None
+    if borders is not None:
+        return F.pad(value, borders)
     for dim, (has, wants) in enumerate(zip(known, wanted, strict=True)):
         if has != wants:
             value = _narrowed_along(value, dim, has, wants)
     return value
+
+
+@lru_cache(1 << 14)
+def _borders(known: Extent, wanted: Extent) -> list[int] | None:
+    """What is cut off, as `F.pad` counts it, where two dimensions or more lose plain borders and the others nothing."""
+    cut, borders = 0, list[int]()
+    for has, wants in zip(known[::-1], wanted[::-1], strict=True):
+        before = after = 0
+        if has != wants:
+            if len(has) != 1 or len(wants) != 1:
+                return None
+            (all_of, part), cut = (has[0], wants[0]), cut + 1
+            before = (part.start - all_of.start) % all_of.size
+            after = all_of.stop - all_of.start - before - (part.stop - part.start)
+            if after < 0:
+                return None
+        borders += [-before, -after]
+    return borders if cut > 1 else None
 
 
 def _narrowed_along(value: torch.Tensor, dim: int, has: Spans, wants: Spans) -> torch.Tensor:

@@ -9,7 +9,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sr_hooks.attribution.receptive_field.extents import Span, hull, is_whole, lengths, narrowed, refit, span, whole
+from sr_hooks.attribution.receptive_field.extents import (
+    Span,
+    can_narrow,
+    hull,
+    is_whole,
+    lengths,
+    narrowed,
+    refit,
+    span,
+    whole,
+)
 
 
 @st.composite
@@ -50,6 +60,30 @@ def test_narrowing_takes_the_indices_in_order(data, shape):
     value = torch.arange(prod(shape)).view(shape)
     part = narrowed(value, whole(shape), extent)
     assert list(part.shape) == lengths(extent) and part.flatten().tolist() == indices(extent)
+
+
+@given(data=st.data(), shape=SHAPES)
+@settings(max_examples=60, deadline=None)
+def test_a_gradient_returns_to_the_indices_that_were_taken(data, shape):
+    known, wanted = data.draw(extents(shape)), data.draw(extents(shape))
+    known = hull(known, wanted)
+    has, takes = indices(known), indices(wanted)
+    value = torch.tensor(has, dtype=torch.float64).view(lengths(known)).requires_grad_()
+    if not can_narrow(known, wanted):
+        return
+    part = narrowed(value, known, wanted)
+    assert part.flatten().tolist() == takes
+    (gradient,) = torch.autograd.grad(part.sum(), value)
+    assert gradient.flatten().tolist() == [float(index in takes) for index in has]
+
+
+def test_the_gradient_of_an_inner_part_lies_as_the_value():
+    value = torch.rand(2, 8, 9, 10).contiguous(memory_format=torch.channels_last).requires_grad_()
+    inner = (*whole((2, 8)), (Span(9, 2, 6),), (Span(10, 1, 9),))
+    part = narrowed(value, whole((2, 8, 9, 10)), inner)
+    assert torch.equal(part, value[..., 2:6, 1:9])
+    (gradient,) = torch.autograd.grad(part, value, torch.ones_like(part))
+    assert gradient.is_contiguous(memory_format=torch.channels_last) and gradient.sum() == part.numel()
 
 
 @given(data=st.data(), shape=SHAPES)

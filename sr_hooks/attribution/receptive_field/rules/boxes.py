@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 from typing import Any
 
@@ -44,15 +45,18 @@ class _Pieces:
     def parts(self) -> list[BoxPart]:
         return [part for row in self.rows for part in row]
 
+    @cached_property
+    def extents(self) -> dict[tuple[int, Box | None], Extent]:
+        """Of what the parts take."""
+        return {need: self._extent(*need) for part in self.parts for need in part.needs}
+
     def needs(self) -> dict[int, Extent]:
         out: dict[int, Extent] = {}
-        for part in self.parts:
-            for index, box in part.needs:
-                need = self.extent(index, box)
-                out[index] = hull(out[index], need) if index in out else need
+        for (index, _), need in self.extents.items():
+            out[index] = hull(out[index], need) if index in out else need
         return out
 
-    def extent(self, index: int, box: Box | None) -> Extent:
+    def _extent(self, index: int, box: Box | None) -> Extent:
         shape = self.shapes[index]
         extent = whole(shape)
         if box is not None and len(shape) >= 2:
@@ -67,7 +71,7 @@ class _Pieces:
 
     def run(self, fetch: Fetch) -> Any:
         def of_box(index: int, box: Box | None) -> torch.Tensor:
-            return fetch(index, self.extent(index, box))
+            return fetch(index, self.extents[index, box])
 
         done = [[part.run(of_box) for part in row] for row in self.rows]
         if len(done) == len(done[0]) == 1:

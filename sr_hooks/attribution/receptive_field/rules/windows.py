@@ -43,17 +43,18 @@ def convolution(step: TracedOperation, shapes: Shapes, box: Box) -> BoxPart | No
     need = Box(top, bottom, left, right)
     biased = [] if bias is None else [(bias.index, None)]
     rows, columns = box.size
+    strides, dilations, same = _pair(stride), _pair(dilation), up == down and before == after
+    around = (up, before) if same else 0
 
     def run(fetch: BoxFetch) -> torch.Tensor:
         inside, w = fetch(x.index, need), fetch(weight.index, None)
         b = None if bias is None else fetch(bias.index, None)
         if transposed:
-            out = F.conv_transpose2d(inside, w, b, _pair(stride), 0, 0, groups, _pair(dilation))
+            out = F.conv_transpose2d(inside, w, b, strides, 0, 0, groups, dilations)
             return out[..., up : up + rows, before : before + columns]
-        same = up == down and before == after
         if not same:
             inside = F.pad(inside, (before, after, up, down))
-        return F.conv2d(inside, w, b, _pair(stride), (up, before) if same else 0, _pair(dilation), groups)
+        return F.conv2d(inside, w, b, strides, around, dilations, groups)
 
     work = prod(kernel) * (need.size[0] * need.size[1] if transposed else rows * columns)
     return BoxPart(((x.index, need), (weight.index, None), *biased), run, work)

@@ -15,7 +15,7 @@ from sr_hooks.core.torch_errors import is_out_of_memory
 from sr_hooks.errors import ResourceError
 from sr_hooks.hooks.checkpoints import repeated_blocks
 from sr_hooks.inference.memory.available import as_text, in_words
-from sr_hooks.inference.memory.needs import bytes_of_gradient
+from sr_hooks.inference.memory.needs import bytes_of_forward, bytes_of_gradient
 from sr_hooks.networks.network import Network
 
 __all__ = ["Attempt", "attempt", "release", "with_less_memory"]
@@ -121,9 +121,11 @@ def with_less_memory(network: Network, compute: Callable[[], T], *, what: str) -
 def _need(network: Network, last: Attempt[T]) -> str:
     """What was needed, as far as it is known."""
     shape, cone = network.backward.largest_input, network.backward.cone_bytes
-    need = bytes_of_gradient(network, shape) if shape else None
+    needs = (bytes_of_gradient(network, shape), bytes_of_forward(network, shape)) if shape else (None, None)
+    gradient, forward = (None if need is None else as_text(need) for need in needs)
     parts = [f"what the window depends on takes some {as_text(cone)} so"] if cone else []
-    parts += [f"a gradient at {'x'.join(map(str, shape))} takes some {as_text(need)}"] if need else []
+    size = "x".join(map(str, shape))
+    parts += [f"a gradient at {size} takes some {gradient} (a forward alone {forward})"] if gradient else []
     parts += [f"the last tensor that did not fit took {as_text(last.request)}"] if last.request else []
     return ", and ".join(parts) + "; " if parts else ""
 

@@ -6,7 +6,7 @@ import gc
 import logging
 from collections.abc import Iterator
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import torch
@@ -17,13 +17,22 @@ from sr_hooks.inference.memory.available import available_memory
 from sr_hooks.networks.network import Network
 from sr_hooks.networks.probing.trial_inputs import trial_input
 
-__all__ = ["bytes_of_gradient", "samples_that_fit"]
+__all__ = ["bytes_of_forward", "bytes_of_gradient", "samples_that_fit"]
 
 _log = logging.getLogger("sr_hooks")
 _SIDES = (32, 16, 8)  # of the image on which a need is measured, in pixels: the first for which there is memory
 _USED = 0.7  # of the memory that is free; the rest is for what convolutions and other programs take meanwhile
-_TRANSIENT = 3  # tensors as large as the largest saved one, which a backward has at once beside what was saved
-_measured: WeakKeyDictionary[nn.Module, dict[tuple[Any, ...], float | None]] = WeakKeyDictionary()
+_TRANSIENT = 3  # tensors like the largest saved one, at once in a forward, and in a backward beside what is saved
+
+
+class _Needs(NamedTuple):
+    """Bytes a pixel of the input, of a forward alone and of a forward and backward."""
+
+    forward: float
+    gradient: float
+
+
+_measured: WeakKeyDictionary[nn.Module, dict[tuple[Any, ...], _Needs | None]] = WeakKeyDictionary()
 
 
 def samples_that_fit(network: Network, shape: tuple[int, ...]) -> int | None:
@@ -43,6 +52,17 @@ def bytes_of_gradient(network: Network, shape: tuple[int, ...]) -> float | None:
 
     Counted are the tensors that autograd saves, which is the same on every device.
     """
+    needs = _needs(network, shape)
+    return None if needs is None else needs.gradient * shape[-2] * shape[-1]
+
+
+def bytes_of_forward(network: Network, shape: tuple[int, ...]) -> float | None:
+    """Bytes that a forward of one input (C,h,w) holds without a graph, nearly; as `bytes_of_gradient` otherwise."""
+    needs = _needs(network, shape)
+    return None if needs is None else needs.forward * shape[-2] * shape[-1]
+
+
+def _needs(network: Network, shape: tuple[int, ...]) -> _Needs | None:
     height, width = shape[-2:]
     known = _measured.setdefault(network.module, {})
     key = (shape[:-2], network.dtype, network.device.type, torch.is_autocast_enabled())
@@ -57,12 +77,10 @@ def bytes_of_gradient(network: Network, shape: tuple[int, ...]) -> float | None:
         else:
             break
         gc.collect()  # not within the except, whose error holds the frames
-    per_pixel = known.get(key)
-    return None if per_pixel is None else per_pixel * height * width
+    return known.get(key)
 
 
-def _measure(network: Network, corner: tuple[int, ...]) -> float | None:
-    """Bytes a pixel."""
+def _measure(network: Network, corner: tuple[int, ...]) -> _Needs | None:
     weights = {value.untyped_storage().data_ptr() for value in _tensors(network.module)}
     saved: list[torch.Tensor] = []
     frames = corner[0] if len(corner) > 3 else 0
@@ -88,7 +106,8 @@ def _measure(network: Network, corner: tuple[int, ...]) -> float | None:
     sizes = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in saved}
     held = [size for pointer, size in sizes.items() if pointer not in weights]
     largest = max([*held, output.numel() * output.element_size()])
-    return (sum(held) + _TRANSIENT * largest) / (corner[-2] * corner[-1])
+    pixels = corner[-2] * corner[-1]
+    return _Needs(_TRANSIENT * largest / pixels, (sum(held) + _TRANSIENT * largest) / pixels)
 
 
 def _tensors(module: nn.Module) -> Iterator[torch.Tensor]:

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import sr_hooks
+from sr_hooks.analyses.ddr.features.stream import Features
 from sr_hooks.analyses.lam import integration, question
 from sr_hooks.attribution import wide_rounds
 from sr_hooks.attribution.path_integrals import SmallRounds
@@ -194,7 +195,7 @@ def test_every_analysis_refuses_in_one_line_and_leaves_nothing(baseline, target,
 
 
 @pytest.mark.slow
-def test_faig_is_equal_with_less_memory(baseline, target, photo):
+def test_faig_is_equal_with_less_memory(baseline, target, photo, caplog):
     gt, degradations = photo[..., :192, :192], ("blur:4", "noise:25.5")
 
     def faig() -> np.ndarray:
@@ -202,8 +203,28 @@ def test_faig_is_equal_with_less_memory(baseline, target, photo):
 
     with SmallCard() as card:
         plain = faig()
-    with SmallCard(0.9 * card.peak) as small:
+    with SmallCard(0.9 * card.peak) as small, caplog.at_level(logging.INFO, logger="sr_hooks"):
         assert relative(faig(), plain) < 1e-5 and small.refusals
+    assert "activations of CompactResNet target are computed twice" in caplog.text
+    gc.collect()
+    assert small.live == 0
+
+
+@pytest.mark.slow
+def test_ddr_is_equal_with_less_memory_and_stores_no_graph(baseline, monkeypatch):
+    graphs, run = [], Features._forward
+    monkeypatch.setattr(Features, "_forward", lambda *inputs: [graphs.append(torch.is_grad_enabled()), run(*inputs)][1])
+
+    image = torch.rand(1, 3, 384, 384, generator=torch.Generator().manual_seed(0))
+
+    def ddr() -> np.ndarray:
+        return sr_hooks.ddr(baseline, image, patch=192, patches=4, tsne=0).arrays["scores_0"]
+
+    with SmallCard() as card:
+        plain = ddr()
+    with SmallCard(0.9 * card.peak) as small:
+        assert relative(ddr(), plain) < 1e-4 and small.refusals
+    assert graphs and not any(graphs)
 
 
 @pytest.mark.slow

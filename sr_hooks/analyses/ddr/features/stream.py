@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import torch
@@ -14,6 +13,7 @@ from sr_hooks.errors import ForwardError, NetworkError, TapError
 from sr_hooks.hooks.activations import Captured, features
 from sr_hooks.hooks.taps import Tap
 from sr_hooks.images.patch_sets import Inputs
+from sr_hooks.inference.batches import in_batches
 from sr_hooks.inference.calibration import ExecutionPlan, calibrate
 from sr_hooks.inference.memory.fallback import attempt
 from sr_hooks.networks.network import Network
@@ -71,17 +71,7 @@ class Features:
             return features(self.network.module, lambda: self.network.feed(x), self.wanted)
 
     def __call__(self, start: int, stop: int) -> dict[str, torch.Tensor]:
-        parts: list[dict[str, torch.Tensor]] = []
-        at = start
-        while at < stop:
-            size = min(self.plan.batch, stop - at)
-            tried = attempt(partial(self._batch, at, at + size))
-            if not tried.ran_out or self.plan.batch == 1:
-                parts.append(tried.result())
-                at += size
-            else:
-                self.plan = replace(self.plan, batch=self.plan.batch // 2)
-        values = parts[0] if len(parts) == 1 else {k: torch.cat([part[k] for part in parts]) for k in parts[0]}
+        values = self._in_batches(stop - start, lambda part: self._batch(start + part.start, start + part.stop))
         if self.look is not None and stop > self._seen:  # a block that is computed again was looked at already
             self._seen = stop
             for tap, value in values.items():
@@ -90,9 +80,16 @@ class Features:
 
     def of_rows(self, rows: np.ndarray) -> dict[str, torch.Tensor]:
         """The features of the samples with these numbers; their inputs are read at once."""
-        inputs, size = self.samples.inputs[rows], self.plan.batch
-        parts = [self._of(inputs[at : at + size], rows[at : at + size]) for at in range(0, len(rows), size)]
-        return {tap: torch.cat([part[tap] for part in parts]) for tap in parts[0]}
+        inputs = self.samples.inputs[rows]
+        return self._in_batches(len(rows), lambda part: self._of(inputs[part], rows[part]))
+
+    def _in_batches(self, count: int, compute: Callable[[slice], dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+        parts = []
+        for part, values in in_batches(count, compute, batch=self.plan.batch):
+            parts.append(values)
+            if part.stop < count:  # a batch that was halved stays so
+                self.plan = replace(self.plan, batch=part.stop - part.start)
+        return parts[0] if len(parts) == 1 else {k: torch.cat([part[k] for part in parts]) for k in parts[0]}
 
     def _batch(self, start: int, stop: int) -> dict[str, torch.Tensor]:
         return self._of(self.samples.inputs[start:stop], np.arange(start, stop))

@@ -212,9 +212,14 @@ def test_faig_is_equal_with_less_memory(baseline, target, photo, caplog):
 
 @pytest.mark.slow
 def test_ddr_is_equal_with_less_memory_and_stores_no_graph(baseline, monkeypatch):
-    graphs, run = [], Features._forward
-    monkeypatch.setattr(Features, "_forward", lambda *inputs: [graphs.append(torch.is_grad_enabled()), run(*inputs)][1])
+    graphs, forward = [], Features._forward
 
+    def observed(*inputs):
+        captured = forward(*inputs)
+        graphs.extend(value.requires_grad for value in captured.values())
+        return captured
+
+    monkeypatch.setattr(Features, "_forward", observed)
     image = torch.rand(1, 3, 384, 384, generator=torch.Generator().manual_seed(0))
 
     def ddr() -> np.ndarray:

@@ -23,6 +23,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -123,19 +124,25 @@ def whole_floor(network: sr_hooks.Network, image: torch.Tensor, window: Window, 
             torch.autograd.grad(objective(network(x), x, window).sum(), x)
 
 
-def cone_floor(network: sr_hooks.Network, image: torch.Tensor, window: Window, count: int, precision: str) -> None:
-    """As many of the cone's alone, in the layout that is calibrated."""
+def cone_floor(
+    network: sr_hooks.Network, image: torch.Tensor, window: Window, count: int, precision: str
+) -> Callable[[], None]:
+    """As many of the cone's alone, in the layout that is calibrated; what is prepared for them costs nothing here."""
     with network.prepared():
         plan = calibrate(network, tuple(image.shape[1:]), precision)
         groups = WindowCones(network, GradientMagnitude(), [window], tuple(image.shape[1:]), precision).groups
-        if not groups:
+        cone = groups[0].cone(1) if groups else None
+        fixed = cone.prepare(groups[0].weights(plan)) if cone else {}
+
+    def run() -> None:
+        if cone is None or cone.inputs is None:
             return
-        box, cone = groups[0].inputs, groups[0].cone(1)
-        fixed = cone.prepare(groups[0].weights(plan))
-        for _ in range(count):
-            part = image[..., box.top : box.bottom, box.left : box.right]
-            x = plan.lay_out(part.clone()).requires_grad_()
-            torch.autograd.grad(cone(x, fixed)[1][0].sum(), x)
+        with network.prepared():
+            for _ in range(count):
+                x = plan.lay_out(image[(..., *cone.inputs.slices)].clone()).requires_grad_()
+                torch.autograd.grad(cone(x, fixed)[1][0].sum(), x)
+
+    return run
 
 
 def relative(attribution: np.ndarray, reference: np.ndarray) -> float:
@@ -226,7 +233,7 @@ def main() -> None:
         "their": lambda: them(network, lr, window),
         "our": lambda: ours(steps),
         "whole floor": lambda: whole_floor(network, lr, window, steps),
-        "cone floor": lambda: cone_floor(network, lr, window, steps, arguments.precision),
+        "cone floor": cone_floor(network, lr, window, steps, arguments.precision),
     }
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(arguments.repeats):

@@ -249,13 +249,13 @@ def integral_of(gradients: Sequence[torch.Tensor], points: Sequence[torch.Tensor
             hold several integrals with equally many nodes.
     """
     last = len(points) - 1
-
-    def slope(i: int) -> torch.Tensor:
-        before, after = max(i - 1, 0), min(i + 1, last)
-        return (gradients[after].double() - gradients[before].double()) / (after - before)
-
     total = torch.zeros_like(points[0], dtype=torch.float64)
+    point, here, ahead = points[0].double(), gradients[0].double(), gradients[1].double()
+    slope = ahead - here
     for i in range(last):
-        mean = (gradients[i].double() + gradients[i + 1].double()) / 2
-        total += (mean + (slope(i) - slope(i + 1)) / 12) * (points[i + 1].double() - points[i].double())
+        end = min(i + 2, last)  # of the slope at the next node
+        next_point, beyond = points[i + 1].double(), gradients[end].double()
+        next_slope = (beyond - here) / (end - i)
+        total += ((here + ahead) / 2 + (slope - next_slope) / 12) * (next_point - point)
+        point, here, ahead, slope = next_point, ahead, beyond, next_slope
     return total

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import cache
 from typing import Any, TypeVar
 
 import torch
@@ -19,6 +20,7 @@ _WITHOUT_SLOPE = frozenset(f"aten.{name}" for name in ("ceil", "floor", "floor_d
 """Operations whose derivative is 0, so that no gradient can be cut behind them."""
 
 
+@cache
 def has_no_slope(name: str) -> bool:
     """Whether an operation's result has derivative 0 everywhere."""
     return name.rpartition(".")[0] in _WITHOUT_SLOPE or any(part in name for part in _SHAPE_ALONE)

@@ -65,7 +65,7 @@ def to_device(x: torch.Tensor, device: torch.device) -> torch.Tensor:
 
 def to_cpu(*tensors: torch.Tensor) -> list[torch.Tensor]:
     """The tensors on the CPU, waited for once."""
-    copies = [tensor.to("cpu", non_blocking=True) for tensor in tensors]
+    copies = [tensor.to("cpu", non_blocking=tensor.is_cuda) for tensor in tensors]
     if tensors[0].device.type == "cuda":
         torch.cuda.current_stream(tensors[0].device).synchronize()
     return copies

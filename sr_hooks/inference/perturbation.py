@@ -10,9 +10,12 @@ import torch
 from sr_hooks.errors import ImageError
 from sr_hooks.images.windows import Window
 from sr_hooks.inference.batches import in_batches
+from sr_hooks.inference.calibration import to_device
 from sr_hooks.networks.network import Network
 
 __all__ = ["blocks_of", "replace_blocks", "run_perturbed"]
+
+_FEW = 64  # numbers of an output up to which they stay on the device until all outputs are measured
 
 
 def blocks_of(height: int, width: int, size: int) -> list[Window]:
@@ -81,7 +84,8 @@ def run_perturbed(
     def compute(part: slice) -> torch.Tensor:
         chosen = range(part.start, part.stop)
         x = replace_blocks(image, [blocks[k] for k in chosen], [content(k) for k in chosen])
-        return measure(network(x.to(network.device))).cpu()
+        rows = measure(network(to_device(x, network.device)))
+        return rows if rows.numel() <= _FEW * len(rows) else rows.cpu()
 
-    rows = [row for _, row in in_batches(len(blocks), compute, batch=batch, bar=bar)]
-    return torch.cat(rows) if rows else torch.empty(0)
+    parts = [rows for _, rows in in_batches(len(blocks), compute, batch=batch, bar=bar)]
+    return torch.cat(parts).cpu() if parts else torch.empty(0)

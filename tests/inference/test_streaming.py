@@ -17,6 +17,7 @@ from sr_hooks.inference.streaming import stream
 from sr_hooks.networks.network import Network
 from tests.conftest import hooks_on
 from tests.support.networks import Tiny
+from tests.support.waits import Waits
 
 
 @pytest.fixture
@@ -120,3 +121,18 @@ def test_streams_of_numbers():
     assert torch.equal(first, second)
     with pytest.raises(OptionError, match="0 or more"):
         generator(-1)
+
+
+def test_many_copies_wait_once_for_an_accelerator(network, photo):
+    """Where a copy's measure is a few numbers; maps leave the device batch by batch."""
+    image = photo[..., :16, :16]
+    blocks = blocks_of(16, 16, 4)
+    network.scale  # noqa: B018  inferred before waits are counted
+
+    def waits(measure) -> dict[str, int]:
+        with Waits() as counted:
+            run_perturbed(network, image, blocks, lambda k: torch.zeros(3, 1, 1), measure, batch=4)
+        return counted.counts
+
+    assert waits(lambda output: output.mean(dim=(1, 2, 3))) == {"copy to the host": 1}
+    assert waits(lambda output: output)["copy to the host"] >= 4

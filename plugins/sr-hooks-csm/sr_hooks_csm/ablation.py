@@ -151,6 +151,6 @@ def ablated_psnr(
         channels = range(part.start, part.stop)
         features = without_channels(tail.feature, channels, tail.tap, rescale=rescale)
         features = plan.lay_out(features) if features.ndim == 4 else features
-        return quality(_without(tail, features, channels, rescale=rescale), gt, border, metric).cpu()
+        return quality(_without(tail, features, channels, rescale=rescale), gt, border, metric)
 
-    return torch.cat([values for _, values in in_batches(count, compute, batch=batch, bar=bar)])
+    return torch.cat([values for _, values in in_batches(count, compute, batch=batch, bar=bar)]).cpu()

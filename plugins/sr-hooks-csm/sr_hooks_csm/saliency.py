@@ -82,22 +82,35 @@ def saliencies(
 
     with network.channels_last(plan.channels_last):
         pairs = network.differentiate(compute)
-    return [_of(feature, gradient, tap, maps) for tap, (feature, gradient) in zip(taps, pairs, strict=True)]
+    measured = [_measured(*pair, tap, maps) for tap, pair in zip(taps, pairs, strict=True)]
+    # An accelerator is waited for once, and not for each number of each tap.
+    numbers = torch.cat([each.flatten().double() for of_tap in measured for each in of_tap]).cpu()
+    parts = numbers.split([sum(each.numel() for each in of_tap) for of_tap in measured])
+    return [_saliency(of_tap, part) for of_tap, part in zip(measured, parts, strict=True)]
 
 
-def _of(feature: torch.Tensor, gradient: torch.Tensor, tap: Tap, maps: int) -> Saliency:
-    nonfinite = int((~torch.isfinite(gradient)).sum())
-    gradient = torch.nan_to_num(gradient.float(), 0.0, 0.0, 0.0) if nonfinite else gradient.float()
+def _measured(feature: torch.Tensor, gradient: torch.Tensor, tap: Tap, maps: int) -> list[torch.Tensor]:
+    """The numbers of a `Saliency` in its order, on the device, which is not waited for."""
+    nonfinite = (~torch.isfinite(gradient)).sum()
+    gradient = torch.nan_to_num(gradient.float(), 0.0, 0.0, 0.0)
     size = gradient.abs()
-    largest = float(size.max())
+    largest = size.max()
+    largest = largest.where(largest > 0, 1.0)
     values, slopes = by_channel(feature.float(), tap), by_channel(gradient, tap)
-    total = slopes.abs().sum(dim=(0, 2), dtype=torch.float64) / (largest or 1.0)
+    total = slopes.abs().sum(dim=(0, 2), dtype=torch.float64) / largest
     shown = torch.argsort(-total, stable=True)[: maps if feature.ndim == 4 else 0]
-    return Saliency(
-        total.cpu().numpy(),
-        values.abs().mean(dim=(0, 2), dtype=torch.float64).cpu().numpy(),
-        (values.double() * slopes.double()).sum(dim=(0, 2)).abs().cpu().numpy(),
-        (size[0, shown] / (largest or 1.0)).cpu().numpy() if feature.ndim == 4 else np.zeros((0, 1, 1), np.float32),
-        shown.cpu().numpy(),
+    return [
+        total,
+        values.abs().mean(dim=(0, 2), dtype=torch.float64),
+        (values.double() * slopes.double()).sum(dim=(0, 2)).abs(),
+        size[0, shown] / largest if feature.ndim == 4 else size.new_zeros(0, 1, 1),
+        shown,
         nonfinite,
-    )
+    ]
+
+
+def _saliency(measured: list[torch.Tensor], numbers: torch.Tensor) -> Saliency:
+    """From the numbers (M,) of `measured` on the CPU."""
+    parts = numbers.split([each.numel() for each in measured])
+    *arrays, nonfinite = (part.view(like.shape).to(like.dtype) for part, like in zip(parts, measured, strict=True))
+    return Saliency(*(array.numpy() for array in arrays), int(nonfinite))

@@ -51,10 +51,9 @@ def masked_weights(
     """The target's parameters, but theta_b + strength * (theta - theta_b) in the chosen filters; others are shared."""
     weights = dict(path.end)
     for name, mask in filters.spread(chosen, path.end).items():
-        if bool(mask.any()):
-            start, end = path.start[name], path.end[name]
-            mixed = start if strength == 0 else start + strength * (end - start)
-            weights[name] = torch.where(mask, mixed, end)
+        start, end = path.start[name], path.end[name]
+        mixed = start if strength == 0 else start + strength * (end - start)
+        weights[name] = torch.where(mask, mixed, end)
     return weights
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from sr_hooks.errors import NetworkError, OptionError, nearest
+from sr_hooks.inference.calibration import to_device
 
 __all__ = ["FilterLayer", "Filters", "Scores"]
 
@@ -124,12 +125,14 @@ class Filters:
         return torch.cat(parts).cpu()
 
     def spread(self, values: np.ndarray, parameters: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """(count,) to parameter name to a tensor that broadcasts over it; for masks and strengths."""
+        """(count,) to parameter name to a tensor that broadcasts over it, of layers with a value that is not zero."""
         out = {}
         for layer in self.layers:
-            like = parameters[layer.parameter]
-            filter_values = torch.from_numpy(np.ascontiguousarray(values[self.span(layer)])).reshape(layer.shape)
-            out[layer.parameter] = layer.spread(filter_values, like).to(like.device)
+            own = values[self.span(layer)]
+            if own.any():
+                like = parameters[layer.parameter]
+                filter_values = torch.from_numpy(np.ascontiguousarray(own)).reshape(layer.shape)
+                out[layer.parameter] = to_device(layer.spread(filter_values, like), like.device)
         return out
 
     def plain(self) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ __all__ = [
     "weights_variants",
     "write_weights",
 ]
+
+_AT_ONCE = 2**26  # bytes that are copied from an accelerator together
 
 
 def read_weights(
@@ -211,9 +214,23 @@ def save_weights(module: nn.Module, path: str | Path, *, like: Weights | None = 
 def sha256_of_weights(module: nn.Module) -> str:
     """SHA-256 over names, kinds, shapes and bytes of all weights and buffers, in state-dict order."""
     digest = hashlib.sha256()
-    for key, value in module.state_dict().items():
-        if isinstance(value, torch.Tensor):
-            value = value.detach().cpu().contiguous()
-            digest.update(f"{key} {value.dtype} {tuple(value.shape)};".encode())
-            digest.update(value.flatten().view(torch.uint8).numpy().data if value.numel() else b"")
+    state = {key: value for key, value in module.state_dict().items() if isinstance(value, torch.Tensor)}
+    for key, value in zip(state, _on_cpu([value.detach() for value in state.values()]), strict=True):
+        value = value.contiguous()
+        digest.update(f"{key} {value.dtype} {tuple(value.shape)};".encode())
+        digest.update(value.flatten().view(torch.uint8).numpy().data if value.numel() else b"")
     return digest.hexdigest()
+
+
+def _on_cpu(tensors: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
+    """The tensors on the CPU, in order; an accelerator is waited for once in 64 MiB, and not for each tensor."""
+    copies: list[torch.Tensor] = []
+    size = 0
+    for tensor, following in zip_longest(tensors, tensors[1:]):
+        copies.append(tensor.to("cpu", non_blocking=tensor.is_cuda))
+        size += tensor.nbytes
+        if following is None or following.device != tensor.device or size >= _AT_ONCE:
+            if tensor.is_cuda:
+                torch.cuda.current_stream(tensor.device).synchronize()
+            yield from copies
+            copies, size = [], 0

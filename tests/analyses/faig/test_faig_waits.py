@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -11,7 +12,10 @@ from torch import nn
 import sr_hooks
 from sr_hooks.analyses.degraded_pairs import Inputs
 from sr_hooks.analyses.faig import analysis
+from sr_hooks.analyses.faig.baseline import masked_weights
+from sr_hooks.analyses.faig.filters import Filters
 from sr_hooks.analyses.faig.trajectory import Trajectory
+from sr_hooks.attribution.weight_paths import StraightPath
 from tests.support.waits import Waits
 
 
@@ -90,3 +94,14 @@ def test_a_trajectory_waits_as_often_for_many_parameters(photo):
             way.move_to(target)
         totals.append(waits.total)
     assert totals[0] == totals[1] <= 8
+
+
+def test_masking_filters_waits_for_nothing_and_copies_only_what_changes():
+    baseline, target = pair(3)
+    path, filters = StraightPath.between(baseline, target), Filters.of(target)
+    chosen = np.arange(filters.count) == filters.count // 2  # in the second layer
+    with Waits() as waits:
+        weights = masked_weights(path, filters, chosen)
+    assert waits.total == 0
+    changed = [name for name, value in weights.items() if value is not path.end[name]]
+    assert changed == ["1.weight"] and int((weights["1.weight"] != path.end["1.weight"]).sum()) == 9

@@ -74,13 +74,13 @@ def sign(
     )
 
 
-def operations_of(compute: Callable[..., Sequence[torch.Tensor]], shapes: Sequence[Sequence[int]]) -> str:
-    """SHA-256 over the operations of `compute` on tensors of these shapes, without weights and without data.
+def operations_of(compute: Callable[..., Sequence[torch.Tensor]], shapes: Sequence[Sequence[int]], device: str) -> str:
+    """SHA-256 over the operations of `compute` on zeros of these shapes; on the device "meta" nothing is computed.
 
-    "" where other tensors take part, whose values would have to be compared too, a gradient is custom, or data is read.
+    "" where it fails, where other tensors take part, whose values would matter too, and where a gradient is custom.
     """
     watcher = _Watcher(nn.Module())
-    inputs = [torch.empty(tuple(shape), device="meta").requires_grad_() for shape in shapes]
+    inputs = [torch.zeros((), device=device).expand(tuple(shape)).requires_grad_() for shape in shapes]
     try:
         with torch.enable_grad(), own_streams(), _Lists(watcher), watcher:
             for tensor in inputs:

@@ -1,12 +1,13 @@
 """What was recorded of a network and of objectives after it: remembered while both compute the same, proved each time.
 
 A recording is taken again only where the operations of a new run are those of the run that was recorded: the network's
-on a small image (`observed`), the objectives' on tensors without data.
+on a small image (`observed`), the objectives' on zeros.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -24,6 +25,7 @@ from sr_hooks.networks.network import Network
 
 __all__ = ["Recording", "confirm", "recording_of", "remembered"]
 
+_LARGE = 1 << 21  # values of an output; of fewer an objective is faster computed than run without data
 _MOST = 16  # recordings with objectives that a network keeps, the latest used ones
 _recordings: WeakKeyDictionary[nn.Module, tuple[str, dict[Any, Any]]] = WeakKeyDictionary()
 
@@ -69,7 +71,7 @@ def recording_of(
         return [objective(output, x, window) for window in windows]
 
     known = remembered(network).setdefault("with objectives", {})
-    digest = operations_of(values, shapes)
+    digest = operations_of(values, shapes, "meta" if max(map(prod, shapes)) > _LARGE else "cpu")
     key = (tuple(shape), precision, digest)
     recording = known.pop(key, None) if digest else None
     if recording is None or recording.network is not operations:

@@ -84,7 +84,9 @@ def test_another_size_of_image_is_recorded(module, lr, counts):
     assert same(explained(module, larger), explained(module, larger, cone="off")) and counts["networks"] > 0
 
 
-def test_a_changed_objective_is_seen(module, lr, monkeypatch):
+@pytest.mark.parametrize("large", [remembered._LARGE, 0])
+def test_a_changed_objective_is_seen(module, lr, monkeypatch, large):
+    monkeypatch.setattr(remembered, "_LARGE", large)
     plain = explained(module, lr)
     smoother = explained(module, lr, objective=GradientMagnitude(smoothing=0.5))
     assert same(smoother, explained(module, lr, cone="off", objective=GradientMagnitude(smoothing=0.5)))

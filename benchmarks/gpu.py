@@ -4,12 +4,13 @@
 
 Each row stands alone: a row that fails says why, the others go on, and the exit status is 1. Published sides are
 written from the papers' descriptions and run on the same card, as torch is by default (TensorFloat-32 in convolutions);
-ours is float32. Errors are relative L2 distances from an integral of many intervals, each side's of its own objective.
-The floor is a forward and a backward of as many gradients in one bare batch, between two events on the card.
+ours and the floor are float32. Errors are relative L2 distances from an integral of many intervals, each side's of its
+own objective. The floor is a forward and a backward of as many gradients in one bare batch, between two events on the
+card.
 
 Without BasicSR the rows of EDSR, RCAN, SwinIR and RRDBNet fail, and without spandrel that of HAT; no other needs them.
-Writes `gpu.json` and `gpu.md` into the folder of --out. On the CPU one thread is used; "--device cpu --quick" takes a
-minute and shows that every row runs, not how fast.
+Writes `gpu.json` and `gpu.md` into the folder of --out after each row. On the CPU one thread is used; "--device cpu
+--quick" takes half a minute and shows that every row runs, not how fast.
 """
 
 from __future__ import annotations
@@ -34,9 +35,10 @@ from gpu_parts.setting import Bench, Row, own_cache
 import sr_hooks
 
 
-def measure(bench: Bench, names: list[str] | None, seconds: float) -> list[Row]:
-    """The rows, each with its name and seconds, or with the reason why it failed."""
+def measure(bench: Bench, names: list[str] | None, seconds: float, folder: Path) -> list[Row]:
+    """The rows, each with its name and seconds, or with the reason why it failed; written to the folder one by one."""
     rows: list[Row] = []
+    facts = {**surroundings(bench.device), "quick": bench.quick}
     begin = time.perf_counter()
     for name, call in rows_of(bench).items():
         if names and name not in names:
@@ -50,18 +52,28 @@ def measure(bench: Bench, names: list[str] | None, seconds: float) -> list[Row]:
         row["took s"] = time.perf_counter() - start
         rows.append(row)
         print(json.dumps(_rounded(row)), flush=True)
-        gc.collect()
-        if bench.device.type == "cuda":
-            torch.cuda.empty_cache()
+        write(folder, {**facts, "took s": round(time.perf_counter() - begin)}, rows)
     return rows
 
 
 def _row(call: Any) -> Row:
     try:
+        gc.collect()
+        if torch.cuda.is_initialized():
+            torch.cuda.empty_cache()
         return dict(call())
+    except ModuleNotFoundError as error:
+        return {"failed": f"the package {str(error.name).split('.')[0]} is not installed"}
     except Exception as error:  # one row's failure is not the others'
         lines = str(error).strip().splitlines() or [""]
         return {"failed": f"{type(error).__name__}: {lines[0][:300]}"}
+
+
+def write(folder: Path, facts: Mapping[str, Any], rows: list[Row]) -> None:
+    """gpu.json and gpu.md, of all rows so far: a run that is ended leaves what it has measured."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "gpu.json").write_text(json.dumps({"facts": facts, "rows": rows}, indent=1), encoding="utf-8")
+    (folder / "gpu.md").write_text(markdown(facts, rows), encoding="utf-8")
 
 
 def _rounded(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -108,13 +120,8 @@ def main() -> int:
     unknown = set(arguments.only or ()) - set(rows_of(bench))
     if unknown:
         parser.error(f"no row {sorted(unknown)[0]!r}; there are {', '.join(rows_of(bench))}")
-    rows = measure(bench, arguments.only, arguments.seconds)
-    facts = {**surroundings(device), "quick": arguments.quick, "took s": round(sum(row["took s"] for row in rows))}
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    (arguments.out / "gpu.json").write_text(json.dumps({"facts": facts, "rows": rows}, indent=1), encoding="utf-8")
-    table = markdown(facts, rows)
-    (arguments.out / "gpu.md").write_text(table, encoding="utf-8")
-    print(table)
+    rows = measure(bench, arguments.only, arguments.seconds, arguments.out)
+    print((arguments.out / "gpu.md").read_text(encoding="utf-8"))
     return 1 if any("failed" in row for row in rows) else 0
 
 

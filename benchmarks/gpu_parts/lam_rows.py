@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from gpu_parts import published
-from gpu_parts.measuring import device_seconds, kernels_share, peak_mib, seconds
+from gpu_parts.measuring import device_seconds, kernels_share, peak_mib, seconds, seconds_and_peak
 from gpu_parts.networks import CASES, Case, build, lr_photo
 from gpu_parts.setting import Bench, Row
 
@@ -35,7 +35,7 @@ def one_network(bench: Bench, case: Case) -> Row:
     theirs = partial(published.lam, network.module, lr, window, device, sizes.published)
     fixed = partial(sr_hooks.lam, network, lr, window=window, steps=sizes.steps)
     free = partial(sr_hooks.lam, network, lr, window=window)
-    free()  # facts, calibration, recording and proof, once for a network
+    automatic, at_steps = free(), fixed()  # facts, calibration, proof, and a recording a size of batches, once
     published.lam(network.module, lr, window, device, 2)
     their_seconds = seconds(theirs, device, 1)
     fixed_seconds, free_seconds = (seconds(call, device, sizes.repeats) for call in (fixed, free))
@@ -43,7 +43,6 @@ def one_network(bench: Bench, case: Case) -> Row:
     with network.prepared():
         their_truth = published.lam_reference(network.module, lr, window, device, sizes.reference)
     truth = sr_hooks.lam(network, lr, window=window, steps=2 * sizes.reference + 1).attribution
-    at_steps, automatic = fixed(), free()
     return {
         "published s": their_seconds,
         f"ours at {sizes.steps} s": fixed_seconds,
@@ -121,9 +120,10 @@ def many_lams(bench: Bench) -> Row:
     sr_hooks.lam(network, images[:2], window=[window])
     row: Row = {"LAMs": sizes.lams}
     theirs = partial(published.lam, network.module, images[:1], window, device, sizes.published)
+    published.lam(network.module, images[:1], window, device, 2)
     row["published s, scaled from 1"] = seconds(theirs, device, 1) * sizes.lams
     for name, call in ways.items():
-        peak: list[float | None] = []
-        row[f"{name} s"] = seconds(lambda call=call, peak=peak: peak.append(peak_mib(call, device)), device, 1)
-        row[f"{name} MiB"] = peak[0]
+        if call is not calls:  # batches of a new size are recorded once
+            row[f"{name}, first s"] = seconds(call, device, 1)
+        row[f"{name} s"], row[f"{name} MiB"] = seconds_and_peak(call, device)
     return row

@@ -46,16 +46,33 @@ def device_seconds(call: Callable[[], object], device: torch.device, repeats: in
 
 
 def kernels_share(call: Callable[[], object], device: torch.device) -> float | None:
-    """Seconds that kernels ran, over wall-clock seconds of the same call without a profiler; None on the CPU."""
+    """Seconds that kernels ran, over wall-clock seconds of the same call without a profiler.
+
+    None on the CPU, and where the profiler sees no kernels (a machine without CUPTI).
+    """
     if device.type != "cuda":
         return None
     wall = seconds(call, device, 1)
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
-        call()
-        torch.cuda.synchronize(device)
-    events = profile.key_averages()
-    kernels = sum(getattr(event, "self_device_time_total", 0.0) for event in events)
-    return kernels / 1e6 / wall
+    try:
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
+            call()
+            torch.cuda.synchronize(device)
+        events = profile.key_averages()
+    except RuntimeError:
+        return None
+    name = (
+        "self_device_time_total"
+        if hasattr(next(iter(events), None), "self_device_time_total")
+        else "self_cuda_time_total"
+    )
+    return sum(getattr(event, name, 0.0) for event in events) / 1e6 / wall or None
+
+
+def seconds_and_peak(call: Callable[[], object], device: torch.device) -> tuple[float, float | None]:
+    """Wall-clock seconds of one call, and the MiB of `peak_mib`; the memory is looked at outside of the time."""
+    times: list[float] = []
+    peak = peak_mib(lambda: times.append(seconds(call, device, 1)), device)
+    return times[0], peak
 
 
 def peak_mib(call: Callable[[], object], device: torch.device) -> float | None:

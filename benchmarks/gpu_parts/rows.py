@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from gpu_parts import published
 from gpu_parts.lam_rows import growing_image, many_lams, one_network
-from gpu_parts.measuring import device_seconds, peak_mib, seconds
+from gpu_parts.measuring import device_seconds, seconds, seconds_and_peak
 from gpu_parts.networks import CASES, REPOSITORY, build, pair, photo
 from gpu_parts.setting import Bench, Row
 from torch.nn import functional as F
@@ -77,14 +77,14 @@ def ddr(bench: Bench) -> Row:
                 network.module(x)
 
     ours()
-    times = {name: seconds(call, device, 1) for name, call in (("published", one_by_one), ("ours", ours))}
+    their_seconds, (our_seconds, peak) = seconds(one_by_one, device, 1), seconds_and_peak(ours, device)
     return {
         "patches": len(inputs),
-        "published s": times["published"],
-        "ours s": times["ours"],
-        "published / ours": times["published"] / times["ours"],
+        "published s": their_seconds,
+        "ours s": our_seconds,
+        "published / ours": their_seconds / our_seconds,
         "floor s": device_seconds(bare, device, 2),
-        "our MiB": peak_mib(ours, device),
+        "our MiB": peak,
     }
 
 
@@ -103,16 +103,18 @@ def faig(bench: Bench) -> Row:
     arguments = {"upscale": 2, **({"num_feat": 16, "num_block": 3} if bench.quick else {})}
     start, end = baseline.module.state_dict(), target.module.state_dict()
 
-    def theirs() -> None:
+    def theirs(images: int, run: int) -> None:
         for index in range(images):
             for lrs in degraded.values():
                 lr, gt = lrs[index].to(device), gts[index].to(device)
                 published.faig_gradients(lambda: type(baseline.module)(**arguments), start, end, lr, gt, 100, run)
 
-    ours()
-    factor = 2 * 100 / run * sizes.faig_images / images
-    their_seconds, our_seconds = seconds(theirs, device, 1) * factor, seconds(ours, device, 1)
     result = ours()
+    theirs(1, 1)
+    factor = 2 * 100 / run * sizes.faig_images / images
+    their_seconds, their_peak = seconds_and_peak(partial(theirs, images, run), device)
+    our_seconds, peak = seconds_and_peak(ours, device)
+    their_seconds *= factor
     return {
         "weights": weights,
         "images": sizes.faig_images,
@@ -122,8 +124,8 @@ def faig(bench: Bench) -> Row:
         "gradients": result.scalars["gradients"],
         "published / ours": their_seconds / our_seconds,
         "stated error": result.error,
-        "published MiB": peak_mib(theirs, device),
-        "our MiB": peak_mib(ours, device),
+        "published MiB": their_peak,
+        "our MiB": peak,
     }
 
 
@@ -163,8 +165,8 @@ def csm(bench: Bench) -> Row:
         _plugin(stack, "sr-hooks-csm")
         ours = partial(sr_hooks.run, "csm", network, hr, layers=taps)
         ours()
-        our_seconds = seconds(ours, device, 1)
-        peak = peak_mib(ours, device)
+        our_seconds, peak = seconds_and_peak(ours, device)
+    theirs(())
     few = seconds(partial(theirs, chosen), device, 1)
     rebuilding = seconds(partial(theirs, ()), device, 1)
     each = max(few - rebuilding, 0.0) / (len(taps) * len(chosen))
@@ -191,7 +193,7 @@ def cem(bench: Bench) -> Row:
         _plugin(stack, "sr-hooks-cem")
         ours = partial(sr_hooks.run, "cem", network, hr, **options)
         result = ours()
-        our_seconds, peak = seconds(ours, device, 1), peak_mib(ours, device)
+        our_seconds, peak = seconds_and_peak(ours, device)
     draws = result.arrays["draws"].ravel()
     forwards = int(np.maximum(draws, 3).sum())
     lr, gt = downsample(hr, network.scale), hr.to(device)

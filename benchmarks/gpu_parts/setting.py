@@ -26,7 +26,7 @@ class Sizes:
     faig_side: int = 40
     faig_timed: tuple[int, int] = (2, 10)
     csm_side: int = 96
-    csm_channels: int = 2
+    csm_channels: int = 8
     cem_side: int = 320
     cem_share: int = 400
     train_steps: int = 60

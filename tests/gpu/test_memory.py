@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,8 +12,10 @@ import pytest
 import torch
 
 import sr_hooks
+from sr_hooks.analyses.lam import integration
+from sr_hooks.attribution import wide_rounds
 from sr_hooks.errors import ResourceError
-from sr_hooks.inference import available_memory
+from sr_hooks.inference import ExecutionPlan, available_memory
 from sr_hooks.inference.memory import bytes_of_gradient
 from tests.support.memory import SmallCard
 from tests.support.training import Net
@@ -56,6 +59,21 @@ def test_lam_is_cut(pair, device, large):
         cut = sr_hooks.lam(pair[0], large, window=WINDOW, steps=5, cone="off")
         assert isinstance(cut.scalars["cone"], dict)
         assert np.linalg.norm(cut.attribution - plain.attribution) < 1e-3 * np.linalg.norm(plain.attribution)
+
+
+def test_a_cones_activations_are_computed_twice(pair, device, large, caplog, monkeypatch):
+    """One gradient at a time, and the memory is counted on a card too: its allocator takes more than tensors need."""
+    monkeypatch.setattr(integration, "calibrate", lambda *_: ExecutionPlan(False, 1))
+    monkeypatch.setattr(wide_rounds, "samples_that_fit", lambda *_: 1)
+    options, lr = {"window": (40, 40, 16), "steps": 5, "picture": "window"}, large[..., :48, :48].contiguous()
+    sr_hooks.lam(pair[0], lr, **options)
+    with SmallCard() as card:
+        plain = sr_hooks.lam(pair[0], lr, **options)
+    with SmallCard(0.8 * card.peak) as small, caplog.at_level(logging.INFO, logger="sr_hooks"):
+        twice = sr_hooks.lam(pair[0], lr, **options)
+    assert small.refusals == 1 and "activations of a window's cone in CompactResNet baseline" in caplog.text
+    assert isinstance(twice.scalars["cone"], dict)
+    assert np.linalg.norm(twice.attribution - plain.attribution) < 1e-5 * np.linalg.norm(plain.attribution)
 
 
 @pytest.mark.parametrize("analysis", ["lam", "faig", "ddr"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -90,9 +91,13 @@ def overlap(one: torch.Tensor, other: torch.Tensor) -> float:
 class Settling:
     """When one image has nodes enough, so that the scores averaged over all images keep the tolerance.
 
-    The error left after n nodes is taken from the change since n/2, times what images that went on to 2n have shown
-    of it, or 1/sqrt(3) before any has. Errors of several images average out as far as they are independent; how far
-    they are is measured on the images that went on, and until two have, they are taken to be one and the same.
+    An image stops by its change since n/2, times what images that went on to 2n have shown of it, or 1/sqrt(3) before
+    any has. Errors of several images average out as far as they are independent; how far they are is measured on the
+    images that went on, and until two have, they are taken to be one and the same.
+
+    The error stated at the end is more careful. An image whose change since n/2 is small stops early, and its error
+    is a larger part of that change than in the images that went on. So what was left in these is also taken as a share
+    of the scores; the larger error counts, with a margin for how few they are.
 
     Args:
         tolerance: relative L2 error of the mean scores over all filters and degradations, each less the mean over
@@ -110,6 +115,7 @@ class Settling:
         self._change: dict[int, torch.Tensor | float] = defaultdict(float)
         self._change_squares: dict[int, list[float]] = defaultdict(list)
         self._ratios: dict[int, list[float]] = defaultdict(list)
+        self._shares: dict[int, list[float]] = defaultdict(list)
 
     def enough(self, history: list[tuple[int, torch.Tensor]]) -> bool:
         """Whether an image whose scores (D,F) at n nodes are `history` may stop."""
@@ -122,16 +128,18 @@ class Settling:
 
     def take(self, history: list[tuple[int, torch.Tensor]]) -> None:
         """Take in a finished image."""
+        sizes = {n: float(centred(scores).norm()) for n, scores in history}
         changes = [
             (n, centred(now) - centred(before)) for (n, now), (_, before) in zip(history[1:], history, strict=False)
         ]
         for (n, first), (_, second) in pairwise(changes):
-            size = float(first.norm())
-            self._ratios[n].append(float(second.norm()) / size if size > 0 else 0.0)
+            left = float(second.norm())
+            self._ratios[n].append(_part(left, float(first.norm())))
+            self._shares[n].append(_part(left, sizes[2 * n]))
             self._change[n] = self._change[n] + second
-            self._change_squares[n].append(float(second.norm()) ** 2)
-        self._squares += self._error(history) ** 2
-        self._sizes += float(centred(history[-1][1]).norm())
+            self._change_squares[n].append(left**2)
+        self._squares += self._error(history, stated=True) ** 2
+        self._sizes += sizes[history[-1][0]]
         self.total = self.total + history[-1][1]
         self.before = self.before + history[-2 if len(history) > 1 else -1][1]
         self._taken += 1
@@ -153,15 +161,20 @@ class Settling:
         assert isinstance(self.before, torch.Tensor)
         return overlap(centred(self.total), centred(self.before))
 
-    def _error(self, history: list[tuple[int, torch.Tensor]]) -> float:
+    def _error(self, history: list[tuple[int, torch.Tensor]], *, stated: bool = False) -> float:
         """Estimated L2 error of an image's scores."""
         if len(history) < 2:
             return math.inf
         n, now = history[-1]
-        seen = self._ratios.get(n)
+        change = float((centred(now) - centred(history[-2][1])).norm())
+        seen = len(self._ratios.get(n, ()))
+        if not seen:
+            return _ROUGH * change
+        left = _typical(self._ratios[n]) * change
+        if stated:
+            left = max(left, _typical(self._shares[n]) * float(centred(now).norm())) * math.sqrt(1 + 1 / seen)
         # Beyond 2n as much again is left as 1/4 + 1/16 + ... = 1/3 of the squared change to 2n.
-        share = math.sqrt(4 / 3 * sum(r * r for r in seen) / len(seen)) if seen else _ROUGH
-        return share * float((centred(now) - centred(history[-2][1])).norm())
+        return math.sqrt(4 / 3) * left
 
     def _shared(self) -> float:
         """Correlation of two images' errors, from 0 to 1."""
@@ -181,3 +194,12 @@ class Settling:
         if isinstance(self.total, torch.Tensor) and self._sizes > 0:
             aligned = float(centred(self.total).norm()) / self._sizes
         return self.tolerance * aligned * math.sqrt(self.images / (1 + (self.images - 1) * self._shared()))
+
+
+def _part(change: float, whole: float) -> float:
+    return change / whole if whole > 0 else 0.0
+
+
+def _typical(values: Sequence[float]) -> float:
+    """The root of the mean square."""
+    return math.sqrt(sum(value * value for value in values) / len(values))

@@ -24,7 +24,8 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 import sr_hooks
-from sr_hooks.attribution.image_paths import make_path, path_lengths, time_at
+from sr_hooks.attribution.image_paths import make_path
+from sr_hooks.attribution.path_length import path_lengths, time_at
 from sr_hooks.images.windows import Window
 
 COUNTS = (5, 9, 13, 17, 21, 33)

@@ -185,7 +185,7 @@ class Gradients:
         gradients, values = list[torch.Tensor](), list[torch.Tensor]()
         with torch.enable_grad():
             x = self.plan.lay_out(to_device(self._filled(points.detach()), self.network.device)).requires_grad_()
-            output, values_of = self._forward(x)
+            output, values_of = self.forward(x)
             if not output.requires_grad:
                 raise self._no_gradient(x.detach())
             for number, turn in enumerate(turns):
@@ -212,7 +212,12 @@ class Gradients:
         more = min(size, max(self.plan.batch, len(points))) - len(points)
         return torch.cat([points, points[-1:].expand(more, *points.shape[1:])]) if more else points
 
-    def _forward(self, x: torch.Tensor) -> tuple[torch.Tensor, Callable[[list[int], int], torch.Tensor]]:
+    def prepare(self, count: int) -> None:
+        """Compute what no input changes of a cone, for batches of `count` inputs; `forward` does so too."""
+        if self.window_cone is not None and count not in self._fixed:
+            self._fixed[count] = self.window_cone.cone(count).prepare(self.window_cone.weights(self.plan))
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, Callable[[list[int], int], torch.Tensor]]:
         """The output, and a function (rows, window's index) to the objective's values there."""
         if self.window_cone is None:
             with reduced(self.network, self.precision):
@@ -220,11 +225,8 @@ class Gradients:
             image = self._image(x)
             return output, lambda rows, index: self._objective(output, image, rows, self.windows[index])
         cone = self._segmented or self.window_cone.cone(len(x))
-        if len(x) not in self._fixed:
-            self._fixed[len(x)] = self.window_cone.cone(len(x)).prepare(self.window_cone.weights(self.plan))
-        precision = (
-            "tf32" if self.precision == "tf32" else "float32"
-        )  # the cone's steps say themselves what is bfloat16
+        self.prepare(len(x))
+        precision = "tf32" if self.precision == "tf32" else "float32"  # the steps say themselves what is bfloat16
         with autocast(self.network.device, precision):
             shown, values = cone(x, self._fixed[len(x)])
         assert shown is not None

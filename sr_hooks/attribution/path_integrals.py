@@ -94,7 +94,8 @@ class PathIntegral:
         error: estimated relative L2 error, see `Bisection` and `error_of_steps`; None without an estimate.
         tally: what was met at the nodes.
         at_image: the output (1,C,H,W) for the image itself, as far as it was computed; None if the path ends elsewhere.
-        nodes: gives the nodes with their points and gradients.
+        nodes: gives the nodes with their points and gradients; none where the integral is of secants.
+        secants: the work of an integral of secants, in gradients: a forward and a backward each; None elsewhere.
     """
 
     attribution: torch.Tensor
@@ -104,6 +105,12 @@ class PathIntegral:
     tally: Tally
     at_image: torch.Tensor | None
     nodes: Callable[[], list[Node]]
+    secants: int | None = None
+
+    @property
+    def gradients(self) -> int:
+        """How many gradients were taken, or what secants took in their place."""
+        return len(self.positions) if self.secants is None else self.secants
 
 
 def mean_of(integrals: Sequence[PathIntegral]) -> PathIntegral:
@@ -125,7 +132,8 @@ def mean_of(integrals: Sequence[PathIntegral]) -> PathIntegral:
     )
     positions = [position for each in integrals for position in each.positions]
     change = sum(each.change for each in integrals) / count
-    return PathIntegral(attribution, positions, change, total, tally, first.at_image, first.nodes)
+    work = None if all(each.secants is None for each in integrals) else sum(each.gradients for each in integrals)
+    return PathIntegral(attribution, positions, change, total, tally, first.at_image, first.nodes, work)
 
 
 class Strategy(Protocol):

@@ -8,8 +8,9 @@ import torch
 
 from sr_hooks.attribution.image_paths import PerFrame, make_path
 from sr_hooks.attribution.objectives.by_name import make_objective
-from sr_hooks.attribution.path_integrals import SmallRounds, Strategy
+from sr_hooks.attribution.path_integrals import Strategy
 from sr_hooks.attribution.receptive_field.proved_cones import WindowCones
+from sr_hooks.attribution.secants.strategy import SecantsOrGradients
 from sr_hooks.attribution.wide_rounds import WideRounds
 from sr_hooks.errors import OptionError
 from sr_hooks.images.windows import Window
@@ -24,7 +25,7 @@ __all__ = ["Question", "strategy_of"]
 
 def strategy_of(device: torch.device) -> Strategy:
     """How nodes are placed and computed on a device."""
-    return SmallRounds() if device.type == "cpu" else WideRounds()
+    return SecantsOrGradients() if device.type == "cpu" else WideRounds()
 
 
 class Question:

@@ -42,7 +42,8 @@ def judge(scalars: dict[str, Any], values: np.ndarray, broken_outputs: int, tole
             f"out of range: along the path the output reached [{low:.3g}, {high:.3g}] for images in [0, 1], so the "
             "network is outside its domain and the map is not to be trusted" + tail
         )
-    facts = f"{scalars['steps']} gradients, completeness gap {scalars['completeness_gap']:.2g}"
+    rule = " by secants" if scalars.get("rule") == "secants" else ""
+    facts = f"{scalars['steps']} gradients{rule}, completeness gap {scalars['completeness_gap']:.2g}"
     error = scalars["error"]
     if error is None:
         return f"published procedure: {facts}, no error estimate, output within [{low:.2f}, {high:.2f}]" + tail

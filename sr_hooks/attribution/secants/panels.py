@@ -1,0 +1,173 @@
+"""Where along a path to take nodes for secants, their extrapolated sum, and an estimate of the error left."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+
+__all__ = ["Interval", "Midpoint", "Panels"]
+
+Interval = tuple[float, float]
+
+_WHOLE = (0.0, 1.0)
+
+MOST = 65  # forwards and backwards, halved
+_ROUND = 2  # panels that are halved at a time
+_WORTH = 0.3  # a panel is halved in a round only if its error reaches this share of the largest
+_ORDER = 3  # halving divides a secant's error by 4 where the network is smooth: a third of the change is left
+_ALONE = 0.7  # error of an extrapolated panel, as a share of its change; measured, see docs/speed.md
+_FALLING = 1.6  # the same share, times how many times the change fell by the last halving
+_LEAST, _FULL = 0.25, 1.0  # bounds of the share
+_QUARTERS = 15  # where a path bends little, a quarter of an interval has a sixteenth of the error
+_LEFT = 0.12  # error of the extrapolated quarters there, as a share of the change from the whole; measured
+_BEND = 0.1  # what counts as little
+
+
+@dataclass(frozen=True)
+class Midpoint:
+    """A position at which a node is wanted, and the two ends of the interval that the node halves."""
+
+    position: float
+    ends: Interval
+
+
+@dataclass
+class Panels:
+    """The panels of one integral: intervals of which the attribution is known, and that of both halves.
+
+    A secant's attribution of an interval is exact in its sum and off in its distribution, by an error of second order:
+    where the network bends smoothly along the path, halving the interval leaves a quarter of the error. So a third of
+    what halving changed is added to what the halves give (Richardson's extrapolation), panel by panel.
+
+    Of a window whose output bends little along the path, the four quarters and the whole interval are enough: a
+    fifteenth of the change is added, and `_LEFT` of the change is the error. Elsewhere nothing stops before there are
+    two panels.
+
+    Their error is taken from the panel's change: for a panel beside the other half of a halved one, by
+    `_FALLING` over how much the change fell from that one to these two; for a panel alone, by `_ALONE` of its change.
+    Panels count as independent.
+
+    Args:
+        tolerance: the estimated relative L2 error of the sum at which no more nodes are wanted.
+
+    Attributes:
+        bend: how far the output at the quarters is from the mean of the outputs beside, as a share of the output's
+            change along the path; infinite until it is known.
+        maps: the attribution of each interval, (1,C,h,w).
+        nodes: positions of all nodes.
+    """
+
+    tolerance: float
+    bend: float = math.inf
+    maps: dict[Interval, torch.Tensor] = field(default_factory=dict)
+    nodes: set[float] = field(default_factory=set)
+    _leaves: list[Interval] = field(default_factory=list)
+    _parents: dict[Interval, Interval] = field(default_factory=dict)
+
+    def request(self) -> list[Midpoint]:
+        """The midpoints that are wanted next, all of intervals whose ends are nodes; empty when done.
+
+        Before the first request, the interval from 0 to 1 and a node at 0.5 are there.
+        """
+        if not self._leaves:
+            if (0.0, 0.25) not in self.maps:
+                return self._halved(_WHOLE)
+            return [Midpoint(0.5, _WHOLE)] if self.error > self.tolerance else []
+        if self.error <= self.tolerance or self.work >= MOST:
+            return []
+        errors = self._errors()
+        ranked = sorted(errors, key=lambda panel: (-errors[panel], panel))
+        worst = errors[ranked[0]]
+        return [
+            midpoint
+            for panel in ranked[:_ROUND]
+            if errors[panel] >= _WORTH * worst > 0
+            for midpoint in self._halved(panel)
+        ]
+
+    def take(self, interval: Interval, attribution: torch.Tensor) -> None:
+        """Take in the attribution of an interval."""
+        self.maps[interval] = attribution
+        self.nodes.update(interval)
+
+    def settle(self) -> None:
+        """After a request's intervals were taken in: halve the panels of which both halves are panels now."""
+        for panel in self._leaves or [_WHOLE]:
+            halves = _halves(panel)
+            if all(half in self.maps and self._is_panel(half) for half in halves):
+                self._leaves = [each for each in self._leaves if each != panel] + [*halves]
+                self._parents |= dict.fromkeys(halves, panel)
+        self._leaves.sort()
+
+    @property
+    def work(self) -> float:
+        """Forwards and backwards, halved: in gradients, which are one of each."""
+        again = 1 if self._leaves else 0  # the node at 0.5 is computed with and without a backward
+        return (len(self.nodes) + again + len(self.maps)) / 2
+
+    @property
+    def total(self) -> torch.Tensor:
+        """The integral, float64."""
+        if not self._leaves:
+            quarters, change = self._quarters()
+            return quarters + change / _QUARTERS
+        parts = [self._fine(panel) + self._change(panel) / _ORDER for panel in self._leaves]
+        return torch.stack(parts).sum(dim=0)
+
+    @property
+    def error(self) -> float:
+        """Estimated relative L2 error of the integral; infinite for a vanishing integral with changes left."""
+        if self._leaves:
+            left = math.hypot(*self._errors().values())
+        elif self.bend <= _BEND:
+            left = _LEFT * float(self._quarters()[1].norm())
+        else:
+            return math.inf
+        size = float(self.total.norm())
+        if size > 0:
+            return left / size
+        return math.inf if left > 0 else 0.0
+
+    def _quarters(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """The sum of the four quarters, and what it is off the whole interval."""
+        quarters = torch.stack([self.maps[i / 4, (i + 1) / 4].double() for i in range(4)]).sum(dim=0)
+        return quarters, quarters - self.maps[_WHOLE].double()
+
+    def _errors(self) -> dict[Interval, float]:
+        """Of each panel, absolute."""
+        errors = {}
+        for panel in self._leaves:
+            parent = self._parents[panel]
+            halves, change = _halves(parent), float(self._change(panel).norm())
+            share = _ALONE
+            if all(half in self._leaves for half in halves):
+                apart = math.hypot(*(float(self._change(half).norm()) for half in halves))
+                now = max(float(sum(map(self._change, halves), torch.zeros(())).norm()), apart)
+                before = float(self._change(parent).norm())
+                share = min(max(_FALLING * now / before, _LEAST), _FULL) if before > 0 else _FULL
+                share *= now / apart if apart > 0 else 0.0
+            errors[panel] = share * change
+        return errors
+
+    def _halved(self, panel: Interval) -> list[Midpoint]:
+        """The midpoints of both halves."""
+        return [Midpoint((a + b) / 2, (a, b)) for a, b in _halves(panel)]
+
+    def _is_panel(self, interval: Interval) -> bool:
+        return all(half in self.maps for half in _halves(interval))
+
+    def _fine(self, interval: Interval) -> torch.Tensor:
+        one, other = _halves(interval)
+        return self.maps[one].double() + self.maps[other].double()
+
+    def _change(self, interval: Interval) -> torch.Tensor:
+        """What halving an interval changed."""
+        return self._fine(interval) - self.maps[interval].double()
+
+
+def _halves(interval: Interval) -> tuple[Interval, Interval]:
+    start, end = interval
+    middle = (start + end) / 2
+    return (start, middle), (middle, end)

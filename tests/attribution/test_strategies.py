@@ -12,6 +12,7 @@ from sr_hooks.analyses.lam import question
 from sr_hooks.attribution import wide_rounds
 from sr_hooks.attribution.input_gradients import Gradients
 from sr_hooks.attribution.path_integrals import Integrand, Key, PathIntegral, SmallRounds, Strategy
+from sr_hooks.attribution.secants.strategy import SecantsOrGradients
 from sr_hooks.attribution.wide_rounds import WideRounds
 from tests.support.architectures import ARCHITECTURES
 from tests.support.waits import Waits
@@ -185,7 +186,7 @@ def test_a_cpu_computes_no_gradient_that_it_does_not_use(target, small_lr, monke
 
 
 def test_devices_choose():
-    assert isinstance(question.strategy_of(torch.device("cpu")), SmallRounds)
+    assert isinstance(question.strategy_of(torch.device("cpu")), SecantsOrGradients)
     assert isinstance(question.strategy_of(torch.device("cuda", 1)), WideRounds)
 
 

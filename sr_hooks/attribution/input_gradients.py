@@ -26,8 +26,7 @@ from sr_hooks.networks.network import Network
 __all__ = ["Facts", "Gradients", "Sample", "Samples", "Tally"]
 
 _log = logging.getLogger("sr_hooks")
-# Of a cone's batches: each size is recorded once.
-_SIZES = (1, 2, 3, 4, 6, 9, 12, 17, 21, 26, 33, 42, 51, 65, 84, 106, 128)
+_SIZES = (1, 2, 3, 4, 6, 9, 12, 17, 21, 26, 33, 42, 51, 65, 84, 106, 128)  # of a cone's batches, recorded once each
 
 
 @dataclass(frozen=True)

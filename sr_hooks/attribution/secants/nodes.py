@@ -10,6 +10,7 @@ import torch
 from sr_hooks.attribution.input_gradients import Facts, Gradients
 from sr_hooks.attribution.secants.slopes import Inputs, Notes, Secants
 from sr_hooks.inference.calibration import to_cpu, to_device
+from sr_hooks.networks.calling import tensor_float_32
 
 __all__ = ["Neighbour", "PathNode", "Unfit", "compute"]
 
@@ -66,9 +67,11 @@ def compute(
     Raises:
         Unfit: the network ran other operations at the neighbour, or no gradient reaches the input.
     """
-    with gradients.layout():
+    network = gradients.network
+    layout = network.channels_last(gradients.plan.channels_last and gradients.window_cone is None)
+    with layout, tensor_float_32(False):
         gradients.prepare(1)
-        return gradients.network.differentiate(lambda: _compute(gradients, point, windows, neighbours))
+        return network.differentiate(lambda: _compute(gradients, point, windows, neighbours))
 
 
 def _compute(

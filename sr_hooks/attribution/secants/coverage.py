@@ -55,6 +55,15 @@ def _normalised(step: TracedOperation, trace: Trace, moving: Set[int]) -> bool:
     return step.args[5] is not True and _first_alone(step, trace, moving)
 
 
+def _divided(step: TracedOperation, trace: Trace, moving: Set[int]) -> bool:
+    return step.kwargs.get("rounding_mode") is None and _first_alone(step, trace, moving)
+
+
+def _converted(step: TracedOperation, trace: Trace, moving: Set[int]) -> bool:
+    """Not to whole numbers or to a type that rounds."""
+    return step.kwargs.get("dtype") in (None, torch.float32, torch.float64)
+
+
 _LINEAR = (
     aten.add,
     aten.sub,
@@ -64,7 +73,6 @@ _LINEAR = (
     aten.stack,
     aten.alias,
     aten.clone,
-    aten._to_copy,
     aten.view,
     aten._unsafe_view,
     aten.reshape,
@@ -103,9 +111,11 @@ _LINEAR = (
 _COVERED: dict[Any, Callable[[TracedOperation, Trace, Set[int]], bool]] = {
     **dict.fromkeys(_LINEAR, _always),
     **dict.fromkeys((aten.relu, aten.leaky_relu, aten.abs, aten.sqrt), _always),
-    **dict.fromkeys((aten.convolution, aten.div, aten._prelu_kernel), _first_alone),
+    **dict.fromkeys((aten.convolution, aten._prelu_kernel), _first_alone),
     **dict.fromkeys((aten.mm, aten.bmm), _one_factor),
     **dict.fromkeys((aten.native_batch_norm, aten._native_batch_norm_legit_no_training), _normalised),
+    aten.div: _divided,
+    aten._to_copy: _converted,
     aten.mul: _product,
     aten.pow: _square,
 }

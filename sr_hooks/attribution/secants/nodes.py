@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
@@ -65,7 +66,8 @@ def compute(
         windows: the indices of all windows that share the path; the same at every node.
 
     Raises:
-        Unfit: the network ran other operations at the neighbour, or no gradient reaches the input.
+        Unfit: the network ran other operations at the neighbour, it wrote into what an operation took, or no gradient
+            reaches the input.
     """
     network = gradients.network
     layout = network.channels_last(gradients.plan.channels_last and gradients.window_cone is None)
@@ -84,13 +86,15 @@ def _compute(
         with Secants(notes):
             output, values_of = gradients.forward(x)
             values = {index: values_of([0], index).sum() for index in windows}
+        _hold(notes.check)
         output = output.detach()
         facts = {index: _facts(float(value.detach()), output) for index, value in values.items()}
         node = PathNode(point, notes.own, facts, output.float().cpu())
         left = sum(len(each.windows) for each in neighbours)
         maps: list[dict[int, torch.Tensor | None]] = []
         for neighbour in neighbours:
-            _face(notes, neighbour.node)
+            assert neighbour.node.inputs is not None
+            _hold(partial(notes.face, neighbour.node.inputs))
             maps.append({})
             for index in neighbour.windows:
                 left -= 1
@@ -102,10 +106,9 @@ def _compute(
     return node, maps
 
 
-def _face(notes: Notes, other: PathNode) -> None:
-    assert other.inputs is not None
+def _hold(check: Callable[[], None]) -> None:
     try:
-        notes.face(other.inputs)
+        check()
     except ValueError as error:
         raise Unfit(str(error)) from error
 

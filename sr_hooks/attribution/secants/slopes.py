@@ -27,7 +27,24 @@ class Notes:
     def __init__(self) -> None:
         self.own: list[tuple[torch.Tensor, ...]] = []
         self.other: Inputs = ()
+        self._versions: list[int] = []
         self._scratch: dict[Any, tuple[torch.Tensor, torch.Tensor]] = {}
+
+    def take(self, inputs: Sequence[torch.Tensor]) -> int:
+        """Write down what an operation takes; the operation's number."""
+        taken = tuple(each.detach() for each in inputs)
+        self.own.append(taken)
+        self._versions += [each._version for each in taken]
+        return len(self.own) - 1
+
+    def check(self) -> None:
+        """To be called after the forward.
+
+        Raises:
+            ValueError: the network wrote in place into what one of the operations took.
+        """
+        if [each._version for taken in self.own for each in taken] != self._versions:
+            raise ValueError("the network writes in place into what an operation took")
 
     def scratch(self, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Two tensors to write to: asking for memory in each operation takes longer than the operation."""
@@ -131,8 +148,7 @@ class _Slope(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, notes: Notes, slope: Slope, *inputs: torch.Tensor) -> torch.Tensor:
-        ctx.notes, ctx.slope, ctx.place = notes, slope, len(notes.own)
-        notes.own.append(tuple(each.detach() for each in inputs))
+        ctx.notes, ctx.slope, ctx.place = notes, slope, notes.take(inputs)
         return slope.value(*inputs)
 
     @staticmethod
@@ -155,9 +171,9 @@ class Secants(TorchFunctionMode):
         self, function: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        rule = _RULES.get(function)
+        rule = None if "out" in kwargs else _RULES.get(function)
         slope = rule(*args, **kwargs) if rule is not None else None
-        if slope is None:
+        if slope is None or not all(each.is_floating_point() for each in slope[1]):
             return function(*args, **kwargs)
         operation, inputs, in_place = slope
         if not in_place:
@@ -221,15 +237,22 @@ def _in_place(rule: Callable[..., _Found]) -> Callable[..., _Found]:
 
 
 _T = torch.Tensor
+_lk, _lk_ = torch._C._nn.leaky_relu, torch._C._nn.leaky_relu_
 _RULES: dict[Any, Callable[..., _Found]] = {
-    **dict.fromkeys((F.relu, torch.relu, _T.relu, aten.relu.default), _relu),
-    **dict.fromkeys((torch.relu_, _T.relu_), _in_place(_relu)),
-    **dict.fromkeys((F.leaky_relu, aten.leaky_relu.default), _leaky),
-    F.leaky_relu_: _in_place(_leaky),
+    **dict.fromkeys((F.relu, torch.relu, _T.relu, aten.relu, aten.relu.default), _relu),
+    **dict.fromkeys((torch.relu_, _T.relu_, aten.relu_, aten.relu_.default), _in_place(_relu)),
+    **dict.fromkeys((F.leaky_relu, _lk, aten.leaky_relu, aten.leaky_relu.default), _leaky),
+    **dict.fromkeys((F.leaky_relu_, _lk_), _in_place(_leaky)),
     **dict.fromkeys((F.prelu, torch.prelu, _T.prelu, aten._prelu_kernel.default), _prelu),
     **dict.fromkeys((torch.abs, _T.abs, _T.__abs__, aten.abs.default), _absolute),
+    **dict.fromkeys((torch.absolute, _T.absolute), _absolute),
+    **dict.fromkeys((torch.abs_, _T.abs_, _T.absolute_), _in_place(_absolute)),
     **dict.fromkeys((torch.sqrt, _T.sqrt, aten.sqrt.default), _root),
+    **dict.fromkeys((torch.sqrt_, _T.sqrt_), _in_place(_root)),
     **dict.fromkeys((torch.square, _T.square), _square),
+    **dict.fromkeys((torch.square_, _T.square_), _in_place(_square)),
     **dict.fromkeys((torch.pow, _T.pow, _T.__pow__, aten.pow.Tensor_Scalar), _power),
-    **dict.fromkeys((torch.mul, _T.mul, _T.__mul__, aten.mul.Tensor), _times),
+    **dict.fromkeys((_T.pow_, _T.__ipow__), _in_place(_power)),
+    **dict.fromkeys((torch.mul, _T.mul, _T.__mul__, _T.__rmul__, torch.multiply, _T.multiply, aten.mul.Tensor), _times),
+    **dict.fromkeys((_T.mul_, _T.__imul__, _T.multiply_), _in_place(_times)),
 }

@@ -16,7 +16,7 @@ from sr_hooks.attribution.receptive_field.remembered import recording_of
 from sr_hooks.attribution.receptive_field.trace import Untraceable
 from sr_hooks.attribution.secants.coverage import has_slopes
 from sr_hooks.attribution.secants.nodes import Neighbour, PathNode, Unfit, compute
-from sr_hooks.attribution.secants.panels import Midpoint, Panels
+from sr_hooks.attribution.secants.panels import SOON, Midpoint, Panels
 from sr_hooks.images.windows import Window
 from sr_hooks.inference.calibration import ExecutionPlan
 from sr_hooks.inference.memory.fallback import attempt
@@ -81,7 +81,7 @@ def _by_secants(integrand: Integrand) -> dict[int, PathIntegral]:
     """By window, of one image; without those of which the secants do not hold."""
     try:
         tried = attempt(lambda: _Curve(integrand).integrals())
-    except Unfit as reason:
+    except Exception as reason:  # such as a network's own checkpoints and vmap; what fails anyway fails with gradients
         _log.debug("gradients instead of secants: %s", reason)
         return {}
     return {} if tried.ran_out else tried.result()
@@ -104,12 +104,17 @@ class _Curve:
             raise Unfit("what its operations take is too large to be stored")
         self._compute(1.0, [(0.0, list(self.panels))])
         self._compute(0.5, [])
+        if _is_flat(self.nodes[0.0].point):  # rectifiers of all places switch together as soon as the path leaves it
+            self._compute(SOON, [(0.0, list(self.panels))])
         while requests := self._requests():
             for (position, (start, end)), windows in requests:
                 self._compute(position, [(start, windows), (end, windows)])
-            for index, panels in self.panels.items():
+            for index, panels in list(self.panels.items()):
                 if panels.bend == math.inf:
                     panels.bend = self._bend(index)
+                    if panels.jumps:
+                        _log.debug("gradients instead of secants: window %d jumps right after the start", index)
+                        del self.panels[index]
                 panels.settle()
         return {index: self._answer(index, panels) for index, panels in self.panels.items()}
 
@@ -197,3 +202,8 @@ class _Curve:
             list,
             math.ceil(panels.work),
         )
+
+
+def _is_flat(point: torch.Tensor) -> bool:
+    """Whether all pixels are alike."""
+    return float((point.amax(dim=(-2, -1)) - point.amin(dim=(-2, -1))).max()) < 1e-6

@@ -24,6 +24,16 @@ class Detached(nn.Module):
         return x + x.detach()
 
 
+class Rounded(nn.Module):
+    def forward(self, x):
+        return x + torch.div(x, 0.1, rounding_mode="floor")
+
+
+class Whole(nn.Module):
+    def forward(self, x):
+        return x + (x * 8).to(torch.int32).float()
+
+
 def layers(*between):
     return nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), *between, nn.Conv2d(4, 3, 3, padding=1))
 
@@ -47,6 +57,8 @@ OTHERS = {
     "layer normalisation": nn.GroupNorm(1, 4),
     "a gate of another shape": Gate(),
     "a cut": Detached(),
+    "a division that rounds": Rounded(),
+    "whole numbers": Whole(),
 }
 
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from sr_hooks.attribution.secants.panels import Panels
+from sr_hooks.attribution.secants.panels import SOON, Panels
 
 
 def run(attribution, tolerance, bend):
@@ -46,13 +46,14 @@ def exact(f, g, pieces=4096):
 
 
 SMOOTH = (lambda t: math.sin(2 * t) + 2, lambda t: math.exp(t))
+GENTLE = (lambda t: math.sin(t) + 2, lambda t: math.exp(t))
 SHARP = (lambda t: 1 / (1 + math.exp(-60 * (t - 0.8))), lambda t: math.exp(-3 * t) + 1)
 
 
 def test_a_smooth_path_takes_five_nodes():
-    panels = run(product_of(*SMOOTH), 0.04, bend=0.05)
+    panels = run(product_of(*GENTLE), 0.04, bend=0.05)
     assert panels.nodes == {0.0, 0.25, 0.5, 0.75, 1.0} and panels.work == 5
-    true = float((panels.total - exact(*SMOOTH)).norm() / exact(*SMOOTH).norm())
+    true = float((panels.total - exact(*GENTLE)).norm() / exact(*GENTLE).norm())
     assert true <= panels.error <= 0.04 and true < 1e-3
 
 
@@ -80,6 +81,16 @@ def test_sums_are_the_objectives_change():
     panels = run(product_of(*SHARP), 0.01, bend=2.0)
     f, g = SHARP
     assert float(panels.total.sum()) == pytest.approx(f(1) * g(1) - f(0) * g(0), abs=1e-12)
+
+
+@pytest.mark.parametrize("short", [True, False])
+def test_a_jump_right_after_the_start_is_noticed(short):
+    """Of an interval so short that no quarter tells of it."""
+    steep = (lambda t: math.exp(-400 * t) + 2, lambda t: math.exp(t)) if short else GENTLE
+    panels = run(product_of(*steep), 0.04, bend=0.05)
+    assert not panels.jumps  # nobody looked
+    panels.take((0.0, SOON), product_of(*steep)(0.0, SOON))
+    assert panels.jumps is short
 
 
 def test_work_ends():

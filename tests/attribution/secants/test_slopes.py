@@ -29,7 +29,16 @@ def in_place(x):
     return x * x
 
 
+def all_in_place(x):
+    x = x * 2 - 0.5
+    y = x * 0.5
+    y *= x
+    return x.abs_() + y.absolute_().add(0.1).sqrt_() + (x - 0.3).pow_(2)
+
+
 OPERATIONS = {
+    "others in place": all_in_place,
+    "other names": lambda x: torch.multiply(x, x - 0.3).absolute() + torch.ops.aten.relu(x - 0.4),
     "relu": lambda x: F.relu(x - 0.3),
     "relu in place": in_place,
     "module in place": lambda x: nn.ReLU(inplace=True)(x - 0.3),
@@ -51,6 +60,33 @@ def test_an_interval_adds_up(name):
     attribution, change = slopes_between(OPERATIONS[name], x, y)
     size = float(attribution.abs().sum())
     assert size > 0 and abs(float(attribution.sum()) - change) < 1e-5 * size
+
+
+NOT_DIFFERENTIATED = {
+    "whole numbers": lambda c: torch.abs(c - 3) + torch.relu(c) + (c - 1).pow(2) + c * c,
+    "complex numbers": lambda c: torch.fft.fft(c.float()).abs(),
+    "given memory": lambda c: torch.abs(c.float(), out=torch.empty(8)),
+}
+
+
+@pytest.mark.parametrize("name", NOT_DIFFERENTIATED)
+def test_other_numbers_and_given_memory_keep_their_operation(name):
+    numbers = torch.arange(8)
+    with Secants(Notes()):
+        values = NOT_DIFFERENTIATED[name](numbers)
+    assert torch.equal(values, NOT_DIFFERENTIATED[name](numbers))
+
+
+@pytest.mark.parametrize("write", [lambda x: x.add_(1), lambda x: x.relu_()])
+def test_what_an_operation_took_must_not_be_written_to(write):
+    notes = Notes()
+    with Secants(notes), torch.no_grad():
+        x = torch.rand(1, 3, 4, 4) - 0.5
+        F.relu(x)
+        notes.check()
+        write(x)
+    with pytest.raises(ValueError, match="writes in place"):
+        notes.check()
 
 
 def test_the_derivative_does_not_add_up():

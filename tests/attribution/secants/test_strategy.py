@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 import sr_hooks
 from sr_hooks.analyses.lam import question
@@ -37,6 +38,23 @@ class Cut(Small):
         return x + 0.3 * self.last(self.act(self.first(x))) + 0.3 * lost
 
 
+class Checkpointed(Small):
+    """Its forward runs a part again in the backward, without the slopes."""
+
+    def forward(self, x):
+        return x + checkpoint(lambda h: self.last(self.act(h)), self.first(x), use_reentrant=False)
+
+
+class Written(Small):
+    """What a rectifier took is written to afterwards."""
+
+    def forward(self, x):
+        h = self.first(x)
+        y = torch.relu(h)
+        h.mul_(0.5).add_(1)
+        return self.last(y + h)
+
+
 @pytest.fixture
 def by_gradients(monkeypatch):
     def run(*given, **options):
@@ -63,9 +81,9 @@ def test_a_rectified_network_is_explained_by_secants():
 
 
 def test_other_networks_have_the_gradients_that_they_had(by_gradients):
-    for network in (Small(nn.GELU()), Cut()):
-        result = sr_hooks.lam(network, image(), window=(8, 8, 8))
-        before = by_gradients(network, image(), window=(8, 8, 8))
+    for network in (Small(nn.GELU()), Cut(), Checkpointed(nn.ReLU()), Written()):
+        result = sr_hooks.lam(network, image(), window=(8, 8, 8), cone="off")
+        before = by_gradients(network, image(), window=(8, 8, 8), cone="off")
         assert result.scalars["rule"] == "gradients" and result.steps == before.steps
         assert np.array_equal(result.attribution, before.attribution)
 

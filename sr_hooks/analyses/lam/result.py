@@ -171,7 +171,7 @@ class LamResult(Result):
 
     @property
     def steps(self) -> int:
-        """Gradients computed."""
+        """Gradients computed; where `scalars["rule"]` is "secants", the number of gradients that cost as much."""
         return int(self.scalars["steps"])
 
     def kde(self, bandwidth: float = 0.25) -> np.ndarray:

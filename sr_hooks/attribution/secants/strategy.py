@@ -26,6 +26,7 @@ __all__ = ["SecantsOrGradients"]
 
 _STORED = 2**29  # bytes of what operations took at the nodes, beyond which nodes are computed again
 _QUARTERS = (0.0, 0.25, 0.5, 0.75, 1.0)
+_STRAIGHT = 0.02  # of a path's length, by which the middle of a straight line may be off
 _AT_LEAST = 4  # nodes that must have room
 
 _log = logging.getLogger("sr_hooks")
@@ -104,6 +105,9 @@ class _Curve:
             raise Unfit("what its operations take is too large to be stored")
         self._compute(1.0, [(0.0, list(self.panels))])
         self._compute(0.5, [])
+        line = _is_straight(*(self.nodes[position].point for position in (0.0, 0.5, 1.0)))
+        for panels in self.panels.values():
+            panels.line = line
         if _is_flat(self.nodes[0.0].point):  # rectifiers of all places switch together as soon as the path leaves it
             self._compute(SOON, [(0.0, list(self.panels))])
         while requests := self._requests():
@@ -202,6 +206,11 @@ class _Curve:
             list,
             math.ceil(panels.work),
         )
+
+
+def _is_straight(start: torch.Tensor, middle: torch.Tensor, end: torch.Tensor) -> bool:
+    """Whether a path with these points is a straight line."""
+    return bool((middle - (start + end) / 2).norm() <= _STRAIGHT * (end - start).norm())
 
 
 def _is_flat(point: torch.Tensor) -> bool:

@@ -1,4 +1,4 @@
-"""How true LAM's stated error is: true over stated error, with a fixed number of steps and with automatic ones.
+"""How true LAM's stated error is: true over stated error, with a fixed number of gradients and with automatic ones.
 
     OMP_NUM_THREADS=1 python benchmarks/lam_calibration.py --data shared/data
 
@@ -94,16 +94,17 @@ def dense(network: sr_hooks.Network, lr: torch.Tensor, window: Window) -> Dense:
 
 
 def cases(arguments: argparse.Namespace) -> Iterator[tuple[str, sr_hooks.Network, str, torch.Tensor, Window]]:
-    for name, path in itertools.product(arguments.networks, photographs()):
-        if path.stem not in arguments.photographs:
+    files = sorted(arguments.folder.iterdir()) if arguments.folder else photographs()
+    for name, path in itertools.product(arguments.networks, files):
+        if not arguments.folder and path.stem not in arguments.photographs:
             continue
         torch.manual_seed(0)
         demo = name.startswith("demo:")
         network = demo_network(name.removeprefix("demo:")) if demo else network_of(name, arguments.data)
         network.module.eval()
         lr = downsample(read_image(path), network.scale)
-        start = (lr.shape[-1] - arguments.size) // 2
-        lr = lr[..., start : start + arguments.size, start : start + arguments.size].contiguous()
+        top, left = ((side - arguments.size) // 2 for side in lr.shape[-2:])
+        lr = lr[..., top : top + arguments.size, left : left + arguments.size].contiguous()
         side = int(arguments.size * network.scale)
         middle = side // 2 - 8
         for top, left in ((middle, middle), (side // 6, side * 2 // 3), (side * 2 // 3, side // 5)):
@@ -115,6 +116,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="the development data")
     parser.add_argument("--networks", nargs="+", default=["demo:baseline", "demo:target", "baseline", "target"])
     parser.add_argument("--photographs", nargs="+", default=[path.stem for path in photographs()])
+    parser.add_argument("--folder", type=Path, help="of images, instead of the photographs")
     parser.add_argument("--size", type=int, default=48, help="side of the LR image")
     parser.add_argument("--steps", type=int, nargs="+", default=[9, 13, 17, 21, 33])
     parser.add_argument("--published", action="store_true", help="the published procedure's error beside")

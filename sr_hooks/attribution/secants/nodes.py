@@ -13,7 +13,7 @@ from sr_hooks.attribution.secants.slopes import Inputs, Notes, Secants
 from sr_hooks.inference.calibration import to_cpu, to_device
 from sr_hooks.networks.calling import tensor_float_32
 
-__all__ = ["Neighbour", "PathNode", "Unfit", "compute"]
+__all__ = ["Neighbour", "Part", "PathNode", "Unfit", "compute"]
 
 _GAP = 1e-3  # of the attribution's size, by which the sum may miss the objective's change: float32 gives 1e-6
 _ROUNDED = 1e-5  # the same, of the objective
@@ -46,6 +46,14 @@ class PathNode:
 
 
 @dataclass(frozen=True)
+class Part:
+    """The attribution (1,C,h,w) of an interval, and how much turned in the interval; see `Notes.turned`."""
+
+    attribution: torch.Tensor
+    turned: float
+
+
+@dataclass(frozen=True)
 class Neighbour:
     """Another node, and the windows for which the attribution of the interval to that node is wanted."""
 
@@ -54,9 +62,14 @@ class Neighbour:
 
 
 def compute(
-    gradients: Gradients, point: torch.Tensor, windows: Sequence[int], neighbours: Sequence[Neighbour] = ()
-) -> tuple[PathNode, list[dict[int, torch.Tensor | None]]]:
-    """A node, and for each neighbour the attributions (1,C,h,w) of the interval from this node to that one.
+    gradients: Gradients,
+    point: torch.Tensor,
+    windows: Sequence[int],
+    neighbours: Sequence[Neighbour] = (),
+    *,
+    weighs: bool = False,
+) -> tuple[PathNode, list[dict[int, Part | None]]]:
+    """A node, and for each neighbour and window the attribution of the interval from this node to that one.
 
     One forward, and a backward for each neighbour and each of its windows. An attribution is the slope times the change
     of the point: what the interval adds to the window's objective, divided among the pixels. It is None where the sum
@@ -64,6 +77,7 @@ def compute(
 
     Args:
         windows: the indices of all windows that share the path; the same at every node.
+        weighs: whether each part says how much turned in the interval.
 
     Raises:
         Unfit: the network ran other operations at the neighbour, it wrote into what an operation took, or no gradient
@@ -73,13 +87,12 @@ def compute(
     layout = network.channels_last(gradients.plan.channels_last and gradients.window_cone is None)
     with layout, tensor_float_32(False):
         gradients.prepare(1)
-        return network.differentiate(lambda: _compute(gradients, point, windows, neighbours))
+        return network.differentiate(lambda: _compute(gradients, point, windows, neighbours, Notes(weighs=weighs)))
 
 
 def _compute(
-    gradients: Gradients, point: torch.Tensor, windows: Sequence[int], neighbours: Sequence[Neighbour]
-) -> tuple[PathNode, list[dict[int, torch.Tensor | None]]]:
-    notes = Notes()
+    gradients: Gradients, point: torch.Tensor, windows: Sequence[int], neighbours: Sequence[Neighbour], notes: Notes
+) -> tuple[PathNode, list[dict[int, Part | None]]]:
     with torch.set_grad_enabled(bool(neighbours)):
         x = gradients.plan.lay_out(to_device(point, gradients.network.device)).detach()
         x.requires_grad_(bool(neighbours))
@@ -91,7 +104,7 @@ def _compute(
         facts = {index: _facts(float(value.detach()), output) for index, value in values.items()}
         node = PathNode(point, notes.own, facts, output.float().cpu())
         left = sum(len(each.windows) for each in neighbours)
-        maps: list[dict[int, torch.Tensor | None]] = []
+        maps: list[dict[int, Part | None]] = []
         for neighbour in neighbours:
             assert neighbour.node.inputs is not None
             _hold(partial(notes.face, neighbour.node.inputs))
@@ -102,7 +115,8 @@ def _compute(
                 if slope is None:
                     raise Unfit("no gradient reaches the input")
                 attribution = to_cpu(slope.detach())[0].contiguous() * (neighbour.node.point - point)
-                maps[-1][index] = attribution if _adds_up(attribution, index, node, neighbour.node) else None
+                adds_up = _adds_up(attribution, index, node, neighbour.node)
+                maps[-1][index] = Part(attribution, notes.turned) if adds_up else None
     return node, maps
 
 

@@ -28,8 +28,9 @@ _HALVED = 4  # what halving a panel is expected to divide its error by
 _STEEP, _LEAST, _LEAST_OF_LINES, _FULL = 4.0, 0.7, 1.0, 2.0
 
 _QUARTERS = 15  # where a path bends little, a quarter of an interval has a sixteenth of the error
-_LEFT = 0.45  # error of the extrapolated quarters there, as a share of the change from the whole
 _BEND = 0.1  # what counts as little
+# Error of the extrapolated quarters there, as a share of the change from the whole: less where few rectifiers turn.
+_FEW, _LEFT_OF_FEW, _LEFT = 0.3, 0.18, 0.45
 
 SOON = 1 / 32  # the node with which a jump right after the start is looked for
 _JUMP = 2.0  # times what a quarter differs from the next
@@ -53,7 +54,7 @@ class Panels:
     what halving changed is added to what the halves give (Richardson's extrapolation), panel by panel.
 
     Of a window whose output bends little along the path, the four quarters and the whole interval are enough: a
-    fifteenth of the change is added, and `_LEFT` of the change is the error. Elsewhere nothing stops before there are
+    fifteenth of the change is added, and a share of the change is the error. Elsewhere nothing stops before there are
     two panels. Their errors are shares of their changes, larger where the change is large for the panel's size, and
     count as independent.
 
@@ -64,6 +65,7 @@ class Panels:
         bend: how far the output at the quarters is from the mean of the outputs beside, as a share of the output's
             change along the path; infinite until it is known.
         line: whether the path is a straight line.
+        turned: the most that turned in one of the quarters, see `Notes.turned`.
         maps: the attribution of each interval, (1,C,h,w).
         nodes: positions of all nodes.
     """
@@ -71,6 +73,7 @@ class Panels:
     tolerance: float
     bend: float = math.inf
     line: bool = False
+    turned: float = 0.0
     maps: dict[Interval, torch.Tensor] = field(default_factory=dict)
     nodes: set[float] = field(default_factory=set)
     _leaves: list[Interval] = field(default_factory=list)
@@ -96,9 +99,11 @@ class Panels:
                 wanted += self._halved(panel)
         return wanted
 
-    def take(self, interval: Interval, attribution: torch.Tensor) -> None:
-        """Take in the attribution of an interval."""
+    def take(self, interval: Interval, attribution: torch.Tensor, turned: float) -> None:
+        """Take in the attribution of an interval, and how much turned in the interval."""
         self.maps[interval] = attribution
+        if interval != _WHOLE and not self._leaves:
+            self.turned = max(self.turned, turned)
         self.nodes.update(interval)
 
     def settle(self) -> None:
@@ -144,7 +149,7 @@ class Panels:
         if self._leaves:
             left = math.hypot(*self._errors().values())
         elif self.bend <= _BEND:
-            left = _LEFT * float(self._quarters()[1].norm())
+            left = (_LEFT_OF_FEW if self.turned <= _FEW and not self.line else _LEFT) * float(self._quarters()[1].norm())
         else:
             return math.inf
         size = float(self.total.norm())

@@ -139,18 +139,20 @@ class _Curve:
             for each, wanted in neighbours
         ]
         gradients, windows = self.integrand.gradients, self.integrand.windows
-        self.nodes[position], maps = compute(gradients, self._point(position), windows, beside)
+        weighs = position in _QUARTERS[1::2]  # the intervals beside are the quarters
+        self.nodes[position], maps = compute(gradients, self._point(position), windows, beside, weighs=weighs)
         if position in _QUARTERS:
             self.shown |= {(position, index): self._in_window(position, index) for index in self.panels}
         self._forget([position, *(each for each, _ in neighbours)])
         for (other, _), attributions in zip(neighbours, maps, strict=True):
             interval = (min(position, other), max(position, other))
-            for index, attribution in attributions.items():
-                if attribution is None:
+            for index, part in attributions.items():
+                if part is None:
                     _log.debug("gradients instead of secants: the interval %s does not add up", interval)
                     self.panels.pop(index, None)
                 elif index in self.panels:
-                    self.panels[index].take(interval, attribution if other > position else -attribution)
+                    sign = 1 if other > position else -1
+                    self.panels[index].take(interval, sign * part.attribution, part.turned)
         self.integrand.progress.update(1)
 
     def _point(self, position: float) -> torch.Tensor:

@@ -11,16 +11,16 @@ import torch
 from sr_hooks.attribution.secants.panels import SOON, Panels
 
 
-def run(attribution, tolerance, bend):
+def run(attribution, tolerance, bend, turned=0.0):
     """Panels until they are done, of which the intervals' attributions are a function of both ends."""
     panels = Panels(tolerance, bend)
-    panels.take((0.0, 1.0), attribution(0.0, 1.0))
+    panels.take((0.0, 1.0), attribution(0.0, 1.0), turned)
     panels.nodes.add(0.5)
     while wanted := panels.request():
         for midpoint in wanted:
             start, end = midpoint.ends
-            panels.take((start, midpoint.position), attribution(start, midpoint.position))
-            panels.take((midpoint.position, end), attribution(midpoint.position, end))
+            panels.take((start, midpoint.position), attribution(start, midpoint.position), turned)
+            panels.take((midpoint.position, end), attribution(midpoint.position, end), turned)
         panels.settle()
     return panels
 
@@ -55,6 +55,11 @@ def test_a_smooth_path_takes_five_nodes():
     assert panels.nodes == {0.0, 0.25, 0.5, 0.75, 1.0} and panels.work == 5
     true = float((panels.total - exact(*GENTLE)).norm() / exact(*GENTLE).norm())
     assert true <= panels.error <= 0.04 and true < 1e-3
+
+
+def test_where_rectifiers_turn_the_quarters_say_less():
+    few, many = (run(product_of(*SMOOTH), 0.1, bend=0.05, turned=turned) for turned in (0.2, 0.6))
+    assert few.work == many.work == 5 and many.error == pytest.approx(2.5 * few.error)
 
 
 def test_a_path_that_bends_is_halved_at_least_to_two_panels():
@@ -95,7 +100,7 @@ def test_a_jump_right_after_the_start_is_noticed(short):
     steep = (lambda t: math.exp(-400 * t) + 2, lambda t: math.exp(t)) if short else GENTLE
     panels = run(product_of(*steep), 0.04, bend=0.05)
     assert not panels.jumps  # nobody looked
-    panels.take((0.0, SOON), product_of(*steep)(0.0, SOON))
+    panels.take((0.0, SOON), product_of(*steep)(0.0, SOON), 0.0)
     assert panels.jumps is short
 
 

@@ -122,3 +122,19 @@ def test_other_operations_at_the_other_node_are_refused():
             function(torch.rand(1, 3, 4, 4).requires_grad_())
     with pytest.raises(ValueError, match="other operations"):
         notes.face(other.own)
+
+
+@pytest.mark.parametrize("threshold", [-5.0, 0.5])
+def test_turned_counts_changed_signs(threshold):
+    x, y = torch.rand(2, 1, 3, 8, 8, generator=torch.Generator().manual_seed(2))
+    notes, other = Notes(weighs=True), Notes()
+    point = x.clone().requires_grad_()
+    with Secants(notes):
+        value = F.relu(point - threshold).sum()
+    with Secants(other):
+        F.relu(y - threshold)
+    notes.face(other.own)
+    torch.autograd.grad(value, point)
+    signs = (x > threshold) != (y > threshold)
+    expected = 4 * ((x - threshold) * (y - threshold)).abs()[signs].sum() / (x - y).square().sum()
+    assert notes.turned == pytest.approx(float(expected) ** 0.5 if threshold > 0 else 0.0, abs=1e-2)

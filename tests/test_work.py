@@ -8,6 +8,7 @@ the network, one alone and four in a batch.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 
 import numpy as np
@@ -19,7 +20,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 import sr_hooks
-from sr_hooks.analyses.lam import integration
+from sr_hooks.analyses.lam import integration, question
+from sr_hooks.attribution.input_gradients import Gradients
+from sr_hooks.attribution.path_integrals import SmallRounds
+from sr_hooks.attribution.secants import strategy as secants
 from sr_hooks.inference.calibration import ExecutionPlan
 
 pytestmark = pytest.mark.slow
@@ -122,8 +126,6 @@ def test_windows_side_by_side_cost_a_backward_each_and_one_forward(network, imag
 
 
 def test_lam_takes_as_many_gradients_as_the_tolerance_needs_and_none_twice(network, image, monkeypatch):
-    from sr_hooks.attribution.input_gradients import Gradients
-
     taken: list[float] = []
     plain = Gradients._batch
 
@@ -132,8 +134,23 @@ def test_lam_takes_as_many_gradients_as_the_tolerance_needs_and_none_twice(netwo
         return plain(self, points, *more)
 
     monkeypatch.setattr(Gradients, "_batch", noting)
+    monkeypatch.setattr(question, "strategy_of", lambda device: SmallRounds())
     result = sr_hooks.lam(network, image, window=(90, 90, 16))
     assert len(taken) == result.steps == len(set(np.round(taken, 9))) <= 21
+
+
+def test_secants_take_the_work_that_they_state(network, image, monkeypatch):
+    runs, compute = [], secants.compute
+
+    def counting(gradients, point, windows, neighbours=(), **options):
+        runs.append((float(point.double().sum()), sum(len(each.windows) for each in neighbours)))
+        return compute(gradients, point, windows, neighbours, **options)
+
+    monkeypatch.setattr(secants, "compute", counting)
+    result = sr_hooks.lam(network, image, window=(90, 90, 16))
+    forwards, backwards = len(runs), sum(count for _, count in runs)
+    assert result.scalars["rule"] == "secants" and result.steps == math.ceil((forwards + backwards) / 2) <= 21
+    assert len({round(place, 9) for place, _ in runs}) >= forwards - 1  # the middle may be computed twice
 
 
 class Calls:

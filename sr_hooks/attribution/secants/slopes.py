@@ -84,7 +84,7 @@ class Notes:
         """How much of the last backward's rectifiers changed their sign between the two nodes, from 0 to 1.
 
         The root of the sum of 4 |x x'| g^2 over inputs of unlike signs, as a share of the sum of (x - x')^2 g^2 over
-        all, g being the gradient; 0 where nothing was weighed. Where few turn, the network is nearly linear between the nodes.
+        all, g being the gradient; 0 where nothing was weighed. Where few turn, the network is nearly linear in between.
         """
         return math.sqrt(min(max(self._turned / self._moved, 0.0), 1.0)) if self._moved > 0 else 0.0
 

@@ -108,7 +108,7 @@ def test_little_room_gives_equal_maps(monkeypatch, by_gradients):
     network, lr = demo_network("target"), image(32)
     expected = sr_hooks.lam(network, lr, window=(8, 8, 8))
     runs, compute = [], secants.compute
-    monkeypatch.setattr(secants, "compute", lambda *given: runs.append(given) or compute(*given))
+    monkeypatch.setattr(secants, "compute", lambda *given, **more: runs.append(given) or compute(*given, **more))
     sr_hooks.lam(network, lr, window=(8, 8, 8))
     usual, stored = len(runs), secants._STORED
     nodes = next(iter([compute(*runs[0])[0].size]))

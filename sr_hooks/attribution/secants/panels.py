@@ -149,7 +149,9 @@ class Panels:
         if self._leaves:
             left = math.hypot(*self._errors().values())
         elif self.bend <= _BEND:
-            left = (_LEFT_OF_FEW if self.turned <= _FEW and not self.line else _LEFT) * float(self._quarters()[1].norm())
+            left = (_LEFT_OF_FEW if self.turned <= _FEW and not self.line else _LEFT) * float(
+                self._quarters()[1].norm()
+            )
         else:
             return math.inf
         size = float(self.total.norm())

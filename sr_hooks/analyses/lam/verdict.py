@@ -42,8 +42,10 @@ def judge(scalars: dict[str, Any], values: np.ndarray, broken_outputs: int, tole
             f"out of range: along the path the output reached [{low:.3g}, {high:.3g}] for images in [0, 1], so the "
             "network is outside its domain and the map is not to be trusted" + tail
         )
-    rule = " by secants" if scalars.get("rule") == "secants" else ""
-    facts = f"{scalars['steps']} gradients{rule}, completeness gap {scalars['completeness_gap']:.2g}"
+    cost = f"{scalars['steps']} gradients"
+    if scalars.get("rule") == "secants":
+        cost = f"secants at the cost of {cost}"
+    facts = f"{cost}, completeness gap {scalars['completeness_gap']:.2g}"
     error = scalars["error"]
     if error is None:
         return f"published procedure: {facts}, no error estimate, output within [{low:.2f}, {high:.2f}]" + tail

@@ -30,7 +30,7 @@ _STEEP, _LEAST, _LEAST_OF_LINES, _FULL = 4.0, 0.7, 1.0, 2.0
 _QUARTERS = 15  # where a path bends little, a quarter of an interval has a sixteenth of the error
 _BEND = 0.1  # what counts as little
 # Error of the extrapolated quarters there, as a share of the change from the whole: less where few rectifiers turn.
-_FEW, _LEFT_OF_FEW, _LEFT = 0.3, 0.18, 0.45
+_FEW, _LEFT_OF_FEW, _LEFT = 0.3, 0.2, 0.45
 
 SOON = 1 / 32  # the node with which a jump right after the start is looked for
 _JUMP = 2.0  # times what a quarter differs from the next

@@ -17,6 +17,7 @@ from sr_hooks.attribution.receptive_field.trace import Untraceable
 from sr_hooks.attribution.secants.coverage import has_slopes
 from sr_hooks.attribution.secants.nodes import Neighbour, PathNode, Unfit, compute
 from sr_hooks.attribution.secants.panels import SOON, Midpoint, Panels
+from sr_hooks.core.progress import Stopped
 from sr_hooks.images.windows import Window
 from sr_hooks.inference.calibration import ExecutionPlan
 from sr_hooks.inference.memory.fallback import attempt
@@ -83,6 +84,8 @@ def _by_secants(integrand: Integrand) -> dict[int, PathIntegral]:
     """By window, of one image; without those of which the secants do not hold."""
     try:
         tried = attempt(lambda: _Curve(integrand).integrals())
+    except Stopped:
+        raise
     except Exception as reason:  # such as a network's own checkpoints and vmap; what fails anyway fails with gradients
         _log.debug("gradients instead of secants: %s", reason)
         return {}

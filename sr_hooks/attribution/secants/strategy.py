@@ -13,7 +13,7 @@ import torch
 from sr_hooks.attribution.input_gradients import Tally
 from sr_hooks.attribution.path_integrals import Integrand, Key, PathIntegral, SmallRounds, is_image
 from sr_hooks.attribution.receptive_field.remembered import recording_of
-from sr_hooks.attribution.receptive_field.trace import Untraceable
+from sr_hooks.attribution.receptive_field.trace import Untraceable, check_hooks
 from sr_hooks.attribution.secants.coverage import has_slopes
 from sr_hooks.attribution.secants.nodes import Neighbour, PathNode, Unfit, compute
 from sr_hooks.attribution.secants.panels import SOON, Midpoint, Panels
@@ -27,6 +27,7 @@ __all__ = ["SecantsOrGradients"]
 
 _STORED = 2**29  # bytes of what operations took at the nodes, beyond which nodes are computed again
 _QUARTERS = (0.0, 0.25, 0.5, 0.75, 1.0)
+_DOMAIN = (-0.5, 1.5)  # of an output for images in [0, 1]
 _STRAIGHT = 0.02  # of a path's length, by which the middle of a straight line may be off
 _AT_LEAST = 4  # nodes that must have room
 
@@ -76,8 +77,16 @@ def _takes_secants(integrand: Integrand) -> bool:
         shape = (1, *images.shape[1:])
         recording = recording_of(network, gradients.objective, gradients.windows, shape, "float32")
     except Untraceable:
-        return False
+        return _is_hooked(network)  # what hooks do is not recorded: whether secants hold, the sums alone tell
     return has_slopes(recording.trace)
+
+
+def _is_hooked(network: Network) -> bool:
+    try:
+        check_hooks(network.module)
+    except Untraceable:
+        return True
+    return False
 
 
 def _by_secants(integrand: Integrand) -> dict[int, PathIntegral]:
@@ -109,6 +118,10 @@ class _Curve:
             raise Unfit("what its operations take is too large to be stored")
         self._compute(1.0, [(0.0, list(self.panels))])
         self._compute(0.5, [])
+        for index in list(self.panels):  # of large values, rounding hides how rectifiers turn
+            shown = torch.cat([self.shown[position, index] for position in (0.0, 0.5, 1.0)])
+            if not (shown.min() >= _DOMAIN[0] and shown.max() <= _DOMAIN[1]):
+                del self.panels[index]
         line = _is_straight(*(self.nodes[position].point for position in (0.0, 0.5, 1.0)))
         for panels in self.panels.values():
             panels.line = line

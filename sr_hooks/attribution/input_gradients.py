@@ -23,7 +23,7 @@ from sr_hooks.inference.memory.fallback import attempt
 from sr_hooks.networks.calling import tensor_float_32
 from sr_hooks.networks.network import Network
 
-__all__ = ["Facts", "Gradients", "Sample", "Samples", "Tally"]
+__all__ = ["Facts", "Gradients", "Sample", "Samples", "Tally", "extremes"]
 
 _log = logging.getLogger("sr_hooks")
 _SIZES = (1, 2, 3, 4, 6, 9, 12, 17, 21, 26, 33, 42, 51, 65, 84, 106, 128)  # of a cone's batches, recorded once each
@@ -197,7 +197,7 @@ class Gradients:
                 gradients.append(_rows(gradient.detach(), [row for rows in turn.values() for row in rows]))
                 values += [some.detach().double() for some in each]
         output = output.detach()
-        gradient, met = _joined(gradients).float(), _rows(_extremes(output), [row for row, _ in pairs])
+        gradient, met = _joined(gradients).float(), _rows(extremes(output), [row for row, _ in pairs])
         finite = torch.isfinite(gradient)
         facts = torch.cat([torch.stack([_joined(values), (~finite).flatten(1).sum(1).double()], dim=1), met], dim=1)
         outputs = {row: output[row : row + 1].float() for row in shown}
@@ -292,7 +292,7 @@ def _joined(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
     return tensors[0] if len(tensors) == 1 else torch.cat(list(tensors))
 
 
-def _extremes(output: torch.Tensor) -> torch.Tensor:
+def extremes(output: torch.Tensor) -> torch.Tensor:
     """(N,3) float64: of each output the least and the largest finite value, and how many are not finite."""
     sane = torch.isfinite(output)
     low = output.where(sane, torch.inf).flatten(1).amin(1)

@@ -8,7 +8,7 @@ from functools import partial
 
 import torch
 
-from sr_hooks.attribution.input_gradients import Facts, Gradients
+from sr_hooks.attribution.input_gradients import Facts, Gradients, extremes
 from sr_hooks.attribution.secants.slopes import Inputs, Notes, Secants
 from sr_hooks.inference.calibration import to_cpu, to_device
 from sr_hooks.networks.calling import tensor_float_32
@@ -101,7 +101,8 @@ def _compute(
             values = {index: values_of([0], index).sum() for index in windows}
         _hold(notes.check)
         output = output.detach()
-        facts = {index: _facts(float(value.detach()), output) for index, value in values.items()}
+        met = extremes(output)[0].tolist()
+        facts = {index: Facts.of([float(value.detach()), 0, *met]) for index, value in values.items()}
         node = PathNode(point, notes.own, facts, output.float().cpu())
         left = sum(len(each.windows) for each in neighbours)
         maps: list[dict[int, Part | None]] = []
@@ -125,12 +126,6 @@ def _hold(check: Callable[[], None]) -> None:
         check()
     except ValueError as error:
         raise Unfit(str(error)) from error
-
-
-def _facts(value: float, output: torch.Tensor) -> Facts:
-    sane = torch.isfinite(output)
-    low = float(output.where(sane, torch.inf).amin())
-    return Facts(value, 0, low, float(output.where(sane, -torch.inf).amax()), int((~sane).sum()))
 
 
 def _adds_up(attribution: torch.Tensor, index: int, node: PathNode, other: PathNode) -> bool:

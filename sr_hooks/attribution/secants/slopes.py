@@ -136,20 +136,8 @@ class Rectifier:
         return (q.mul_((1 - self.below) / 2).add_((1 + self.below) / 2).mul_(gradient),)
 
 
-class Square:
-    """x times itself."""
-
-    def value(self, *inputs: torch.Tensor) -> torch.Tensor:
-        return inputs[0] * inputs[0]
-
-    def back(
-        self, gradient: torch.Tensor, own: tuple[torch.Tensor, ...], other: tuple[torch.Tensor, ...], notes: Notes
-    ) -> tuple[torch.Tensor, ...]:
-        return (gradient * (own[0] + other[0]),)
-
-
 class Product:
-    """Two factors of one shape: the slope for each is the mean of the other."""
+    """Two factors of one shape, which may be one tensor: the slope for each is the mean of the other."""
 
     def value(self, *inputs: torch.Tensor) -> torch.Tensor:
         return inputs[0] * inputs[1]
@@ -238,7 +226,7 @@ def _root(input: torch.Tensor) -> _Found:
 
 
 def _square(input: torch.Tensor) -> _Found:
-    return Square(), (input,), False
+    return Product(), (input, input), False
 
 
 def _power(input: Any, exponent: Any) -> _Found:

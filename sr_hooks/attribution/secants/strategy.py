@@ -58,11 +58,12 @@ class SecantsOrGradients:
         answers: dict[Key, PathIntegral] = {}
         for row, image in enumerate(integrand.images.split(1)):
             alone = replace(integrand, images=image)
-            found = _by_secants(alone)
-            missing = [index for index in integrand.windows if index not in found]
+            of_windows = _by_secants(alone)
+            missing = [index for index in integrand.windows if index not in of_windows]
             if missing:
-                found |= {i: v for (_, i), v in SmallRounds().integrals(replace(alone, windows=missing)).items()}
-            answers |= {(row, index): found[index] for index in integrand.windows}
+                rest = SmallRounds().integrals(replace(alone, windows=missing))
+                of_windows |= {index: integral for (_, index), integral in rest.items()}
+            answers |= {(row, index): of_windows[index] for index in integrand.windows}
         return answers
 
 

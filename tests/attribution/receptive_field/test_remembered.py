@@ -1,4 +1,4 @@
-"""A second call plans no cone again, and whatever changes in the objective is seen."""
+"""A second call plans no cone again, and any change in the objective is seen."""
 
 from __future__ import annotations
 

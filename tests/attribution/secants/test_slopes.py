@@ -1,4 +1,4 @@
-"""Slopes between two nodes: what an interval adds is exact in its sum, whatever the interval's length."""
+"""Slopes between two nodes: what an interval adds is exact in its sum for any length of the interval."""
 
 from __future__ import annotations
 
